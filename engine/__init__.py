@@ -1,0 +1,49 @@
+"""Wharfie's engine: runs containers on this Linux host. A library; it knows nothing of Django.
+
+    from engine import ContainerSpec, Engine
+
+    with Engine() as engine:
+        container = engine.create(ContainerSpec(image="wharfie/starter", command=("echo", "hello")))
+        engine.start(container.id)
+        print(engine.wait(container.id).code)
+
+Names load at first use: the launcher imports `engine.linux` and `engine.shim` through this package
+and must not pay for the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Config": "engine.config",
+    "Container": "engine.containers.spec",
+    "ContainerSpec": "engine.containers.spec",
+    "Engine": "engine.api",
+    "EngineError": "engine.errors",
+    "Event": "engine.events",
+    "ExitRecord": "engine.containers.spec",
+    "Image": "engine.images.spec",
+    "ImageConfig": "engine.images.spec",
+    "Layer": "engine.images.spec",
+    "Limits": "engine.containers.spec",
+    "LogLine": "engine.containers.logs",
+    "LogTail": "engine.containers.logs",
+    "LogWatch": "engine.containers.logs",
+    "NetworkMode": "engine.containers.spec",
+    "Sample": "engine.metrics.spec",
+    "State": "engine.containers.spec",
+    "Volume": "engine.volumes.spec",
+    "VolumeMount": "engine.containers.spec",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

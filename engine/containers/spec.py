@@ -1,0 +1,98 @@
+"""What a caller asks for, and what the engine answers about a container. Plain, frozen data."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class State(enum.StrEnum):
+    """The states of a container. Which act is legal in which: `engine.containers.state`."""
+
+    CREATED = "created"  # never started
+    RUNNING = "running"
+    EXITED = "exited"  # started and ended; see ExitRecord
+    BROKEN = "broken"  # its record cannot be read; it can only be removed
+
+
+class NetworkMode(enum.StrEnum):
+    """The network namespace that a container lives in."""
+
+    NONE = "none"  # its own, with nothing but loopback
+    HOST = "host"  # the host's
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds, always set. None stands for the default of this host, filled in at create."""
+
+    memory_bytes: int | None = None  # default: half of the host's memory
+    memory_swap_bytes: int | None = None  # memory and swap together; default: memory_bytes, so no swap
+    cpus: float | None = None  # cores' worth of CPU time; default: all of the host's
+    pids: int | None = None  # default: 2048
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A named volume and where it appears in the container."""
+
+    volume: str
+    target: str  # absolute path in the container
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A request to create a container. None means: as the image says."""
+
+    image: str  # reference or id
+    name: str = ""  # "" lets the engine choose
+    command: tuple[str, ...] | None = None  # replaces the image's Cmd
+    entrypoint: tuple[str, ...] | None = None  # replaces the image's Entrypoint, and drops its Cmd
+    env: tuple[str, ...] = ()  # NAME=value, added to the image's
+    user: str | None = None  # name or uid, with :group or :gid
+    workdir: str | None = None
+    hostname: str = ""  # "" takes the first 12 digits of the id
+    network: NetworkMode = NetworkMode.NONE
+    limits: Limits = field(default_factory=Limits)
+    volumes: tuple[VolumeMount, ...] = ()
+    stop_signal: str | None = None
+    stop_timeout_s: float = 10.0
+    log_segment_bytes: int = 10 * 2**20
+    log_segments: int = 3
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """How a run ended. ``code`` is None when nobody could learn it: it is never invented."""
+
+    code: int | None  # 0..255; 128+n when a signal ended it
+    signal: int | None  # the signal that ended it, else None
+    oom_killed: bool  # the kernel's out-of-memory killer struck in its cgroup
+    finished_at_ns: int  # Unix time
+    reason: str = ""  # in words, when there is more to say
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine knows it now. ``state`` was asked of the kernel, not remembered."""
+
+    id: str
+    name: str
+    image: str  # the reference it was created from
+    image_id: str
+    state: State
+    created_at_ns: int  # Unix time
+    started_at_ns: int | None  # of the current or last run
+    pid: int | None  # of its init, in the host's pid namespace; only while running
+    exit: ExitRecord | None  # of the last run, when it has ended
+    spec: ContainerSpec  # as asked for, defaults filled in
+    argv: tuple[str, ...]  # what runs: entrypoint and command
+    uid_base: int  # host uid of the container's root
+    broken: str = ""  # why, when state is BROKEN
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+        return self.id[:12]

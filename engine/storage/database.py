@@ -1,0 +1,180 @@
+"""state.db: what the engine knows, shared by every process that holds an Engine.
+
+SQLite in WAL mode. Processes agree through its transactions, not through a daemon. Two kinds:
+`transaction(durable=True)` for what a user was told is done (create, remove, exit; synchronous=FULL,
+one fsync), and the cheap kind for what the kernel can tell again after a power cut.
+https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import Corrupt, Unavailable
+
+# One entry a schema version; entry n brings a store from version n to n + 1. Never edit one that was released.
+MIGRATIONS = (
+    """
+    CREATE TABLE layers (
+        diff_id TEXT PRIMARY KEY,
+        size_bytes INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE images (
+        id TEXT PRIMARY KEY,
+        config TEXT NOT NULL,           -- the image's config document, byte for byte
+        architecture TEXT NOT NULL,
+        created_at_ns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE image_layers (
+        image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,      -- 0 is the lowest
+        diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+        PRIMARY KEY (image_id, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE tags (
+        reference TEXT PRIMARY KEY,
+        image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image TEXT NOT NULL,
+        image_id TEXT NOT NULL REFERENCES images(id),
+        spec TEXT NOT NULL,             -- JSON of ContainerSpec
+        argv TEXT NOT NULL,             -- JSON list
+        uid_base INTEGER NOT NULL UNIQUE,
+        created_at_ns INTEGER NOT NULL,
+        started_at_ns INTEGER,          -- of the current or last run
+        exit TEXT                       -- JSON of ExitRecord, NULL while a run has not ended
+    ) WITHOUT ROWID;
+    CREATE INDEX containers_by_image ON containers (image_id);
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        created_at_ns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE container_volumes (
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        volume TEXT NOT NULL REFERENCES volumes(name),
+        target TEXT NOT NULL,
+        PRIMARY KEY (container_id, target)
+    ) WITHOUT ROWID;
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_ns INTEGER NOT NULL,
+        kind TEXT NOT NULL,             -- container, image, volume
+        action TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        detail TEXT NOT NULL DEFAULT '{}'
+    );
+    """,
+)
+
+BUSY_TIMEOUT_S = 5.0
+
+
+class Database:
+    """Connections to state.db, one per thread. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._migrate()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._local.connection = connection
+            with self._lock:
+                self._opened.append(connection)
+        return connection
+
+    def _migrate(self) -> None:
+        with self._translated():
+            connection = self._connection()
+            if self._version(connection) == len(MIGRATIONS):
+                return
+            connection.execute("BEGIN EXCLUSIVE")
+            try:
+                version = self._version(connection)
+                if version > len(MIGRATIONS):
+                    raise Corrupt(
+                        f"{self._path} was written by a newer Wharfie (schema {version}, this one knows {len(MIGRATIONS)})",
+                        hint="run the newer version, or restore a backup",
+                    )
+                for step in MIGRATIONS[version:]:
+                    for statement in step.split(";"):
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A write transaction; on return it is committed, and with ``durable`` it survives a power cut."""
+        connection = self._connection()
+        with self._translated():
+            if durable:
+                connection.execute("PRAGMA synchronous = FULL")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+
+    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """All rows of one query."""
+        with self._translated():
+            return self._connection().execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Row | None:
+        """The first row of one query, or None."""
+        with self._translated():
+            found: sqlite3.Row | None = self._connection().execute(sql, parameters).fetchone()
+            return found
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+        self._local = threading.local()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise  # the caller knows which rule its row broke
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise Unavailable("the state database is locked by another process", hint="try again in a moment") from error
+            raise Unavailable(f"the state database cannot be used: {error}", hint=f"check the disk of {self._path}") from error
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(f"the state database is damaged: {error}", hint="restore a backup of state.db") from error

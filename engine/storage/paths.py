@@ -1,0 +1,79 @@
+"""Every path that the engine uses, in one class. Nobody else joins them.
+
+    WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
+     ├─ instance      id of this store       ├─ launcher.sock, launcher.lock
+     ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
+     ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
+     ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
+     ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
+     ├─ containers/<id>/
+     │    upper/ work/  of the overlay     log/  segments     etc/  hosts, hostname, resolv.conf
+     │    exit.json     how it ended
+     ├─ volumes/<name>/data/
+     └─ trash/, tmp/  renamed away before deletion; being written
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config import Config
+
+
+class Paths:
+    """The layout of one instance's directories."""
+
+    def __init__(self, config: Config) -> None:
+        self.root = config.root
+        self.run = config.run
+        self.instance = config.root / "instance"
+        self.version = config.root / "version"
+        self.database = config.root / "state.db"
+        self.console_database = config.root / "console.db"
+        self.secret_key = config.root / "secret_key"
+        self.layers = config.root / "layers"
+        self.containers = config.root / "containers"
+        self.volumes = config.root / "volumes"
+        self.trash = config.root / "trash"
+        self.tmp = config.root / "tmp"
+        self.launcher_socket = config.run / "launcher.sock"
+        self.launcher_lock = config.run / "launcher.lock"
+        self.shims = config.run / "shims"
+        self.events = config.run / "events"
+        self.rootfs = config.run / "rootfs"
+
+    def persistent(self) -> tuple[Path, ...]:
+        """Directories below WHARFIE_ROOT that must exist."""
+        return (self.layers, self.containers, self.volumes, self.trash, self.tmp)
+
+    def volatile(self) -> tuple[Path, ...]:
+        """Directories below WHARFIE_RUN that must exist."""
+        return (self.shims, self.events, self.rootfs)
+
+    def layer(self, diff_id: str) -> Path:
+        """The unpacked tree of the layer whose uncompressed tar has this ``sha256:`` digest."""
+        return self.layers / diff_id.removeprefix("sha256:")
+
+    def container(self, container_id: str) -> Path:
+        """A container's own directory."""
+        return self.containers / container_id
+
+    def log(self, container_id: str) -> Path:
+        """The directory of a container's log segments."""
+        return self.containers / container_id / "log"
+
+    def exit_record(self, container_id: str) -> Path:
+        """How a container's last run ended; written by its shim alone."""
+        return self.containers / container_id / "exit.json"
+
+    def shim_socket(self, container_id: str) -> Path:
+        """A container's control socket."""
+        return self.shims / f"{container_id}.sock"
+
+    def run_record(self, container_id: str) -> Path:
+        """The running init of a container; written by its shim alone."""
+        return self.shims / f"{container_id}.json"
+
+    def volume(self, name: str) -> Path:
+        """The directory whose content a volume is."""
+        return self.volumes / name / "data"
