@@ -1,0 +1,1 @@
+"""The kernel's door: thin wrappers named like their man pages. The only ctypes in the project."""

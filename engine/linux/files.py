@@ -1,0 +1,145 @@
+"""Files and directories that cannot be raced: openat2(2), statfs(2) magic, inotify(7)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+
+from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
+
+NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 0x01, 0x02, 0x04, 0x08, 0x10  # RESOLVE_*
+
+PROC_SUPER_MAGIC = 0x9FA0
+SYSFS_MAGIC = 0x62656572
+OVERLAYFS_SUPER_MAGIC = 0x794C7630
+EXT4_SUPER_MAGIC = 0xEF53
+TMPFS_MAGIC = 0x01021994
+NFS_SUPER_MAGIC = 0x6969
+FUSE_SUPER_MAGIC = 0x65735546
+
+IN_MODIFY, IN_CREATE, IN_MOVED_TO, IN_ONLYDIR = 0x2, 0x100, 0x80, 0x01000000
+
+_openat2 = Syscall("openat2", fd, text, pointer, size)
+_inotify_init1 = Syscall("inotify_init1", flags)
+_inotify_add_watch = Syscall("inotify_add_watch", fd, text, ctypes.c_uint32)
+_inotify_rm_watch = Syscall("inotify_rm_watch", fd, flags)
+_syncfs = Syscall("syncfs", fd)
+_fstatfs = LIBC["fstatfs"]
+_fstatfs.argtypes = (fd, pointer)
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how of linux/openat2.h."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(dirfd: int, path: str | bytes, flag: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2); O_CLOEXEC is always added. ``resolve`` is a sum of the RESOLVE_ constants above."""
+    how = _OpenHow(flag | os.O_CLOEXEC, mode, resolve)
+    while True:
+        try:
+            return _openat2(dirfd, os.fsencode(path), ctypes.addressof(how), ctypes.sizeof(how), path=path)
+        except BlockingIOError:  # EAGAIN: a rename raced with the lookup; openat2(2) says to try again
+            continue
+
+
+def directory_beneath(root_fd: int, path: str) -> int:
+    """An O_PATH descriptor of a real directory below ``root_fd``, made when absent; no symbolic link is followed.
+
+    For the places in a container's root that mounts go to. A link in the way is ELOOP: an image must not
+    redirect /proc, /sys or /dev (CVE-2019-19921, CVE-2023-27561).
+    """
+    current = os.dup(root_fd)
+    try:
+        for part in path.strip("/").split("/"):
+            try:
+                step = openat2(current, part, os.O_PATH | os.O_DIRECTORY, resolve=BENEATH | NO_SYMLINKS | NO_MAGICLINKS)
+            except FileNotFoundError:
+                os.mkdir(part, 0o755, dir_fd=current)
+                step = openat2(current, part, os.O_PATH | os.O_DIRECTORY, resolve=BENEATH | NO_SYMLINKS | NO_MAGICLINKS)
+            os.close(current)
+            current = step
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def file_beneath(root_fd: int, path: str) -> int:
+    """An O_PATH descriptor of a regular file below ``root_fd``, made empty when absent; no link is followed."""
+    parent, _, name = path.strip("/").rpartition("/")
+    directory = directory_beneath(root_fd, parent) if parent else os.dup(root_fd)
+    try:
+        try:
+            found = openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
+        except FileNotFoundError:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory))
+            found = openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
+    finally:
+        os.close(directory)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise failure(errno.EINVAL, "not a regular file", path)
+    return found
+
+
+def filesystem_magic(descriptor: int) -> int:
+    """The f_type of the file system that a descriptor is on; statfs(2)."""
+    buffer = ctypes.create_string_buffer(256)
+    if _fstatfs(descriptor, ctypes.addressof(buffer)) != 0:
+        raise failure(ctypes.get_errno(), "fstatfs")
+    return int(struct.unpack_from("l", buffer)[0]) & 0xFFFFFFFF
+
+
+def syncfs(descriptor: int) -> None:
+    """syncfs(2): everything written to that file system is on disk on return."""
+    _syncfs(descriptor)
+
+
+class Inotify:
+    """One inotify(7) instance; non-blocking. `read` gives (watch, mask) pairs."""
+
+    _HEAD = struct.Struct("iIII")
+
+    def __init__(self) -> None:
+        self._fd = _inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        """The descriptor, readable when something happened."""
+        return self._fd
+
+    def add(self, path: str, mask: int) -> int:
+        """Watch a path; returns the watch's number."""
+        return _inotify_add_watch(self._fd, os.fsencode(path), mask, path=path)
+
+    def remove(self, watch: int) -> None:
+        """End a watch; one that ended by itself (its directory is gone) is fine."""
+        try:
+            _inotify_rm_watch(self._fd, watch)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+
+    def read(self) -> list[tuple[int, int]]:
+        """What happened since the last read; [] when nothing did."""
+        found = []
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return []
+        offset = 0
+        while offset < len(data):
+            watch, mask, _cookie, length = self._HEAD.unpack_from(data, offset)
+            offset += self._HEAD.size + length
+            found.append((watch, mask))
+        return found
+
+    def close(self) -> None:
+        """Close the instance and all its watches."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

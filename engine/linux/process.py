@@ -1,0 +1,169 @@
+"""Processes, namespaces and what a process may do: clone3(2), setns(2), prctl(2), capabilities(7), keyctl(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text, word
+
+CLONE_PIDFD = 0x1000
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+PR_CAPBSET_DROP = 24
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+CLOSE_RANGE_CLOEXEC = 4
+KEYCTL_JOIN_SESSION_KEYRING = 1
+SIGCHLD = 17
+
+# capabilities(7); a capability's number is its position.
+CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+
+_clone3 = Syscall("clone3", pointer, size, hold_gil=True)  # the child must not have to take the GIL again
+_unshare = Syscall("unshare", flags)
+_setns = Syscall("setns", fd, flags)
+_prctl = Syscall("prctl", flags, word, word, word, word)
+_close_range = Syscall("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
+_capset = Syscall("capset", pointer, pointer)
+_keyctl = Syscall("keyctl", flags, text)
+_sethostname = LIBC["sethostname"]
+_sethostname.argtypes = (text, size)
+
+
+class _CloneArgs(ctypes.Structure):
+    """struct clone_args of linux/sched.h, version 2 (88 bytes, Linux 5.7)."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup".split()
+        )
+    )
+
+
+def clone3(flag: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
+    """clone3(2) like fork(2): returns (pid, pidfd) in the parent and (0, -1) in the child.
+
+    Only for a process with one thread: the child is not told to Python's own at-fork hooks.
+    """
+    pidfd = ctypes.c_int(-1)
+    arguments = _CloneArgs(flags=flag | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=SIGCHLD)
+    if cgroup_fd is not None:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup_fd
+    pid = _clone3(ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    return pid, (pidfd.value if pid else -1)
+
+
+def unshare(flag: int) -> None:
+    """unshare(2)."""
+    _unshare(flag)
+
+
+def setns(descriptor: int, kinds: int) -> None:
+    """setns(2) with the descriptor of a namespace or a pidfd."""
+    _setns(descriptor, kinds)
+
+
+def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    """prctl(2)."""
+    return _prctl(option, a, b, c, d)
+
+
+def set_name(name: str) -> None:
+    """The name of this thread as ps(1) shows it in ``comm``, cut at 15 bytes; PR_SET_NAME."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    _prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+
+
+def close_on_exec_from(first: int) -> None:
+    """Mark every descriptor from ``first`` up close-on-exec; close_range(2)."""
+    _close_range(first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from ``first`` up; close_range(2)."""
+    _close_range(first, 0xFFFFFFFF, 0)
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    encoded = name.encode()
+    if _sethostname(encoded, len(encoded)) != 0:
+        raise failure(ctypes.get_errno(), "sethostname", name)
+
+
+def join_session_keyring(name: str) -> None:
+    """Leave the inherited session keyring for a new one, so that no key of the host is in reach; keyctl(2)."""
+    _keyctl(KEYCTL_JOIN_SESSION_KEYRING, name.encode())
+
+
+def capability_mask(names: tuple[str, ...]) -> int:
+    """The bits of capabilities given by name without ``CAP_``."""
+    return sum(1 << CAPABILITIES.index(name) for name in names)
+
+
+def drop_bounding_set(keep: int) -> None:
+    """Drop every capability outside ``keep`` from the bounding set, for ever; capabilities(7)."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        last = int(file.read())
+    for number in range(last + 1):
+        if not keep >> number & 1:
+            _prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
+def capset(permitted: int, inheritable: int = 0) -> None:
+    """Set permitted and effective alike, and the inheritable set; clear the ambient set. capset(2), version 3."""
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    low, high = permitted & 0xFFFFFFFF, permitted >> 32
+    data = (ctypes.c_uint32 * 6)(low, low, inheritable & 0xFFFFFFFF, high, high, inheritable >> 32)
+    _capset(ctypes.addressof(header), ctypes.addressof(data))
+
+
+def start_time(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot, or None when there is none; proc_pid_stat(5) field 22.
+
+    A pid is trusted only together with this and the boot id: the number alone is used again.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def boot_id() -> str:
+    """The random id of this boot; random(4)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def write_id_maps(pid: int, base: int, count: int = 65536) -> None:
+    """Map ids 0..count of a new user namespace to ``base``.. on the host; user_namespaces(7)."""
+    for name in ("uid_map", "gid_map"):
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, f"0 {base} {count}\n".encode())
+        finally:
+            os.close(descriptor)
