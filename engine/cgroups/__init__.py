@@ -1,0 +1,1 @@
+"""Control groups, the same to callers on cgroup v1 (hybrid) and v2 (unified)."""

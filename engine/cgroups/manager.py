@@ -1,0 +1,82 @@
+"""What every cgroup manager does, and which one this host needs.
+
+Layout, the same in every hierarchy: ``wharfie-<instance>/`` at the top holds ``engine`` (launcher and shims)
+and one group per container, named by its id. At the top, never inside the group that Wharfie was started in:
+a logout or a stopped unit must not take containers along.
+
+Only files are used here, so that the shim, which forks from a small launcher, can do it too.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+ENGINE_GROUP = "engine"
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What a group used so far. Units are in the names."""
+
+    cpu_time_ns: int
+    memory_bytes: int  # without the inactive page cache
+    pids: int
+    oom_kills: int
+
+
+class Group(Protocol):
+    """The groups of one name, in all hierarchies."""
+
+    def create(self, limits: dict[str, float]) -> None:
+        """Make the group and set its limits: memory_bytes, memory_swap_bytes, cpus, pids. OSError leaves nothing behind."""
+
+    def add(self, pid: int) -> None:
+        """Move a process in."""
+
+    def counters(self) -> Counters:
+        """Read what it used; FileNotFoundError when it is gone."""
+
+    def pids(self) -> list[int]:
+        """The processes in it."""
+
+    def kill(self) -> None:
+        """SIGKILL to all in it, those that fork meanwhile included."""
+
+    def remove(self) -> None:
+        """Remove the empty group; absent is fine, OSError EBUSY when processes are left."""
+
+
+def unified_mount() -> str | None:
+    """Where cgroup v2 alone rules: its mount point, or None on a v1 or hybrid host."""
+    return "/sys/fs/cgroup" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else None
+
+
+def group(instance: str, name: str) -> Group:
+    """The manager of a container's (or the engine's own) group on this host."""
+    from engine.cgroups import v1, v2
+
+    return v2.Group(instance, name) if unified_mount() else v1.Group(instance, name)
+
+
+def read_text(path: str) -> str:
+    """A small kernel file."""
+    with open(path) as file:
+        return file.read()
+
+
+def write_text(path: str, value: str | int) -> None:
+    """Write a kernel file in one write; OSError names the path."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    finally:
+        os.close(descriptor)
+
+
+def keyed(text: str) -> dict[str, int]:
+    """A flat keyed file: one ``key value`` a line."""
+    return {key: int(value) for key, _, value in (line.partition(" ") for line in text.splitlines())}
