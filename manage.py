@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""The door to Wharfie: ``serve``, ``wharfie`` (the command line), ``web``, ``setup_link`` and Django's own commands."""
+
+import os
+import sys
+
+
+def main(argv: list[str]) -> int:
+    """Run one command and return its exit code."""
+    # The supervisor must stay small and the command line quick: neither ever imports Django.
+    match argv[1:2]:
+        case ["serve"]:
+            from console.supervisor import main as serve
+
+            return serve(argv[2:]) or 0
+        case ["wharfie"]:
+            from console.commandline import main as wharfie
+
+            return wharfie(argv[2:]) or 0
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
