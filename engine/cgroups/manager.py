@@ -9,6 +9,7 @@ Only files are used here, so that the shim, which forks from a small launcher, c
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Protocol
@@ -80,3 +81,27 @@ def write_text(path: str, value: str | int) -> None:
 def keyed(text: str) -> dict[str, int]:
     """A flat keyed file: one ``key value`` a line."""
     return {key: int(value) for key, _, value in (line.partition(" ") for line in text.splitlines())}
+
+
+def leave(pid: int) -> None:
+    """Move a process out of Wharfie's groups, to the top of each hierarchy."""
+    from engine.cgroups import v1
+
+    if mount := unified_mount():
+        write_text(f"{mount}/cgroup.procs", pid)
+        return
+    for hierarchy in v1.hierarchies():
+        write_text(f"{v1.MOUNT}/{hierarchy}/cgroup.procs", pid)
+
+
+def remove_instance(instance: str) -> None:
+    """Remove the instance's own directories; those that still hold a container's group stay."""
+    from engine.cgroups import v1
+
+    mounts = [f"{v1.MOUNT}/{hierarchy}" for hierarchy in v1.hierarchies()]
+    for mount in [unified_mount()] if unified_mount() else mounts:
+        try:
+            os.rmdir(f"{mount}/wharfie-{instance}")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
+                raise

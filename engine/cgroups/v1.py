@@ -115,12 +115,3 @@ class Group:
                 os.rmdir(self._path(hierarchy))
             except FileNotFoundError:
                 continue
-
-
-def remove_parent(instance: str) -> None:
-    """Remove the instance's own directory from every hierarchy once no group is left; OSError EBUSY while one is."""
-    for hierarchy in hierarchies():
-        try:
-            os.rmdir(f"{MOUNT}/{hierarchy}/wharfie-{instance}")
-        except FileNotFoundError:
-            continue

@@ -1,0 +1,72 @@
+"""Ask the launcher."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from engine.config import Config
+from engine.errors import Unavailable, from_wire
+from engine.launcher import start
+from engine.shim import protocol
+
+STARTUP_S = 5.0
+ANSWER_S = 60.0
+
+
+class LauncherClient:
+    """Calls of one Engine to the launcher of its instance. Thread-safe: a connection a call."""
+
+    def __init__(self, config: Config, *, spawn: bool) -> None:
+        self._config = config
+        self._spawn = spawn
+
+    def call(self, op: str, request: dict[str, Any], fds: list[int] | None = None, *, timeout_s: float | None = ANSWER_S) -> dict[str, Any]:
+        """Make one request and return its answer. Raises the EngineError that the other side met, or Unavailable."""
+        with self._connect() as connection:
+            connection.settimeout(timeout_s)
+            try:
+                protocol.send(connection, request | {"op": op}, fds)
+                answer = protocol.receive(connection)
+            except (OSError, EOFError) as error:
+                raise Unavailable(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
+        if answer is None:
+            raise Unavailable("the launcher gave no answer", hint="look at its messages, then try again")
+        message = answer[0]
+        if "error" in message:
+            raise from_wire(message["error"])
+        result: dict[str, Any] = message.get("result", message)
+        return result
+
+    def _connect(self) -> socket.socket:
+        deadline = time.monotonic() + STARTUP_S
+        spawned = False
+        pause_s = 0.002
+        while True:
+            connection = self._try()
+            if connection is not None:
+                return connection
+            if self._spawn and not spawned:
+                start.spawn(self._config)
+                spawned = True
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "the launcher does not answer", hint="start the console with `make run`, or look at `manage.py wharfie doctor`"
+                )
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.1)
+
+    def _try(self) -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            directory_fd = os.open(self._config.run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                connection.connect(protocol.address(directory_fd, "launcher.sock"))
+            finally:
+                os.close(directory_fd)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        return connection

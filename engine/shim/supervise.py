@@ -1,0 +1,164 @@
+"""Watch one running container: move its output, answer its control socket, learn how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+from engine.cgroups.manager import Group
+from engine.linux import process
+from engine.shim import protocol
+from engine.shim.stdio import Log, Pump
+
+
+class Supervisor:
+    """The loop of a shim. Uses poll and plain descriptors: 8 of them, and nothing wakes it while nothing happens."""
+
+    def __init__(
+        self, request: dict[str, Any], pid: int, pidfd: int, group: Group, log: Log, pumps: list[Pump], listener: socket.socket
+    ) -> None:
+        self.pid = pid
+        self.started_at_ns = time.time_ns()
+        self._request = request
+        self._pidfd = pidfd
+        self._group = group
+        self._log = log
+        self._pumps = {pump.pipe: pump for pump in pumps}
+        self._listener = listener
+        self._clients: dict[int, socket.socket] = {}
+        self._waiting: list[int] = []
+        self._signalled = 0
+
+    def record(self) -> None:
+        """Say in WHARFIE_RUN who runs. Pids with their start time and boot: a number alone means nothing later."""
+        facts = {
+            "version": protocol.VERSION,
+            "pid": self.pid,
+            "start_time": process.start_time(self.pid),
+            "shim_pid": os.getpid(),
+            "shim_start_time": process.start_time(os.getpid()),
+            "boot_id": process.boot_id(),
+            "started_at_ns": self.started_at_ns,
+        }
+        _replace(self._request["record"], json.dumps(facts).encode(), durable=False)
+
+    def run(self) -> None:
+        """Until the container has ended and everybody knows."""
+        poll = select.poll()
+        for descriptor in (self._pidfd, self._listener.fileno(), *self._pumps):
+            poll.register(descriptor, select.POLLIN)
+        running = True
+        while running:
+            for descriptor, _ in poll.poll():
+                if descriptor in self._pumps:
+                    self._pumps[descriptor].move()
+                elif descriptor == self._pidfd:
+                    running = False
+                elif descriptor == self._listener.fileno():
+                    client, _address = self._listener.accept()
+                    client.settimeout(5.0)
+                    self._clients[client.fileno()] = client
+                    poll.register(client.fileno(), select.POLLIN)
+                elif descriptor in self._clients and not self._serve(self._clients[descriptor]):
+                    poll.unregister(descriptor)
+                    self._clients.pop(descriptor).close()
+        self._finish()
+
+    def _serve(self, client: socket.socket) -> bool:
+        """Answer one message; False when the client is done."""
+        try:
+            message = protocol.receive(client)
+            if message is None:
+                return False
+            request = message[0]
+            if request.get("op") == "signal":
+                self._signalled = int(request["signal"])
+                try:
+                    signal.pidfd_send_signal(self._pidfd, self._signalled)
+                except ProcessLookupError:  # it has just ended; the exit record says how
+                    self._signalled = 0
+                protocol.send(client, {"ok": True})
+            elif request.get("op") == "wait":
+                self._waiting.append(client.fileno())
+            else:
+                protocol.send(client, {"error": {"class": "Unsupported", "message": f"unknown request {request.get('op')!r}"}})
+        except (OSError, EOFError, ValueError):  # a client that breaks off or talks nonsense is its own loss
+            return False
+        return True
+
+    def _finish(self) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        for pump in self._pumps.values():
+            pump.drain()
+        code = os.waitstatus_to_exitcode(status)
+        ended = {
+            "code": code if code >= 0 else 128 - code,
+            "signal": -code if code < 0 else None,
+            "oom_killed": self._group.counters().oom_kills > 0,
+            "finished_at_ns": time.time_ns(),
+            "reason": f"signal {self._signalled} was asked for" if self._signalled and code != 0 else "",
+        }
+        self._log.close()
+        self._remove_group()
+        _replace(self._request["exit"], json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode(), durable=True)
+        os.unlink(self._request["record"])
+        os.unlink(self._request["socket"])
+        for descriptor in self._waiting:
+            if descriptor in self._clients:
+                try:
+                    protocol.send(self._clients[descriptor], {"exit": ended})
+                except OSError:  # it left; the record is there for whoever looks
+                    continue
+        wake(self._request["events"])
+
+    def _remove_group(self) -> None:
+        """The last process is reaped, but the kernel may take a moment to empty the group."""
+        for attempt in range(100):
+            try:
+                self._group.remove()
+                return
+            except OSError:
+                if attempt == 99:
+                    raise
+                self._group.kill()
+                select.select((), (), (), 0.01)
+
+
+def wake(directory: str) -> None:
+    """Tell every process that watches events that there is something to look at. Losing one is harmless: truth is in state.db."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(directory):
+            try:
+                door.sendto(b"!", protocol.address(directory_fd, name))
+            except ConnectionRefusedError:  # its process is gone
+                os.unlink(f"{directory}/{name}")
+            except (BlockingIOError, FileNotFoundError):  # it has enough to wake up for; or has just left
+                continue
+    finally:
+        os.close(directory_fd)
+        door.close()
+
+
+def _replace(path: str, data: bytes, *, durable: bool) -> None:
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+    if durable:
+        directory = os.open(path.rpartition("/")[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
