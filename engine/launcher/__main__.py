@@ -31,6 +31,9 @@ WORKERS = {"unpack": ("engine.archives.worker", "unpack")}
 
 
 def main(run: str, instance: str, idle: bool) -> int:
+    """Serve until SIGTERM; with ``idle`` go into the background first. 3 when another launcher serves this instance."""
+    if idle and os.fork():
+        os._exit(0)
     lock = os.open(f"{run}/launcher.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,8 +18,8 @@ def command(config: Config, *, idle: bool = False) -> list[str]:
 
 def spawn(config: Config) -> None:
     """Start a launcher that stays while it is needed, detached from this process's terminal and session."""
-    with subprocess.Popen(  # noqa: S603 (our own interpreter and file)
-        ["/bin/sh", "-c", '"$@" &', "sh", *command(config, idle=True)],
+    with subprocess.Popen(
+        command(config, idle=True),  # goes into the background by itself
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

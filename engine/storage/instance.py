@@ -1,0 +1,122 @@
+"""An instance: a store with an id, which names its control groups and owns ranges of user ids."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.config import Config
+from engine.errors import Corrupt, KernelError, Unavailable
+from engine.names import new_id
+from engine.storage.atomic import write_atomically
+from engine.storage.paths import Paths
+
+LAYOUT_VERSION = "1"
+_ID = re.compile(r"[0-9a-f]{12}")
+
+# Claims of all instances of this host. Beside, not inside, any instance's root: they must not overlap.
+CLAIMS = Path("/var/lib/wharfie-uid-ranges")
+FIRST_ID = 524_288  # Debian gives subordinate ids from 100000 up, a range of 65536 each; start above the first ones
+IDS_PER_RANGE = 65_536
+RANGES_PER_CLAIM = 256
+LAST_ID = 2**32 - 2
+
+
+def prepare(config: Config) -> Paths:
+    """Make the instance's directories and its id if they are not there yet; safe to call at once from many processes."""
+    paths = Paths(config)
+    try:
+        for directory in (paths.root, paths.run):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (*paths.persistent(), *paths.volatile()):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        with locked(paths.root / ".lock"):
+            if not paths.instance.exists():
+                write_atomically(paths.version, LAYOUT_VERSION.encode())
+                write_atomically(paths.instance, new_id()[:12].encode())
+    except OSError as error:
+        raise KernelError.from_os(error, "making Wharfie's directories", hint="run as root, on a writable disk") from error
+    if paths.version.read_text() != LAYOUT_VERSION:
+        raise Corrupt(f"{paths.root} has layout {paths.version.read_text()!r}, not {LAYOUT_VERSION}", hint="run the Wharfie that wrote it")
+    return paths
+
+
+def instance_id(config: Config) -> str:
+    """The id of the store at WHARFIE_ROOT; made when it has none."""
+    text = prepare(config).instance.read_text()
+    if not _ID.fullmatch(text):
+        raise Corrupt(f"{config.root}/instance is damaged", hint="restore it from a backup")
+    return text
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive flock(2) on a file, made when absent."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def claim(config: Config, more_than: int) -> list[int]:
+    """First ids of the ranges that this instance may use, at least ``more_than`` + 1 of them.
+
+    A claim is a file named by the instance that says where its store is; one whose store is gone is void and removed.
+    """
+    name = instance_id(config)
+    CLAIMS.mkdir(mode=0o700, exist_ok=True)
+    with locked(CLAIMS / ".lock"):
+        taken = _subordinate_ids()
+        mine: list[int] = []
+        for file in CLAIMS.iterdir():
+            if not _ID.fullmatch(file.name):
+                continue
+            claim_ = json.loads(file.read_text())
+            if file.name == name:
+                mine = claim_["bases"]
+            elif _alive(file.name, claim_["root"]):
+                taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in claim_["bases"]]
+            else:
+                file.unlink()
+        ranges = [base + step * IDS_PER_RANGE for base in mine for step in range(RANGES_PER_CLAIM)]
+        width = RANGES_PER_CLAIM * IDS_PER_RANGE
+        base = FIRST_ID
+        while len(ranges) <= more_than:
+            if base + width > LAST_ID:
+                raise Unavailable("no range of user ids is left on this host", hint="remove containers")
+            if base in mine or any(start < base + width and base < start + count for start, count in taken):
+                base += width
+                continue
+            mine.append(base)
+            ranges += [base + step * IDS_PER_RANGE for step in range(RANGES_PER_CLAIM)]
+        write_atomically(CLAIMS / name, json.dumps({"root": str(config.root), "bases": mine}).encode())
+    return ranges
+
+
+def _alive(name: str, root: str) -> bool:
+    try:
+        return (Path(root) / "instance").read_text() == name
+    except OSError:
+        return False
+
+
+def _subordinate_ids() -> list[tuple[int, int]]:
+    """(first, count) of each range of subuid(5) and subgid(5)."""
+    found = []
+    for path in ("/etc/subuid", "/etc/subgid"):
+        try:
+            lines = Path(path).read_text().splitlines()
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            parts = line.split(":")
+            if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+                found.append((int(parts[1]), int(parts[2])))
+    return found
