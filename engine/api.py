@@ -1,0 +1,218 @@
+"""The facade: one short method for each thing a user does.
+
+Several processes hold an Engine on the same directories at once (pages, command lines, jobs). There is no engine
+daemon: they agree through state.db, file locks and the kernel.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from engine import names
+from engine.config import Config
+from engine.containers import create
+from engine.containers.lifecycle import Lifecycle
+from engine.containers.logs import LogLine, LogTail, LogWatch
+from engine.containers.records import Records
+from engine.containers.spec import Container, ContainerSpec, ExitRecord, State
+from engine.events import Event, Events, Subscription
+from engine.images.spec import Image
+from engine.launcher.client import LauncherClient
+from engine.metrics.sampler import sample
+from engine.metrics.spec import Sample
+from engine.storage import atomic, instance
+from engine.storage.database import Database
+from engine.volumes.spec import Volume
+from engine.volumes.store import VolumeStore
+
+if TYPE_CHECKING:
+    from engine.images.store import ImageStore
+    from engine.linux.probe import Report
+
+Progress = Callable[[str], None]
+UNPACK_TIMEOUT_S = 3600.0
+
+
+class Engine:
+    """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
+
+    With ``spawn_launcher`` a launcher is started when none answers; the web process leaves that to its supervisor.
+    """
+
+    def __init__(self, config: Config | None = None, *, spawn_launcher: bool = False) -> None:
+        self.config = config or Config.from_environment()
+        self.instance = instance.instance_id(self.config)
+        self.paths = instance.prepare(self.config)
+        self._database = Database(self.paths.database)
+        self._events = Events(self.paths, self._database)
+        self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
+        self._records = Records(self.paths, self._database, self._events)
+        self._lifecycle = Lifecycle(self.instance, self.paths, self._database, self._events, self._records, self._launcher)
+        self._volumes = VolumeStore(self.paths, self._database, self._events)
+        self._image_store: ImageStore | None = None
+        atomic.empty(self.paths.trash)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what this object holds; containers run on."""
+        self._database.close()
+
+    # Containers
+
+    def create(self, spec: ContainerSpec) -> Container:
+        """Create a container; it does not run yet."""
+        container_id = create.create(self.config, self.paths, self._database, self._events, self.image, spec)
+        return self._records.find(container_id)
+
+    def start(self, ref: str) -> Container:
+        """Start a container; on return its command has been executed."""
+        container = self._records.find(ref)
+        self._lifecycle.start(container, self.image(container.image_id))
+        return self._records.find(container.id)
+
+    def stop(self, ref: str, timeout_s: float | None = None) -> Container:
+        """Stop a container: its stop signal, then after ``timeout_s`` (default: its own) SIGKILL."""
+        container = self._records.find(ref)
+        self._lifecycle.stop(container, timeout_s)
+        return self._records.find(container.id)
+
+    def kill(self, ref: str, signal: str | int = "KILL") -> None:
+        """Send a signal to a container's first process."""
+        self._lifecycle.signal(self._records.find(ref), names.signal_number(signal))
+
+    def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:
+        """Wait until a container has ended, and say how. Unavailable after ``timeout_s``."""
+        return self._lifecycle.wait(self._records.find(ref), timeout_s)
+
+    def containers(self) -> list[Container]:
+        """All containers, the newest first."""
+        return self._records.all()
+
+    def inspect(self, ref: str) -> Container:
+        """One container, by name, id or unique prefix of an id."""
+        return self._records.find(ref)
+
+    def remove(self, ref: str, *, force: bool = False) -> None:
+        """Remove a container; with ``force`` a running one is killed first. Its volumes stay."""
+        self._lifecycle.remove(self._records.find(ref), force=force)
+
+    def logs(
+        self, ref: str, *, tail: int | None = None, follow: bool = False, since_ns: int | None = None
+    ) -> Iterator[LogLine]:
+        """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
+        container = self._records.find(ref)
+        reader = self.log_tail(container.id, tail=tail)
+        watch = LogWatch(self.paths) if follow else None
+        subscription = self.subscribe() if follow else None
+        try:
+            if watch:
+                watch.add(container.id)
+            while True:
+                for line in reader.read():
+                    if since_ns is None or line.time_ns >= since_ns:
+                        yield line
+                if watch is None or subscription is None or reader.finished:
+                    if not (lines := reader.read()):
+                        return
+                    yield from lines
+                elif not reader.finished:
+                    select.select([watch, subscription], (), (), 1.0)
+                    watch.changed()
+                    subscription.drain()
+        finally:
+            reader.close()
+            if watch:
+                watch.close()
+            if subscription:
+                subscription.close()
+
+    def log_tail(self, ref: str, *, tail: int | None = None) -> LogTail:
+        """A non-blocking reader of a container's output, from its last ``tail`` lines on (None: from the first)."""
+        return LogTail(self.paths, self._records.find(ref).id, tail=tail)
+
+    def log_watch(self) -> LogWatch:
+        """Tells which of many logs have grown."""
+        return LogWatch(self.paths)
+
+    # Images
+
+    @property
+    def _images(self) -> ImageStore:
+        if self._image_store is None:
+            from engine.images.store import ImageStore
+
+            self._image_store = ImageStore(self.paths, self._database, self._unpack, self._events.publish)
+        return self._image_store
+
+    def _unpack(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        base = instance.claim(self.config, 0)[0]
+        return self._launcher.call("unpack", request | {"uid_base": base}, fds, timeout_s=UNPACK_TIMEOUT_S)
+
+    def images(self) -> list[Image]:
+        """All images."""
+        return self._images.list()
+
+    def image(self, ref: str) -> Image:
+        """One image, by tag, id or unique prefix of an id."""
+        return self._images.get(ref)
+
+    def load_image(self, source: Path | BinaryIO, *, name: str = "", progress: Progress | None = None) -> list[Image]:
+        """Import a `docker save` tar, an OCI layout tar or a root file system tar, compressed or not."""
+        return self._images.load(source, name=name, progress=progress)
+
+    def make_starter_image(self, progress: Progress | None = None) -> Image:
+        """Make ``wharfie/starter`` from this host's own Debian files, without any network."""
+        from engine.images import starter
+
+        return starter.make(self._images, progress)
+
+    def remove_image(self, ref: str, *, force: bool = False) -> None:
+        """Remove a tag, and the image with its last one; Busy while a container uses it."""
+        self._images.remove(ref, force=force)
+
+    # Volumes
+
+    def volumes(self) -> list[Volume]:
+        """All volumes, by name."""
+        return self._volumes.list()
+
+    def create_volume(self, name: str) -> Volume:
+        """Make an empty volume."""
+        return self._volumes.create(name)
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume and its data."""
+        self._volumes.remove(name)
+
+    # Facts
+
+    def sample(self, containers: Iterable[Container]) -> dict[str, Sample]:
+        """What the running ones of these containers use now, by id."""
+        return sample(self.instance, containers)
+
+    def running(self) -> list[Container]:
+        """The containers that run now."""
+        return [container for container in self.containers() if container.state is State.RUNNING]
+
+    def report(self) -> Report:
+        """What this host can do, in words."""
+        from engine.linux import probe
+
+        return probe.report(self.config)
+
+    def events(self, after: int = 0) -> list[Event]:
+        """What happened after a sequence number, oldest first."""
+        return self._events.after(after)
+
+    def subscribe(self) -> Subscription:
+        """A descriptor that wakes when something happened in any process; close it."""
+        return self._events.subscribe()

@@ -1,0 +1,139 @@
+"""Create a container: a checked spec becomes a row and a directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+
+from engine import names, policy
+from engine.config import Config
+from engine.containers.records import spec_to_json
+from engine.containers.spec import ContainerSpec, Limits, NetworkMode
+from engine.errors import AlreadyExists, InvalidRequest, NotFound
+from engine.events import Events
+from engine.images.spec import Image
+from engine.storage import atomic, instance
+from engine.storage.database import Database
+from engine.storage.paths import Paths
+
+DEFAULT_PIDS = 2048
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ADJECTIVES = "brisk calm deft eager fair keen lucid merry nimble quiet ready sturdy tidy vivid warm".split()
+_NOUNS = "anchor barge buoy crane davit dock ferry hoist jetty keel lighter mooring pallet quay tug winch".split()
+
+
+def create(
+    config: Config, paths: Paths, database: Database, events: Events, image_of: Callable[[str], Image], spec: ContainerSpec
+) -> str:
+    """Make the container and return its id. Nothing is left when it fails.
+
+    Raises InvalidRequest for the spec, NotFound for image or volume, AlreadyExists for the name.
+    """
+    policy.check(spec)
+    image = image_of(spec.image)
+    argv = _argv(spec, image)
+    container_id = names.new_id()
+    spec = _complete(spec, image, container_id)
+    directory = paths.container(container_id)
+    try:
+        with database.transaction(durable=True) as connection:
+            base = _uid_base(config, connection)
+            for volume in spec.volumes:
+                if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.volume,)).fetchone():
+                    raise NotFound(f"there is no volume {volume.volume!r}", hint="create it first", field="volumes", subject=volume.volume)
+            connection.execute(
+                "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (container_id, spec.name, spec.image, image.id, spec_to_json(spec), json.dumps(argv), base, time.time_ns()),
+            )
+            connection.executemany(
+                "INSERT INTO container_volumes VALUES (?, ?, ?)",
+                [(container_id, volume.volume, volume.target) for volume in spec.volumes],
+            )
+            events.add(connection, "container", "create", container_id, spec.name)
+            _directories(paths, container_id, base, spec)
+    except sqlite3.IntegrityError as error:
+        atomic.discard(directory, paths.trash)
+        if "containers.name" in str(error):
+            raise AlreadyExists(
+                f"the name {spec.name!r} is taken", hint="choose another, or remove that container", field="name", subject=spec.name
+            ) from error
+        raise NotFound(f"the image {spec.image!r} has just been removed", field="image") from error
+    except BaseException:
+        atomic.discard(directory, paths.trash)
+        raise
+    events.wake()
+    return container_id
+
+
+def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:
+    """OCI image-spec config.md: Entrypoint, then Cmd as its arguments; a new entrypoint drops the image's Cmd."""
+    entrypoint = image.config.entrypoint if spec.entrypoint is None else spec.entrypoint
+    inherited = image.config.cmd if spec.entrypoint is None else ()
+    argv = tuple(entrypoint) + tuple(inherited if spec.command is None else spec.command)
+    if not argv or not argv[0]:
+        raise InvalidRequest("there is no command to run", hint="the image names none: give one", field="command")
+    return argv
+
+
+def _complete(spec: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
+    """The spec with every default filled in, so that what runs can be read from it."""
+    memory = spec.limits.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    limits = Limits(
+        memory_bytes=memory,
+        memory_swap_bytes=spec.limits.memory_swap_bytes or memory,
+        cpus=spec.limits.cpus or float(os.cpu_count() or 1),
+        pids=spec.limits.pids or DEFAULT_PIDS,
+    )
+    host = spec.network is NetworkMode.HOST
+    return dataclasses.replace(
+        spec,
+        name=spec.name or f"{_pick(_ADJECTIVES)}-{_pick(_NOUNS)}-{container_id[:4]}",
+        limits=limits,
+        env=names.environment((f"PATH={DEFAULT_PATH}", *image.config.env, *spec.env)),
+        user=image.config.user if spec.user is None else spec.user,
+        workdir=spec.workdir or image.config.workdir or "/",
+        hostname=spec.hostname or (os.uname().nodename if host else container_id[:12]),
+        stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
+    )
+
+
+def _pick(words: list[str]) -> str:
+    return words[int.from_bytes(os.urandom(2), "big") % len(words)]
+
+
+def _uid_base(config: Config, connection: sqlite3.Connection) -> int:
+    """The lowest free range; range 0 is the unpack worker's."""
+    used = {row[0] for row in connection.execute("SELECT uid_base FROM containers")}
+    free = [base for base in instance.claim(config, len(used) + 1)[1:] if base not in used]
+    return free[0]
+
+
+def _directories(paths: Paths, container_id: str, base: int, spec: ContainerSpec) -> None:
+    directory = paths.container(container_id)
+    directory.mkdir(mode=0o700)
+    for name in ("upper", "work", "log", "etc"):
+        (directory / name).mkdir(mode=0o755 if name in ("upper", "etc") else 0o700)
+    os.chown(directory / "upper", base, base)
+    host_names = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+    if spec.network is NetworkMode.HOST:
+        files = {"hosts": _host_file("/etc/hosts"), "resolv.conf": _host_file("/etc/resolv.conf")}
+    else:
+        files = {"hosts": f"{host_names}127.0.0.1 {spec.hostname}\n", "resolv.conf": ""}
+    files["hostname"] = f"{spec.hostname}\n"
+    for name, text in files.items():
+        path = directory / "etc" / name
+        path.write_text(text)
+        path.chmod(0o644)
+        os.chown(path, base, base)
+
+
+def _host_file(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""

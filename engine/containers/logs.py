@@ -1,0 +1,222 @@
+"""Read a container's log: frames (`engine.shim.stdio`) into lines, without holding up the writer."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
+from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
+from engine.storage.paths import Paths
+
+MAX_LINE_BYTES = 256 * 1024  # a longer line is shown in pieces, so that one without an end cannot fill memory
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of output. ``lost`` lines went with rotation before it."""
+
+    time_ns: int  # Unix time at which its last part was read from the container
+    stream: Literal["stdout", "stderr"]
+    text: str  # without its newline; what is not UTF-8 is replaced
+    lost: int = 0
+
+
+class LogTail:
+    """A position in one log. `read` gives the lines since the last call and never blocks."""
+
+    def __init__(self, paths: Paths, container_id: str, *, tail: int | None = None) -> None:
+        self._directory = str(paths.log(container_id))
+        self._run_record = paths.run_record(container_id)
+        self._number = 0
+        self._fd = -1
+        self._offset = 0
+        self._lost_seen: int | None = None
+        self._lost = 0
+        self._partial: dict[int, bytearray] = {}
+        self._partial_time: dict[int, int] = {}
+        self._ready: deque[LogLine] = deque()
+        if tail is not None:
+            self._start_at_tail(tail)
+
+    def _segments(self) -> list[int]:
+        try:
+            return sorted(int(name) for name in os.listdir(self._directory) if name.isdigit())
+        except FileNotFoundError:  # the container was removed
+            return []
+
+    def _start_at_tail(self, wanted: int) -> None:
+        """Begin in the youngest segment from which on there are enough lines, and drop those too many."""
+        segments = self._segments()
+        have = 0
+        for number in reversed(segments):
+            self._number = number
+            have += self._count(number)
+            if have >= wanted:
+                break
+        self._number -= 1 if segments else 0
+        kept: deque[LogLine] = deque(maxlen=max(wanted, 1))
+        while lines := self.read(10_000):
+            kept.extend(lines)
+        self._ready = kept if wanted else deque()
+        self._ready = deque(self._ready)
+
+    def _count(self, number: int) -> int:
+        try:
+            with open(f"{self._directory}/{number:010d}", "rb") as file:
+                lines = 0
+                while data := file.read(_READ_BYTES):
+                    lines += data.count(b"\n")  # a header can hold that byte too: a few lines more are read than needed
+                return max(0, lines - os.fstat(file.fileno()).st_size // 4096)
+        except FileNotFoundError:
+            return 0
+
+    def read(self, max_lines: int = 1000) -> list[LogLine]:
+        """At most ``max_lines`` lines that came since the last call; [] when there are none."""
+        while len(self._ready) < max_lines and self._fill():
+            pass
+        if not self._ready and self.ended:
+            self._flush()
+        return [self._ready.popleft() for _ in range(min(max_lines, len(self._ready)))]
+
+    @property
+    def ended(self) -> bool:
+        """No shim writes this log now."""
+        return not self._run_record.exists()
+
+    @property
+    def finished(self) -> bool:
+        """The container has ended and everything was read."""
+        return self.ended and not self._ready and not self._fill() and not self._ready and not any(self._partial.values())
+
+    def _fill(self) -> bool:
+        """Take one chunk of frames; False when nothing new is there."""
+        if self._fd < 0 and not self._next_segment():
+            return False
+        data = os.pread(self._fd, _READ_BYTES, self._offset)
+        used = self._parse(data)
+        self._offset += used
+        if used:
+            return True
+        later = [number for number in self._segments() if number > self._number]
+        if later and not os.pread(self._fd, 1, self._offset):
+            return self._next_segment()
+        if later:  # a torn frame of a writer that was killed: nothing more comes here
+            return self._next_segment()
+        return False
+
+    def _next_segment(self) -> bool:
+        for number in self._segments():
+            if number > self._number:
+                try:
+                    opened = os.open(f"{self._directory}/{number:010d}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                except FileNotFoundError:  # rotated away between the two calls
+                    continue
+                self.close()
+                self._skipped = self._number and number > self._number + 1
+                self._fd, self._number, self._offset = opened, number, 0
+                return True
+        return False
+
+    def _parse(self, data: bytes) -> int:
+        offset = 0
+        while offset + FRAME.size <= len(data):
+            magic, stream, _flags, _reserved, length, _previous, time_ns, lost = FRAME.unpack_from(data, offset)
+            if magic != MAGIC or offset + FRAME.size + length > len(data):
+                break
+            payload = data[offset + FRAME.size : offset + FRAME.size + length]
+            offset += FRAME.size + length
+            if stream == NOTE:
+                self._note(lost)
+            else:
+                self._take(stream, time_ns, payload)
+        if not offset and len(data) == _READ_BYTES:
+            return self._large_frame(data)
+        return offset
+
+    def _large_frame(self, data: bytes) -> int:
+        """A frame larger than one read: read it whole; at most a segment, and a pipe holds 1 MiB at a time."""
+        _magic, stream, _f, _r, length, _p, time_ns, _l = FRAME.unpack_from(data)
+        payload = os.pread(self._fd, length, self._offset + FRAME.size)
+        if len(payload) < length:
+            return 0
+        self._take(stream, time_ns, payload)
+        return FRAME.size + length
+
+    def _note(self, lost: int) -> None:
+        if self._lost_seen is None:
+            self._lost = lost
+        elif self._skipped:
+            self._lost += lost - self._lost_seen
+            self._partial.clear()
+        self._lost_seen = lost
+
+    _skipped: bool | int = False
+
+    def _take(self, stream: int, time_ns: int, payload: bytes) -> None:
+        partial = self._partial.setdefault(stream, bytearray())
+        partial += payload
+        *lines, rest = bytes(partial).split(b"\n")
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        self._partial[stream] = bytearray(rest)
+        self._partial_time[stream] = time_ns
+        for line in lines:
+            self._emit(stream, time_ns, line)
+
+    def _emit(self, stream: int, time_ns: int, line: bytes) -> None:
+        name: Literal["stdout", "stderr"] = "stdout" if stream == STDOUT else "stderr"
+        self._ready.append(LogLine(time_ns, name, line.decode("utf-8", "replace"), self._lost))
+        self._lost = 0
+
+    def _flush(self) -> None:
+        """Give out last lines that have no newline, once nothing more can come."""
+        for stream, rest in self._partial.items():
+            if rest:
+                self._emit(stream, self._partial_time[stream], bytes(rest))
+        self._partial.clear()
+
+    def close(self) -> None:
+        """Close the segment."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LogWatch:
+    """Tells which of many logs have grown; one inotify(7) instance for all."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._inotify = Inotify()
+        self._by_watch: dict[int, str] = {}
+        self._by_id: dict[str, int] = {}
+
+    def fileno(self) -> int:
+        """Readable when a log has grown; for poll, or asyncio's add_reader."""
+        return self._inotify.fileno()
+
+    def add(self, container_id: str) -> None:
+        """Watch a container's log."""
+        watch = self._inotify.add(str(self._paths.log(container_id)), IN_MODIFY | IN_CREATE | IN_ONLYDIR)
+        self._by_watch[watch] = container_id
+        self._by_id[container_id] = watch
+
+    def discard(self, container_id: str) -> None:
+        """Stop watching it."""
+        watch = self._by_id.pop(container_id, None)
+        if watch is not None:
+            self._by_watch.pop(watch, None)
+            self._inotify.remove(watch)
+
+    def changed(self) -> set[str]:
+        """Ids of the containers whose logs have grown since the last call."""
+        return {self._by_watch[watch] for watch, _ in self._inotify.read() if watch in self._by_watch}
+
+    def close(self) -> None:
+        """End all watches."""
+        self._inotify.close()

@@ -1,0 +1,140 @@
+"""Containers in state.db and what the kernel says of them: rows in, `Container` out.
+
+Whether one runs is asked of the kernel each time: its run record counts only with the pid's start time and this boot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from engine.containers.spec import Container, ContainerSpec, ExitRecord, Limits, NetworkMode, State, VolumeMount
+from engine.errors import InvalidRequest, NotFound
+from engine.events import Events
+from engine.linux import process
+from engine.storage.database import Database
+from engine.storage.paths import Paths
+
+_PREFIX = re.compile(r"[0-9a-f]{4,64}")
+
+
+def spec_to_json(spec: ContainerSpec) -> str:
+    """A spec as stored."""
+    return json.dumps(dataclasses.asdict(spec))
+
+
+def spec_from_json(text: str) -> ContainerSpec:
+    """The inverse of `spec_to_json`; ValueError, KeyError or TypeError when it is damaged."""
+    data: dict[str, Any] = json.loads(text)
+    data["limits"] = Limits(**data["limits"])
+    data["volumes"] = tuple(VolumeMount(**volume) for volume in data["volumes"])
+    data["network"] = NetworkMode(data["network"])
+    for field in ("command", "entrypoint", "env"):
+        data[field] = None if data[field] is None else tuple(data[field])
+    return ContainerSpec(**data)
+
+
+class Records:
+    """Reads containers."""
+
+    def __init__(self, paths: Paths, database: Database, events: Events) -> None:
+        self._paths = paths
+        self._database = database
+        self._events = events
+        self._boot_id = process.boot_id()
+
+    def all(self) -> list[Container]:
+        """Every container, the newest first."""
+        rows = self._database.rows("SELECT * FROM containers ORDER BY created_at_ns DESC")
+        return [self._container(row) for row in rows]
+
+    def find(self, ref: str) -> Container:
+        """One container by name, id or unique prefix of an id; NotFound, or InvalidRequest when several match."""
+        row = self._database.row("SELECT * FROM containers WHERE name = ? OR id = ?", (ref, ref))
+        if row is None and _PREFIX.fullmatch(ref):
+            rows = self._database.rows("SELECT * FROM containers WHERE id LIKE ? LIMIT 2", (ref + "%",))
+            if len(rows) > 1:
+                raise InvalidRequest(f"{ref!r} matches several containers", hint="give more digits of the id")
+            row = rows[0] if rows else None
+        if row is None:
+            raise NotFound(f"there is no container {ref!r}", hint="see the list of containers", subject=ref)
+        return self._container(row)
+
+    def running(self, container_id: str) -> dict[str, Any] | None:
+        """The run record of a container whose init lives, else None."""
+        try:
+            record: dict[str, Any] = json.loads(self._paths.run_record(container_id).read_bytes())
+            if record["boot_id"] == self._boot_id and process.start_time(record["pid"]) == record["start_time"]:
+                return record
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return None
+
+    def _container(self, row: sqlite3.Row) -> Container:
+        try:
+            spec, argv = spec_from_json(row["spec"]), tuple(json.loads(row["argv"]))
+        except (ValueError, KeyError, TypeError) as error:
+            return self._make(row, State.BROKEN, ContainerSpec(image=row["image"], name=row["name"]), (), broken=f"its record is damaged: {error!r}")
+        record = self.running(row["id"])
+        if record is not None:
+            return self._make(row, State.RUNNING, spec, argv, pid=record["pid"], started=record["started_at_ns"])
+        if row["started_at_ns"] is None:
+            return self._make(row, State.CREATED, spec, argv)
+        ended = ExitRecord(**json.loads(row["exit"])) if row["exit"] else self.fold(row)
+        return self._make(row, State.EXITED, spec, argv, ended=ended)
+
+    @staticmethod
+    def _make(
+        row: sqlite3.Row, state: State, spec: ContainerSpec, argv: tuple[str, ...], *,
+        pid: int | None = None, started: int | None = None, ended: ExitRecord | None = None, broken: str = "",
+    ) -> Container:  # fmt: skip
+        return Container(
+            id=row["id"], name=row["name"], image=row["image"], image_id=row["image_id"], state=state,
+            created_at_ns=row["created_at_ns"], started_at_ns=started or row["started_at_ns"], pid=pid, exit=ended,
+            spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken,
+        )  # fmt: skip
+
+    def fold(self, row: sqlite3.Row) -> ExitRecord | None:
+        """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
+
+        A shim that died with its container leaves no record; then the code is unknown, and said so.
+        """
+        ended = self._read_exit(row)
+        if ended is None:
+            return None
+        with self._database.transaction(durable=True) as connection:
+            changed = connection.execute(
+                "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
+                (json.dumps(dataclasses.asdict(ended)), row["id"], row["started_at_ns"]),
+            ).rowcount
+            if changed:
+                self._events.add(connection, "container", "die", row["id"], row["name"], code=ended.code)
+        return ended
+
+    def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
+        path: Path = self._paths.exit_record(row["id"])
+        try:
+            record = json.loads(path.read_bytes())
+            if record.pop("started_at_ns") >= row["started_at_ns"]:
+                return ExitRecord(**record)
+        except FileNotFoundError:
+            record = None
+        except (ValueError, KeyError, TypeError):
+            return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
+        if self._shim_alive(row["id"]):
+            return None
+        return ExitRecord(None, None, False, row["started_at_ns"], "its shim ended with it, so nobody saw the exit code")
+
+    def _shim_alive(self, container_id: str) -> bool:
+        try:
+            record = json.loads(self._paths.run_record(container_id).read_bytes())
+            return bool(
+                record["boot_id"] == self._boot_id
+                and process.start_time(record["shim_pid"]) == record["shim_start_time"]
+            )
+        except (FileNotFoundError, ValueError, KeyError):
+            return False
