@@ -54,7 +54,6 @@ class Engine:
         self._lifecycle = Lifecycle(self.instance, self.paths, self._database, self._events, self._records, self._launcher)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
-        atomic.empty(self.paths.trash)
 
     def __enter__(self) -> Engine:
         return self
@@ -65,6 +64,10 @@ class Engine:
     def close(self) -> None:
         """Give back what this object holds; containers run on."""
         self._database.close()
+
+    def tidy(self) -> None:
+        """Delete what a crash left half deleted; called once when the console starts."""
+        atomic.empty(self.paths.trash)
 
     # Containers
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from engine.archives.tar import Entry, Kind, Reader, components
 from engine.archives.whiteouts import hidden_name
-from engine.errors import EngineError, InvalidRequest, KernelError
+from engine.errors import EngineError, InvalidRequest, KernelError, Unsupported
 from engine.linux.files import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, openat2
 
 IDS = 65536  # the size of a container's id range
@@ -153,6 +153,8 @@ class Extractor:
             raise InvalidRequest(f"the archive has a whiteout that is no file: {entry.label}", subject=entry.label)
         parent = self._directory_fd(directory, entry)
         if not hidden:
+            if not directory:  # overlayfs always merges the roots of its layers, so nothing could say this
+                raise Unsupported("the archive hides all layers below it", hint="flatten the image into one layer")
             self.opaque[directory] = None
             return
         try:
@@ -200,7 +202,8 @@ class Extractor:
                         step = self._open_or_make(current, parts[:depth], os.O_PATH)
                 except NotADirectoryError:
                     raise InvalidRequest(
-                        f"the archive has a file below something that is no directory: {entry.label}", subject=entry.label
+                        f"the archive has a file below something that is no directory: {entry.label}",
+                        subject=entry.label,
                     ) from None
                 os.close(current)
                 current = step

@@ -54,7 +54,7 @@ def create(
                 [(container_id, volume.volume, volume.target) for volume in spec.volumes],
             )
             events.add(connection, "container", "create", container_id, spec.name)
-            _directories(paths, container_id, base, spec)
+            _directories(paths, container_id, base)
     except sqlite3.IntegrityError as error:
         atomic.discard(directory, paths.trash)
         if "containers.name" in str(error):
@@ -112,28 +112,9 @@ def _uid_base(config: Config, connection: sqlite3.Connection) -> int:
     return free[0]
 
 
-def _directories(paths: Paths, container_id: str, base: int, spec: ContainerSpec) -> None:
+def _directories(paths: Paths, container_id: str, base: int) -> None:
     directory = paths.container(container_id)
     directory.mkdir(mode=0o700)
-    for name in ("upper", "work", "log", "etc"):
-        (directory / name).mkdir(mode=0o755 if name in ("upper", "etc") else 0o700)
+    for name in ("upper", "work", "log"):
+        (directory / name).mkdir(mode=0o755 if name == "upper" else 0o700)
     os.chown(directory / "upper", base, base)
-    host_names = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-    if spec.network is NetworkMode.HOST:
-        files = {"hosts": _host_file("/etc/hosts"), "resolv.conf": _host_file("/etc/resolv.conf")}
-    else:
-        files = {"hosts": f"{host_names}127.0.0.1 {spec.hostname}\n", "resolv.conf": ""}
-    files["hostname"] = f"{spec.hostname}\n"
-    for name, text in files.items():
-        path = directory / "etc" / name
-        path.write_text(text)
-        path.chmod(0o644)
-        os.chown(path, base, base)
-
-
-def _host_file(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""

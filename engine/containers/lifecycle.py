@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from engine import names
 from engine.containers import state
 from engine.containers.records import Records
-from engine.containers.spec import Container, ExitRecord, State
+from engine.containers.spec import Container, ContainerSpec, ExitRecord, NetworkMode, State
 from engine.errors import Busy, KernelError, Unavailable, WrongState, from_wire
 from engine.events import Events
 from engine.images.spec import Image
@@ -69,7 +70,7 @@ class Lifecycle:
             "layers": [str(self._paths.layer(layer.diff_id)) for layer in image.layers],
             "upper": str(directory / "upper"),
             "work": str(directory / "work"),
-            "etc": str(directory / "etc"),
+            "etc": etc_files(spec),
             "log": str(self._paths.log(container.id)),
             "log_segment_bytes": spec.log_segment_bytes,
             "log_segments": spec.log_segments,
@@ -205,3 +206,16 @@ class Lifecycle:
                 raise KernelError.from_os(error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start") from error
         self._events.wake()
 
+
+
+def etc_files(spec: ContainerSpec) -> dict[str, str]:
+    """/etc/hosts, hostname and resolv.conf of a container: the host's on its network, else loopback alone."""
+    files = {"hostname": f"{spec.hostname}\n"}
+    if spec.network is NetworkMode.HOST:
+        for name in ("hosts", "resolv.conf"):
+            path = Path("/etc") / name
+            files[name] = path.read_text() if path.exists() else ""
+    else:
+        files["hosts"] = f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.0.1 {spec.hostname}\n"
+        files["resolv.conf"] = ""
+    return files

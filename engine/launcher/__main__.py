@@ -41,7 +41,7 @@ def main(run: str, instance: str, idle: bool) -> int:
         return 3  # another launcher serves this instance
     process.set_name("wharfie-launch")
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
-    manager.write_text("/proc/self/oom_score_adj", OOM_SCORE)
+    process.protect_from_oom(OOM_SCORE)
     own_group = manager.group(instance, manager.ENGINE_GROUP)
     own_group.create({})
     own_group.add(os.getpid())
@@ -126,7 +126,7 @@ def _child(connection: socket.socket, inherited: tuple[int, ...]) -> None:
             os._exit(0)
         request, fds = message
         if request["op"] == "start":
-            manager.write_text("/proc/self/oom_score_adj", shim.SHIM_OOM_SCORE)
+            process.protect_from_oom(shim.SHIM_OOM_SCORE)
             shim.run(request, connection)
         else:
             protocol.send(connection, _work(request, fds))

@@ -167,3 +167,13 @@ def write_id_maps(pid: int, base: int, count: int = 65536) -> None:
             os.write(descriptor, f"0 {base} {count}\n".encode())
         finally:
             os.close(descriptor)
+
+
+def protect_from_oom(score: int) -> bool:
+    """Lower this process's oom_score_adj; False where CAP_SYS_RESOURCE is missing, and it stays as it is. proc(5)."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(score))
+    except PermissionError:
+        return False
+    return True

@@ -33,6 +33,9 @@ def run(request: dict[str, Any], door: socket.socket, filter_: bytes, stdout: in
         if message is None:
             os._exit(125)
         process.prctl(process.PR_SET_DUMPABLE, 0)
+        # While still the host's uid 0 to the file system, since WHARFIE_ROOT is closed to everybody else; and in this
+        # mount namespace, since a mount can only be put on a place of one's own.
+        place = os.open(request["rootfs"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -45,7 +48,7 @@ def run(request: dict[str, Any], door: socket.socket, filter_: bytes, stdout: in
         process.unshare(process.CLONE_NEWCGROUP)
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         root, *volumes = message[1]
-        mount.attach(root, request["rootfs_fd"])
+        mount.attach(root, place)
         mounts.build(root, request, volumes)
         os.fchdir(root)
         mount.enter_root(".")

@@ -61,8 +61,6 @@ def _start(request: dict[str, Any]) -> Supervisor:
             read_end, both = stdio.open_pipe(base)
             pumps.append(stdio.Pump(log, stream, read_end))
             ends.append(both)
-        request["rootfs_fd"] = os.open(request["rootfs"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        request["etc_fd"] = os.open(request["etc"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         own_network = 0 if request["network"] == "host" else process.CLONE_NEWNET
         pid, pidfd = process.clone3(NAMESPACES | own_network)
@@ -73,7 +71,7 @@ def _start(request: dict[str, Any]) -> Supervisor:
         theirs.close()
         undo.append(lambda: _end(pid, pidfd))
         _admit(request, ours, pid, group)
-        for descriptor in (*ends, request["rootfs_fd"], request["etc_fd"]):
+        for descriptor in ends:
             os.close(descriptor)
         try:
             answer = protocol.receive(ours)

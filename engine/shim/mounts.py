@@ -36,8 +36,7 @@ def build(root: int, request: dict[str, Any], volume_fds: list[int]) -> None:
     proc = _proc(root)
     _sys(root, own_network=request["network"] != "host")
     _dev(root)
-    for name in ("hosts", "hostname", "resolv.conf"):
-        _put(mount.tree(f"/proc/self/fd/{request['etc_fd']}/{name}", add=NOSUID | NODEV), files.file_beneath(root, f"etc/{name}"))
+    _etc(root, request["etc"])
     for volume, descriptor in zip(request["volumes"], volume_fds, strict=True):
         _put(descriptor, files.directory_beneath(root, volume["target"]))
     _settings(proc, own_network=request["network"] != "host")
@@ -104,6 +103,22 @@ def _dev(root: int) -> None:
     _put(mount.filesystem("tmpfs", shm, attributes=_KERNEL), files.directory_beneath(dev, "shm"))
     _put(mount.filesystem("mqueue", attributes=_KERNEL), files.directory_beneath(dev, "mqueue"))
     os.close(dev)
+
+
+def _etc(root: int, contents: dict[str, str]) -> None:
+    """/etc/hosts and its like, made anew at each start, on a small file system of their own: nothing of the image
+    is overwritten, and no path of the host shows in mountinfo."""
+    store = mount.filesystem("tmpfs", [("mode", "755"), ("size", "256k")], attributes=_KERNEL)
+    place = files.directory_beneath(root, "dev/shm")  # any directory: it must be attached to be copied from
+    mount.attach(store, place)
+    os.close(place)
+    for name, text in contents.items():
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=store)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+        _put(mount.tree(name, dirfd=store), files.file_beneath(root, f"etc/{name}"))
+    mount.umount2(f"/proc/self/fd/{store}", mount.MNT_DETACH)
+    os.close(store)
 
 
 def _host_device(name: str, number: tuple[int, int]) -> int:

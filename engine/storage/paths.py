@@ -7,7 +7,7 @@
      ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
      ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
      ├─ containers/<id>/
-     │    upper/ work/  of the overlay     log/  segments     etc/  hosts, hostname, resolv.conf
+     │    upper/ work/  of the overlay     log/  segments
      │    exit.json     how it ended
      ├─ volumes/<name>/data/
      └─ trash/, tmp/  renamed away before deletion; being written
