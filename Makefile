@@ -27,7 +27,6 @@ test: ## lint, then every test in parallel, then the check for leaks (root)
 lint: ## ruff and mypy
 	@scripts/venv dev
 	@.venv/bin/python -m ruff check .
-	@.venv/bin/python -m ruff format --check .
 	@.venv/bin/python -m mypy
 
 bench: ## print Wharfie's figures beside runc's and crun's (root)

@@ -201,19 +201,20 @@ class Supervisor:
 
 def answering(path: str) -> int:
     """The pid of the launcher that listens on this socket, or 0; unix(7), SO_PEERCRED."""
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    directory, name = os.path.split(path)
     try:
-        for kind in (_socket.SOCK_SEQPACKET, _socket.SOCK_STREAM):
-            connection.close()
-            connection = _socket.socket(_socket.AF_UNIX, kind | _socket.SOCK_CLOEXEC)
-            try:
-                connection.connect(path)
-            except OSError:
-                continue
-            return int(struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0])
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{fd}/{name}")  # a socket's address holds 107 bytes, a path may be longer
+        return int(struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0])
+    except OSError:
         return 0
     finally:
         connection.close()
+        os.close(fd)
 
 
 def parent_serves(pid: int) -> bool:

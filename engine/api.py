@@ -51,14 +51,18 @@ class Engine:
         self._events = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
         self._records = Records(self.paths, self._database, self._events)
-        self._lifecycle = Lifecycle(self.instance, self.paths, self._database, self._events, self._records, self._launcher)
+        self._lifecycle = Lifecycle(
+            self.instance, self.paths, self._database, self._events, self._records, self._launcher
+        )
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -128,7 +132,7 @@ class Engine:
                         return
                     yield from lines
                 elif not reader.finished:
-                    select.select([watch, subscription], (), (), 1.0)
+                    select.select([watch.fileno(), subscription.fileno()], (), (), 1.0)
                     watch.changed()
                     subscription.drain()
         finally:

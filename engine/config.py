@@ -25,5 +25,7 @@ class Config:
         )
         for variable, path in (("WHARFIE_ROOT", config.root), ("WHARFIE_RUN", config.run)):
             if not path.is_absolute() or ".." in path.parts:
-                raise InvalidRequest(f"{variable}={path} is not an absolute path", hint=f"set {variable} to a full path")
+                raise InvalidRequest(
+                    f"{variable}={path} is not an absolute path", hint=f"set {variable} to a full path"
+                )
         return config

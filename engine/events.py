@@ -69,7 +69,9 @@ class Events:
         self._paths = paths
         self._database = database
 
-    def add(self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str, **detail: Any) -> None:
+    def add(
+        self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str, **detail: Any
+    ) -> None:
         """Add an event inside the caller's transaction; call `wake` after its commit."""
         cursor = connection.execute(
             "INSERT INTO events (time_ns, kind, action, object_id, name, detail) VALUES (?, ?, ?, ?, ?, ?)",

@@ -16,7 +16,9 @@ HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9
 # Distribution reference grammar, pkg.go.dev/github.com/distribution/reference: name[:tag], no digest here.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::[0-9]{1,5})?"
-REFERENCE = re.compile(rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII)
+REFERENCE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII
+)
 
 SIZE_UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -55,7 +57,9 @@ def hostname(text: str) -> str:
     """A hostname of at most 64 characters (sethostname(2)), or InvalidRequest."""
     if len(text) > 64 or not HOSTNAME.fullmatch(text):
         raise InvalidRequest(
-            f"{text!r} is not a hostname", hint="use letters, digits, '-' and '.'; at most 64 characters", field="hostname"
+            f"{text!r} is not a hostname",
+            hint="use letters, digits, '-' and '.'; at most 64 characters",
+            field="hostname",
         )
     return text
 
@@ -65,7 +69,9 @@ def image_reference(text: str) -> str:
     match = REFERENCE.fullmatch(text)
     if not match or len(match["name"]) > 255:
         raise InvalidRequest(
-            f"{text!r} is not an image name", hint="write it like debian, debian:12 or host:5000/team/app:1.0", field="image"
+            f"{text!r} is not an image name",
+            hint="write it like debian, debian:12 or host:5000/team/app:1.0",
+            field="image",
         )
     return f"{match['name']}:{match['tag'] or 'latest'}"
 

@@ -31,7 +31,9 @@ def check(spec: ContainerSpec) -> None:
     if spec.stop_signal is not None:
         names.signal_number(spec.stop_signal)
     if not (spec.stop_timeout_s >= 0 and math.isfinite(spec.stop_timeout_s)):
-        raise InvalidRequest("the stop timeout is not a number of seconds", hint="use 0 or more", field="stop_timeout_s")
+        raise InvalidRequest(
+            "the stop timeout is not a number of seconds", hint="use 0 or more", field="stop_timeout_s"
+        )
     if spec.workdir is not None:
         _absolute(spec.workdir, "workdir")
     if any(c in (spec.user or "") for c in "\0\n"):
@@ -71,7 +73,11 @@ def _volumes(spec: ContainerSpec) -> None:
         _absolute(volume.target, "volumes")
         target = os.path.normpath(volume.target)
         if target == "/" or any(target == top or target.startswith(top + "/") for top in FORBIDDEN_TARGETS):
-            raise InvalidRequest(f"a volume cannot be mounted on {target}", hint="choose another directory", field="volumes")
+            raise InvalidRequest(
+                f"a volume cannot be mounted on {target}", hint="choose another directory", field="volumes"
+            )
         if target in seen:
-            raise InvalidRequest(f"two volumes are mounted on {target}", hint="give each its own directory", field="volumes")
+            raise InvalidRequest(
+                f"two volumes are mounted on {target}", hint="give each its own directory", field="volumes"
+            )
         seen.add(target)

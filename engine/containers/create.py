@@ -22,12 +22,50 @@ from engine.storage.paths import Paths
 
 DEFAULT_PIDS = 2048
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ADJECTIVES = "brisk calm deft eager fair keen lucid merry nimble quiet ready sturdy tidy vivid warm".split()
-_NOUNS = "anchor barge buoy crane davit dock ferry hoist jetty keel lighter mooring pallet quay tug winch".split()
+_ADJECTIVES = [
+    "brisk",
+    "calm",
+    "deft",
+    "eager",
+    "fair",
+    "keen",
+    "lucid",
+    "merry",
+    "nimble",
+    "quiet",
+    "ready",
+    "sturdy",
+    "tidy",
+    "vivid",
+    "warm",
+]
+_NOUNS = [
+    "anchor",
+    "barge",
+    "buoy",
+    "crane",
+    "davit",
+    "dock",
+    "ferry",
+    "hoist",
+    "jetty",
+    "keel",
+    "lighter",
+    "mooring",
+    "pallet",
+    "quay",
+    "tug",
+    "winch",
+]
 
 
 def create(
-    config: Config, paths: Paths, database: Database, events: Events, image_of: Callable[[str], Image], spec: ContainerSpec
+    config: Config,
+    paths: Paths,
+    database: Database,
+    events: Events,
+    image_of: Callable[[str], Image],
+    spec: ContainerSpec,
 ) -> str:
     """Make the container and return its id. Nothing is left when it fails.
 
@@ -44,10 +82,24 @@ def create(
             base = _uid_base(config, connection)
             for volume in spec.volumes:
                 if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.volume,)).fetchone():
-                    raise NotFound(f"there is no volume {volume.volume!r}", hint="create it first", field="volumes", subject=volume.volume)
+                    raise NotFound(
+                        f"there is no volume {volume.volume!r}",
+                        hint="create it first",
+                        field="volumes",
+                        subject=volume.volume,
+                    )
             connection.execute(
                 "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (container_id, spec.name, spec.image, image.id, spec_to_json(spec), json.dumps(argv), base, time.time_ns()),
+                (
+                    container_id,
+                    spec.name,
+                    spec.image,
+                    image.id,
+                    spec_to_json(spec),
+                    json.dumps(argv),
+                    base,
+                    time.time_ns(),
+                ),
             )
             connection.executemany(
                 "INSERT INTO container_volumes VALUES (?, ?, ?)",
@@ -59,7 +111,10 @@ def create(
         atomic.discard(directory, paths.trash)
         if "containers.name" in str(error):
             raise AlreadyExists(
-                f"the name {spec.name!r} is taken", hint="choose another, or remove that container", field="name", subject=spec.name
+                f"the name {spec.name!r} is taken",
+                hint="choose another, or remove that container",
+                field="name",
+                subject=spec.name,
             ) from error
         raise NotFound(f"the image {spec.image!r} has just been removed", field="image") from error
     except BaseException:

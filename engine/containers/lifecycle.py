@@ -28,7 +28,15 @@ AFTER_KILL_S = 10.0
 class Lifecycle:
     """The acts that change a container's state. Each holds the container's lock, so two never interleave."""
 
-    def __init__(self, instance_id: str, paths: Paths, database: Database, events: Events, records: Records, launcher: LauncherClient) -> None:
+    def __init__(
+        self,
+        instance_id: str,
+        paths: Paths,
+        database: Database,
+        events: Events,
+        records: Records,
+        launcher: LauncherClient,
+    ) -> None:
         self._instance = instance_id
         self._paths = paths
         self._database = database
@@ -48,12 +56,15 @@ class Lifecycle:
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
             if container.state is State.EXITED and container.exit is None:
-                raise Busy(f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name)
+                raise Busy(
+                    f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
+                )
             self._paths.exit_record(container.id).unlink(missing_ok=True)
             answer = self._launcher.call("start", self._request(container, image))
             with self._database.transaction() as connection:
                 connection.execute(
-                    "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?", (answer["started_at_ns"], container.id)
+                    "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
+                    (answer["started_at_ns"], container.id),
                 )
                 self._events.add(connection, "container", "start", container.id, container.name)
         self._events.wake()
@@ -79,7 +90,8 @@ class Lifecycle:
             "exit": str(self._paths.exit_record(container.id)),
             "events": str(self._paths.events),
             "volumes": [
-                {"source": str(self._paths.volume(v.volume)), "target": v.target, "read_only": v.read_only} for v in spec.volumes
+                {"source": str(self._paths.volume(v.volume)), "target": v.target, "read_only": v.read_only}
+                for v in spec.volumes
             ],
             "argv": list(container.argv),
             "env": list(spec.env),
@@ -144,7 +156,9 @@ class Lifecycle:
     def wait(self, container: Container, timeout_s: float | None) -> ExitRecord:
         """Wait until it has ended. WrongState when it never started, Unavailable after ``timeout_s``."""
         if container.state is State.CREATED:
-            raise WrongState(f"container {container.name!r} was never started", hint="start it first", subject=container.name)
+            raise WrongState(
+                f"container {container.name!r} was never started", hint="start it first", subject=container.name
+            )
         if container.exit is not None:
             return container.exit
         self._ask(container, {"op": "wait"}, timeout_s)
@@ -153,7 +167,9 @@ class Lifecycle:
             self._wait_for_pid(found, timeout_s)
             found = self._records.find(container.id)
         if found.exit is None:
-            raise Unavailable(f"container {container.name!r} has not ended", hint="wait longer, or stop it", subject=container.name)
+            raise Unavailable(
+                f"container {container.name!r} has not ended", hint="wait longer, or stop it", subject=container.name
+            )
         return found.exit
 
     @staticmethod
@@ -203,9 +219,10 @@ class Lifecycle:
             try:
                 atomic.discard(self._paths.container(container.id), self._paths.trash)
             except OSError as error:
-                raise KernelError.from_os(error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start") from error
+                raise KernelError.from_os(
+                    error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start"
+                ) from error
         self._events.wake()
-
 
 
 def etc_files(spec: ContainerSpec) -> dict[str, str]:

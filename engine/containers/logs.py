@@ -90,7 +90,9 @@ class LogTail:
     @property
     def finished(self) -> bool:
         """The container has ended and everything was read."""
-        return self.ended and not self._ready and not self._fill() and not self._ready and not any(self._partial.values())
+        return (
+            self.ended and not self._ready and not self._fill() and not self._ready and not any(self._partial.values())
+        )
 
     def _fill(self) -> bool:
         """Take one chunk of frames; False when nothing new is there."""
@@ -144,7 +146,7 @@ class LogTail:
         if len(payload) < length:
             return 0
         self._take(stream, time_ns, payload)
-        return FRAME.size + length
+        return FRAME.size + int(length)
 
     def _note(self, lost: int) -> None:
         if self._lost_seen is None:

@@ -78,7 +78,13 @@ class Records:
         try:
             spec, argv = spec_from_json(row["spec"]), tuple(json.loads(row["argv"]))
         except (ValueError, KeyError, TypeError) as error:
-            return self._make(row, State.BROKEN, ContainerSpec(image=row["image"], name=row["name"]), (), broken=f"its record is damaged: {error!r}")
+            return self._make(
+                row,
+                State.BROKEN,
+                ContainerSpec(image=row["image"], name=row["name"]),
+                (),
+                broken=f"its record is damaged: {error!r}",
+            )
         record = self.running(row["id"])
         if record is not None:
             return self._make(row, State.RUNNING, spec, argv, pid=record["pid"], started=record["started_at_ns"])
@@ -127,7 +133,9 @@ class Records:
             return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
         if self._shim_alive(row["id"]):
             return None
-        return ExitRecord(None, None, False, row["started_at_ns"], "its shim ended with it, so nobody saw the exit code")
+        return ExitRecord(
+            None, None, False, row["started_at_ns"], "its shim ended with it, so nobody saw the exit code"
+        )
 
     def _shim_alive(self, container_id: str) -> bool:
         try:

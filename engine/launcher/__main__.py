@@ -18,11 +18,11 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from engine.cgroups import manager  # noqa: E402  (-I -S: the path had to be set first)
-from engine.errors import EngineError, KernelError  # noqa: E402
-from engine.linux import process  # noqa: E402
-from engine.shim import main as shim  # noqa: E402
-from engine.shim import protocol  # noqa: E402
+from engine.cgroups import manager
+from engine.errors import EngineError, KernelError
+from engine.linux import process
+from engine.shim import main as shim
+from engine.shim import protocol
 
 IDLE_S = 3.0
 OOM_SCORE = -500

@@ -23,7 +23,9 @@ class LauncherClient:
         self._config = config
         self._spawn = spawn
 
-    def call(self, op: str, request: dict[str, Any], fds: list[int] | None = None, *, timeout_s: float | None = ANSWER_S) -> dict[str, Any]:
+    def call(
+        self, op: str, request: dict[str, Any], fds: list[int] | None = None, *, timeout_s: float | None = ANSWER_S
+    ) -> dict[str, Any]:
         """Make one request and return its answer. Raises the EngineError that the other side met, or Unavailable."""
         with self._connect() as connection:
             connection.settimeout(timeout_s)
@@ -31,7 +33,9 @@ class LauncherClient:
                 protocol.send(connection, request | {"op": op}, fds)
                 answer = protocol.receive(connection)
             except (OSError, EOFError) as error:
-                raise Unavailable(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
+                raise Unavailable(
+                    f"the launcher broke off: {error}", hint="look at `doctor`, then try again"
+                ) from error
         if answer is None:
             raise Unavailable("the launcher gave no answer", hint="look at its messages, then try again")
         message = answer[0]
@@ -53,7 +57,8 @@ class LauncherClient:
                 spawned = True
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    "the launcher does not answer", hint="start the console with `make run`, or look at `manage.py wharfie doctor`"
+                    "the launcher does not answer",
+                    hint="start the console with `make run`, or look at `manage.py wharfie doctor`",
                 )
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)

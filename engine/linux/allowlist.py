@@ -17,10 +17,33 @@ _ALLOW, _KILL_PROCESS = 0x7FFF0000, 0x80000000
 
 # What the Python interpreter itself calls while it computes, allocates, and ends.
 INTERPRETER = frozenset(
-    """
-    brk clock_gettime close exit exit_group futex getpid getrandom gettid lseek madvise mmap mprotect mremap munmap
-    newfstatat fstat read restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield sigaltstack write
-    """.split()
+    [
+        "brk",
+        "clock_gettime",
+        "close",
+        "exit",
+        "exit_group",
+        "futex",
+        "getpid",
+        "getrandom",
+        "gettid",
+        "lseek",
+        "madvise",
+        "mmap",
+        "mprotect",
+        "mremap",
+        "munmap",
+        "newfstatat",
+        "fstat",
+        "read",
+        "restart_syscall",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "sched_yield",
+        "sigaltstack",
+        "write",
+    ]
 )
 
 

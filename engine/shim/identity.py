@@ -38,7 +38,9 @@ def resolve(user: str) -> Identity:
         gid = _group(group, groups)
         extra = []
     else:
-        extra = [int(row[2]) for row in groups if login and len(row) > 3 and login in row[3].split(",") and _number(row[2])]
+        extra = [
+            int(row[2]) for row in groups if login and len(row) > 3 and login in row[3].split(",") and _number(row[2])
+        ]
     return Identity(uid, gid, sorted({gid, *extra}), home)
 
 
@@ -50,7 +52,9 @@ def _user(name: str) -> tuple[int, int, str]:
         if (row[2] == str(number) if number is not None else row[0] == name) and _number(row[2]) and _number(row[3]):
             return int(row[2]), int(row[3]), row[5] or "/"
     if number is None:
-        raise InvalidRequest(f"user {name!r} is not in the image's /etc/passwd", hint="use a number or another name", field="user")
+        raise InvalidRequest(
+            f"user {name!r} is not in the image's /etc/passwd", hint="use a number or another name", field="user"
+        )
     return number, 0, "/"
 
 
@@ -62,7 +66,9 @@ def _group(name: str, rows: list[list[str]]) -> int:
     for row in rows:
         if row[0] == name and _number(row[2]):
             return int(row[2])
-    raise InvalidRequest(f"group {name!r} is not in the image's /etc/group", hint="use a number or another name", field="user")
+    raise InvalidRequest(
+        f"group {name!r} is not in the image's /etc/group", hint="use a number or another name", field="user"
+    )
 
 
 def _number(text: str) -> bool:

@@ -102,9 +102,7 @@ def _working_directory(path: str) -> None:
     try:
         os.makedirs(path, 0o755, exist_ok=True)
         # No magic link on the way: /proc/self/fd/N could be a directory of the host (CVE-2024-21626).
-        descriptor = files.openat2(
-            mount.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, resolve=files.NO_MAGICLINKS
-        )
+        descriptor = files.openat2(mount.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, resolve=files.NO_MAGICLINKS)
         os.fchdir(descriptor)
         os.close(descriptor)
         if not os.getcwd().startswith("/"):
@@ -117,7 +115,9 @@ def _working_directory(path: str) -> None:
 
 def _environment(wanted: list[str], home: str, hostname: str) -> dict[str, str]:
     result = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, "HOME": home}
-    result.update(entry.split("=", 1) for entry in wanted)
+    for entry in wanted:
+        name, _, value = entry.partition("=")
+        result[name] = value
     return result
 
 

@@ -119,10 +119,8 @@ def _end(pid: int, pidfd: int) -> None:
 def _listen(request: dict[str, Any]) -> socket.socket:
     path = request["socket"]
     directory, _, name = path.rpartition("/")
-    try:
+    if os.path.lexists(path):
         os.unlink(path)  # of a shim that was killed: the engine holds this container's lock and knows it is stopped
-    except FileNotFoundError:
-        pass
     directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:

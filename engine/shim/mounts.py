@@ -1,4 +1,4 @@
-"""What PID 1 mounts into its root before it enters it. Values: isolation.md I10–I14, after Docker's.
+"""What PID 1 mounts into its root before it enters it. Values: isolation.md I10 to I14, after Docker's.
 
 Runs as root of the container's own user namespace. Every target is reached by descriptor without following
 a link, so an image cannot send a mount elsewhere; every mask comes from the host's own /dev/null, checked by its
@@ -7,19 +7,28 @@ device number (CVE-2025-31133).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
-import fcntl
 import struct
 from typing import Any
 
 from engine.linux import files, mount
 from engine.linux.mount import AT_FDCWD, NODEV, NOEXEC, NOSUID, RDONLY
 
-MASKED = (
-    "acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats".split()
-)  # below /proc
+MASKED = [
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+]  # below /proc
 MASKED_SYS = ("devices/virtual/powercap", "firmware")
 READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")  # below /proc
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -157,12 +166,9 @@ def _loopback_up() -> None:
 def _mask(root: int, proc: int) -> None:
     """Hide what tells about the host, and make read-only what would change it. What this kernel lacks is skipped."""
     for path in READ_ONLY:
-        copy = _existing(proc, path)
-        if copy is not None:
-            os.close(copy)
-            detached = mount.tree(path, dirfd=proc, add=_KERNEL | RDONLY)
-            target = files.openat2(proc, path, os.O_PATH, resolve=files.BENEATH | files.NO_SYMLINKS)
-            _put(detached, target)
+        place = _existing(proc, path)
+        if place is not None:
+            _put(mount.tree(path, dirfd=proc, add=_KERNEL | RDONLY), place)
     sys_root = files.directory_beneath(root, "sys")
     empty: int | None = None
     targets = [_existing(proc, path) for path in MASKED] + [_existing(sys_root, path) for path in _masked_sys()]

@@ -1,8 +1,8 @@
 """Messages between Wharfie's processes: a 4-byte length, then JSON. Both ends are root on this host.
 
-    Engine ─▶ launcher   {"op": "start" | "unpack" | "shutdown", …}    the forked child answers on the same connection
-    Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
-                         {"op": "wait"}                 ─▶ the exit record, when there is one
+Engine ─▶ launcher   {"op": "start" | "unpack" | "shutdown", …}    the forked child answers on the same connection
+Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
+                     {"op": "wait"}                 ─▶ the exit record, when there is one
 """
 
 from __future__ import annotations

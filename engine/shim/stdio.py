@@ -73,7 +73,9 @@ class Log:
             os.close(self._fd)
         # Not O_APPEND: splice(2) refuses such a target.
         self._fd = os.open(
-            f"{self._directory}/{number:010d}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            f"{self._directory}/{number:010d}",
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+            0o600,
         )
         self._numbers.append(number)
         os.write(self._fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, 0, time.time_ns(), self._lost))

@@ -20,7 +20,14 @@ class Supervisor:
     """The loop of a shim. Uses poll and plain descriptors: 8 of them, and nothing wakes it while nothing happens."""
 
     def __init__(
-        self, request: dict[str, Any], pid: int, pidfd: int, group: Group, log: Log, pumps: list[Pump], listener: socket.socket
+        self,
+        request: dict[str, Any],
+        pid: int,
+        pidfd: int,
+        group: Group,
+        log: Log,
+        pumps: list[Pump],
+        listener: socket.socket,
     ) -> None:
         self.pid = pid
         self.started_at_ns = time.time_ns()
@@ -86,7 +93,9 @@ class Supervisor:
             elif request.get("op") == "wait":
                 self._waiting.append(client.fileno())
             else:
-                protocol.send(client, {"error": {"class": "Unsupported", "message": f"unknown request {request.get('op')!r}"}})
+                protocol.send(
+                    client, {"error": {"class": "Unsupported", "message": f"unknown request {request.get('op')!r}"}}
+                )
         except (OSError, EOFError, ValueError):  # a client that breaks off or talks nonsense is its own loss
             return False
         return True
@@ -105,7 +114,9 @@ class Supervisor:
         }
         self._log.close()
         self._remove_group()
-        _replace(self._request["exit"], json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode(), durable=True)
+        _replace(
+            self._request["exit"], json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode(), durable=True
+        )
         os.unlink(self._request["record"])
         os.unlink(self._request["socket"])
         for descriptor in self._waiting:

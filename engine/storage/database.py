@@ -174,7 +174,11 @@ class Database:
             raise  # the caller knows which rule its row broke
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise Unavailable("the state database is locked by another process", hint="try again in a moment") from error
-            raise Unavailable(f"the state database cannot be used: {error}", hint=f"check the disk of {self._path}") from error
+                raise Unavailable(
+                    "the state database is locked by another process", hint="try again in a moment"
+                ) from error
+            raise Unavailable(
+                f"the state database cannot be used: {error}", hint=f"check the disk of {self._path}"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"the state database is damaged: {error}", hint="restore a backup of state.db") from error

@@ -40,9 +40,14 @@ def prepare(config: Config) -> Paths:
                 write_atomically(paths.version, LAYOUT_VERSION.encode())
                 write_atomically(paths.instance, new_id()[:12].encode())
     except OSError as error:
-        raise KernelError.from_os(error, "making Wharfie's directories", hint="run as root, on a writable disk") from error
+        raise KernelError.from_os(
+            error, "making Wharfie's directories", hint="run as root, on a writable disk"
+        ) from error
     if paths.version.read_text() != LAYOUT_VERSION:
-        raise Corrupt(f"{paths.root} has layout {paths.version.read_text()!r}, not {LAYOUT_VERSION}", hint="run the Wharfie that wrote it")
+        raise Corrupt(
+            f"{paths.root} has layout {paths.version.read_text()!r}, not {LAYOUT_VERSION}",
+            hint="run the Wharfie that wrote it",
+        )
     return paths
 
 

@@ -1,16 +1,16 @@
 """Every path that the engine uses, in one class. Nobody else joins them.
 
-    WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
-     ├─ instance      id of this store       ├─ launcher.sock, launcher.lock
-     ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
-     ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
-     ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
-     ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
-     ├─ containers/<id>/
-     │    upper/ work/  of the overlay     log/  segments
-     │    exit.json     how it ended
-     ├─ volumes/<name>/data/
-     └─ trash/, tmp/  renamed away before deletion; being written
+WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
+ ├─ instance      id of this store       ├─ launcher.sock, launcher.lock
+ ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
+ ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
+ ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
+ ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
+ ├─ containers/<id>/
+ │    upper/ work/  of the overlay     log/  segments
+ │    exit.json     how it ended
+ ├─ volumes/<name>/data/
+ └─ trash/, tmp/  renamed away before deletion; being written
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ class VolumeStore:
                 self._paths.volume(name).mkdir(mode=0o755, parents=True)
                 atomic.sync_directory(self._paths.volumes)
         except sqlite3.IntegrityError as error:
-            raise AlreadyExists(f"there is a volume {name!r} already", hint="choose another name", field="name", subject=name) from error
+            raise AlreadyExists(
+                f"there is a volume {name!r} already", hint="choose another name", field="name", subject=name
+            ) from error
         self._events.wake()
         return Volume(name, now)
 
@@ -61,7 +63,9 @@ class VolumeStore:
                 self._events.add(connection, "volume", "remove", name, name)
         except sqlite3.IntegrityError as error:
             raise Busy(
-                f"volume {name!r} is used by {', '.join(volume.used_by)}", hint="remove these containers first", subject=name
+                f"volume {name!r} is used by {', '.join(volume.used_by)}",
+                hint="remove these containers first",
+                subject=name,
             ) from error
         atomic.discard(self._paths.volumes / name, self._paths.trash)
         self._events.wake()
