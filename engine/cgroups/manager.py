@@ -31,7 +31,7 @@ class Group(Protocol):
     """The groups of one name, in all hierarchies."""
 
     def create(self, limits: dict[str, float]) -> None:
-        """Make the group and set its limits: memory_bytes, memory_swap_bytes, cpus, pids. OSError leaves nothing behind."""
+        """Make the group and set memory_bytes, memory_swap_bytes, cpus, pids. OSError leaves nothing behind."""
 
     def add(self, pid: int) -> None:
         """Move a process in."""

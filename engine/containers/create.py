@@ -89,7 +89,8 @@ def create(
                         subject=volume.volume,
                     )
             connection.execute(
-                "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     container_id,
                     spec.name,

@@ -11,7 +11,10 @@ from engine.storage.instance import instance_id
 
 
 def command(config: Config, *, idle: bool = False) -> list[str]:
-    """The launcher's argv. With ``idle`` it ends by itself when nobody needs it. ``-I -S``: no site-packages, no PYTHON* variables."""
+    """The launcher's argv; with ``idle`` it ends by itself when nobody needs it.
+
+    ``-I -S``: no site-packages and no PYTHON* variables.
+    """
     program = Path(__file__).with_name("__main__.py")
     return [sys.executable, "-I", "-S", str(program), str(config.run), instance_id(config), "idle" if idle else "stay"]
 

@@ -21,7 +21,7 @@ import struct
 from engine.linux.numbers import X86_64
 from engine.linux.syscall import Syscall, flags, pointer
 
-# Refused though known: each either reaches the host past the namespaces, or opens kernel surface that containers do not need.
+# Refused though known: each reaches the host past the namespaces, or opens kernel surface that containers can spare.
 REFUSED = frozenset(
     [
         "_sysctl",
@@ -144,7 +144,7 @@ def compile_default() -> bytes:
     ]
 
     def by_argument(name: str, tests: list[tuple[int, int, int]], otherwise: int) -> None:
-        """If the call is ``name``: each (operation, value, action) on the low half of argument 0, else ``otherwise``."""
+        """If the call is ``name``: each (operation, value, action) on the low half of argument 0, or ``otherwise``."""
         body = [(_LD_ABS, 0, 0, _ARG0)]
         for operation, value, action in tests:
             body += [(operation, 0, 1, value), (_RET, 0, 0, action)]

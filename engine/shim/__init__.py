@@ -1,4 +1,4 @@
-"""The shim: one process per container that starts it, owns its output and its exit code, and outlives the rest of Wharfie.
+"""The shim: one process per container. It starts it, owns its output and exit code, and outlives the rest of Wharfie.
 
 Forked from the launcher, so nothing here imports more than the launcher already holds.
 

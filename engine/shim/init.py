@@ -98,7 +98,7 @@ def _limits() -> None:
 
 
 def _working_directory(path: str) -> None:
-    """Enter it, made when absent; inside the container's root and as its root, so no link leads out (CVE-2026-55686)."""
+    """Enter it, made when absent; inside the container and as its root, so no link leads out (CVE-2026-55686)."""
     try:
         os.makedirs(path, 0o755, exist_ok=True)
         # No magic link on the way: /proc/self/fd/N could be a directory of the host (CVE-2024-21626).

@@ -74,7 +74,7 @@ def _proc(root: int) -> int:
 
 
 def _sys(root: int, *, own_network: bool) -> None:
-    """A new sysfs shows this network namespace's devices; with the host's network only a read-only copy of its /sys is allowed."""
+    """A new sysfs, for this network namespace; with the host's network the kernel allows only a copy of the host's /sys."""
     target = files.directory_beneath(root, "sys")
     if own_network:
         _put(mount.filesystem("sysfs", attributes=_KERNEL | RDONLY), target)

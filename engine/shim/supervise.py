@@ -141,7 +141,7 @@ class Supervisor:
 
 
 def wake(directory: str) -> None:
-    """Tell every process that watches events that there is something to look at. Losing one is harmless: truth is in state.db."""
+    """Tell every process that watches events to look. Losing one wake-up is harmless: the truth is in state.db."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -112,7 +112,7 @@ class Database:
                 version = self._version(connection)
                 if version > len(MIGRATIONS):
                     raise Corrupt(
-                        f"{self._path} was written by a newer Wharfie (schema {version}, this one knows {len(MIGRATIONS)})",
+                        f"{self._path} was written by a newer Wharfie (schema {version})",
                         hint="run the newer version, or restore a backup",
                     )
                 for step in MIGRATIONS[version:]:

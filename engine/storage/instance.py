@@ -28,7 +28,7 @@ LAST_ID = 2**32 - 2
 
 
 def prepare(config: Config) -> Paths:
-    """Make the instance's directories and its id if they are not there yet; safe to call at once from many processes."""
+    """Make the instance's directories and id if they are not there yet; many processes may call it at once."""
     paths = Paths(config)
     try:
         for directory in (paths.root, paths.run):
