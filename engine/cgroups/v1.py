@@ -47,10 +47,12 @@ class Group:
         """Make the group and set its limits."""
         try:
             for hierarchy in self._hierarchies:
+                os.makedirs(f"{MOUNT}/{hierarchy}/{self._parent}", 0o755, exist_ok=True)
                 try:
                     os.mkdir(self._path(hierarchy), 0o755)
-                except FileNotFoundError:
-                    os.makedirs(self._path(hierarchy), 0o755, exist_ok=True)
+                except FileExistsError:
+                    if limits:  # a container's group is made for each start; the engine's own is found again
+                        raise
             if limits:
                 self._limit(limits)
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,11 @@ class Lifecycle:
             )
         if container.exit is not None:
             return container.exit
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ask(container, {"op": "wait"}, timeout_s)
         found = self._records.find(container.id)
         if found.exit is None and found.pid is not None:
-            self._wait_for_pid(found, timeout_s)
+            self._wait_for_pid(found, None if deadline is None else max(0.0, deadline - time.monotonic()))
             found = self._records.find(container.id)
         if found.exit is None:
             raise Unavailable(

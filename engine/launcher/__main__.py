@@ -67,6 +67,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     gc.collect()
     gc.freeze()
 
+    messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     children = 0
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
@@ -81,7 +82,7 @@ def main(run: str, instance: str, idle: bool) -> int:
             else:
                 connection, _address = listener.accept()
                 if os.fork() == 0:
-                    _child(connection, (listener.fileno(), wake_read, wake_write, lock))
+                    _child(connection, (listener.fileno(), wake_read, wake_write, lock), messages)
                 children += 1
                 connection.close()
         while children:
@@ -112,9 +113,15 @@ def _leave_group(own_group: manager.Group, instance: str, children: int) -> None
     manager.remove_instance(instance)
 
 
-def _child(connection: socket.socket, inherited: tuple[int, ...]) -> None:
+def _child(connection: socket.socket, inherited: tuple[int, ...], messages: int) -> None:
     status = 0
     try:
+        # Nothing of the caller's terminal: a shim lives longer, and a pipe it held open would never end for its reader.
+        null = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((null, 0), (messages, 1), (messages, 2)):
+            os.dup2(source, target)
+        os.close(null)
+        os.close(messages)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a shim ends with its container, not before
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

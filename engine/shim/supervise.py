@@ -73,6 +73,7 @@ class Supervisor:
                     poll.register(client.fileno(), select.POLLIN)
                 elif descriptor in self._clients and not self._serve(self._clients[descriptor]):
                     poll.unregister(descriptor)
+                    self._waiting = [waiting for waiting in self._waiting if waiting != descriptor]
                     self._clients.pop(descriptor).close()
         self._finish()
 
