@@ -49,7 +49,7 @@ def unpack(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
 
 
 def _extract(source: int, max_bytes: int, max_entries: int, end_marker: bool) -> dict[str, Any]:
-    with io.open(source, "rb", buffering=READ_BYTES, closefd=False) as stream:
+    with open(source, "rb", buffering=READ_BYTES, closefd=False) as stream:
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         extractor = Extractor(root, Reader(stream, end_marker=end_marker, entries=max_entries), max_bytes=max_bytes)
         extractor.run()
