@@ -1,0 +1,120 @@
+"""The leak check around the whole run, and the fixtures that every test may use."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import shutil
+import signal
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from console.supervisor import answering
+from engine.config import Config
+from engine.storage.paths import Paths
+from tests import leaks
+
+if TYPE_CHECKING:
+    from engine import Engine
+
+_numbers = itertools.count(1)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Look at the host before the first worker starts; at the own descriptors in each process."""
+    leaks.session()
+    session.config.stash[DESCRIPTORS] = leaks.descriptors()
+    if not _is_worker(session.config):
+        session.config.stash[BEFORE] = leaks.host()
+
+
+DESCRIPTORS = pytest.StashKey[set[str]]()
+BEFORE = pytest.StashKey[leaks.Snapshot]()
+FOUND = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Compare once everything else of the session, xdist's workers included, has ended."""
+    yield
+    config = session.config
+    found = config.stash.setdefault(FOUND, [])
+    if _is_worker(config):
+        before = {"descriptor": config.stash[DESCRIPTORS]}
+        config.workeroutput["leaks"] = leaks.remaining(before, lambda: {"descriptor": leaks.descriptors()})
+        return
+    if not config.getoption("numprocesses", None):
+        before = {"descriptor": config.stash[DESCRIPTORS]}
+        found += leaks.remaining(before, lambda: {"descriptor": leaks.descriptors()})
+    found += leaks.remaining(config.stash[BEFORE])
+    if found:
+        # As a failed test it is counted in the closing line and listed above it.
+        report = pytest.TestReport(
+            nodeid="the leak check",
+            location=("tests/conftest.py", None, "the leak check"),
+            keywords={},
+            outcome="failed",
+            longrepr="The run left behind:\n" + "\n".join(f"  {line}" for line in found),
+            when="teardown",
+        )
+        config.hook.pytest_runtest_logreport(report=report)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    """Take over what an xdist worker found in itself."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash.setdefault(FOUND, []).extend(output.get("leaks", ()))  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def config() -> Iterator[Config]:
+    """An instance of its own: WHARFIE_ROOT on a real file system (no overlay upper lies on tmpfs), a short WHARFIE_RUN."""
+    name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{next(_numbers)}"
+    config = Config(root=Path("/var/tmp") / name, run=Path("/run") / name)
+    for directory in (config.root, config.run):
+        directory.mkdir(mode=0o700)
+    yield config
+    for directory in (config.root, config.run):
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def engine(config: Config) -> Iterator[Engine]:
+    """An engine with a launcher of its own; all that it made is gone afterwards."""
+    from engine import Engine
+
+    with Engine(config, spawn_launcher=True) as engine:
+        yield engine
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+    stop_launcher(config)
+
+
+def stop_launcher(config: Config) -> None:
+    """End the instance's launcher, if there is one, and wait until it is gone."""
+    pid = answering(str(Paths(config).launcher_socket))
+    if pid:
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            assert wait_readable(pidfd, timeout_s=10), "the launcher did not end"
+        finally:
+            os.close(pidfd)
+
+
+def wait_readable(fd: int, timeout_s: float) -> bool:
+    """Whether a descriptor becomes readable in time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))

@@ -1,0 +1,198 @@
+"""What a test run must not leave behind, and how to see it: two snapshots of the host, compared.
+
+Several sessions may share a host. Each marks its processes with WHARFIE_TEST_SESSION (inherited through
+the environment) and its directories with its number, so that one does not blame another: what belongs to
+a living other session is left out of a snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+MARK = "WHARFIE_TEST_SESSION"
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+OURS = re.compile(rb"engine[./](launcher|shim)|manage\.py|console[./]supervisor")
+NAME = "wharfie-t"  # a directory of session 12 begins with wharfie-t12-
+FOREIGN_NAME = re.compile(rf"{NAME}(\d+)-")
+TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
+UID_CLAIMS = Path("/var/lib/wharfie-uid-ranges")
+CGROUPS = Path("/sys/fs/cgroup")
+
+Snapshot = dict[str, set[str]]
+
+
+def session() -> int:
+    """The number of this test session: the pid of its first process."""
+    return int(os.environ.setdefault(MARK, str(os.getpid())))
+
+
+def read(path: Path | str) -> bytes:
+    """A file of /proc, or nothing when its process is gone."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    return os.path.exists(f"/proc/{pid}")
+
+
+def is_foreign_name(text: str) -> bool:
+    """Whether a path or a name belongs to another session that still runs."""
+    match = FOREIGN_NAME.search(text)
+    return match is not None and int(match[1]) != session() and alive(int(match[1]))
+
+
+class Host:
+    """One look at the processes of the host, sorted into other sessions' and the rest."""
+
+    def __init__(self) -> None:
+        self.pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        self.parents = {pid: parent(pid) for pid in self.pids}
+        self._foreign = {pid: self._marked_foreign(pid) for pid in self.pids}
+
+    @staticmethod
+    def _marked_foreign(pid: int) -> bool:
+        match = re.search(rb"(?:^|\0)WHARFIE_TEST_SESSION=(\d+)", read(f"/proc/{pid}/environ"))
+        return match is not None and int(match[1]) != session() and alive(int(match[1]))
+
+    def is_foreign(self, pid: int) -> bool:
+        """Whether it or an ancestor carries another living session's mark (a container's own environment has none)."""
+        while pid > 1:
+            if self._foreign.get(pid):
+                return True
+            pid = self.parents.get(pid, 0)
+        return False
+
+    def processes(self) -> set[str]:
+        """Processes of Wharfie: launchers, shims, consoles."""
+        found = set()
+        for pid in self.pids:
+            command = read(f"/proc/{pid}/cmdline")
+            if OURS.search(command) and not self.is_foreign(pid) and pid != os.getpid() and b"pytest" not in command:
+                found.add(f"{pid}: {command.replace(bytes(1), b' ').decode(errors='replace').strip()[:150]}")
+        return found
+
+    def namespaces(self) -> set[str]:
+        """Namespaces that a process lives in."""
+        found = set()
+        for pid in self.pids:
+            for kind in NAMESPACES:
+                try:
+                    name = os.readlink(f"/proc/{pid}/ns/{kind}")
+                except OSError:
+                    continue  # ended, or a zombie
+                if not self.is_foreign(pid):
+                    found.add(name)
+        return found
+
+    def cgroups(self) -> set[str]:
+        """Groups named wharfie…, in every hierarchy."""
+        found = set()
+        for hierarchy in (CGROUPS, *(path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink())):
+            for top in hierarchy.glob("wharfie*"):
+                groups = [Path(where) for where, _directories, _files in os.walk(top)]
+                members = [int(pid) for group in groups for pid in read(group / "cgroup.procs").split()]
+                if not any(map(self.is_foreign, members)):
+                    found.update(map(str, groups))
+        return found
+
+
+def parent(pid: int) -> int:
+    """The pid of a process's parent; 0 when it is gone."""
+    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def mounts() -> set[str]:
+    """Mount points of this mount namespace, with what lies on them."""
+    lines = read("/proc/self/mountinfo").decode().splitlines()
+    return {" ".join((fields := line.split())[3:5] + fields[-3:-1]) for line in lines if not is_foreign_name(line)}
+
+
+def descriptors() -> set[str]:
+    """What this process has open, by number: ``7 -> pipe:[123]``. Terminals and /dev/null are nobody's leak."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue  # the descriptor that listed them
+        if not target.startswith(("/dev/null", "/dev/pts", "/dev/tty", "/proc/")):
+            found.add(f"{fd} -> {target}")
+    return found
+
+
+def names(directory: Path | str, pattern: str) -> set[str]:
+    """Full names of a directory's matching entries, other sessions' left out."""
+    return {str(path) for path in Path(directory).glob(pattern) if not is_foreign_name(path.name)}
+
+
+def claims() -> set[str]:
+    """Ranges of user ids that an instance has claimed on this host."""
+    found = set()
+    for path in UID_CLAIMS.glob("*"):
+        owner = os.readlink(path) if path.is_symlink() else read(path).decode(errors="replace")
+        if not is_foreign_name(owner):
+            found.add(f"{path}: {owner.strip()}")
+    return found
+
+
+def loop_devices() -> set[str]:
+    """Loop devices in use and the files behind them."""
+    backing = ((path, read(path).decode().strip()) for path in Path("/sys/block").glob("loop*/loop/backing_file"))
+    return {f"{path.parts[3]} -> {file}" for path, file in backing if not is_foreign_name(file)}
+
+
+def host() -> Snapshot:
+    """Everything on this host that a test run could leave behind."""
+    seen = Host()
+    return {
+        "process": seen.processes(),
+        "namespace": seen.namespaces(),
+        "cgroup": seen.cgroups(),
+        "mount": mounts(),
+        "network link": names("/sys/class/net", "*"),
+        "loop device": loop_devices(),
+        "file": set().union(*(names(directory, "wharfie*") for directory in TEMPORARY), names("/dev/mqueue", "*")),
+        "uid range": claims(),
+    }
+
+
+def new(before: Snapshot, after: Snapshot) -> list[str]:
+    """What the second snapshot has and the first had not, one line each."""
+    return [f"{kind}: {entry}" for kind in after for entry in sorted(after[kind] - before.get(kind, set()))]
+
+
+def remaining(before: Snapshot, look: Callable[[], Snapshot] = host, patience_s: float = 5.0) -> list[str]:
+    """What is still there after waiting for what ends by itself a moment later."""
+    until_s = time.monotonic() + patience_s
+    while (found := new(before, look())) and time.monotonic() < until_s:
+        wait_for_change(found)
+    return found
+
+
+def wait_for_change(found: Iterable[str]) -> None:
+    """Wait for the end of a process that leaked, or a tenth of a second: nothing announces the end of a mount."""
+    poll = select.poll()
+    pidfds = []
+    for line in found:
+        if match := re.match(r"process: (\d+):", line):
+            try:
+                pidfds.append(os.pidfd_open(int(match[1])))
+            except OSError:
+                continue  # it has just ended
+    try:
+        for pidfd in pidfds:
+            poll.register(pidfd, select.POLLIN)
+        poll.poll(100)
+    finally:
+        for pidfd in pidfds:
+            os.close(pidfd)

@@ -1,0 +1,160 @@
+"""The leak check catches what it promises to catch: each kind is leaked on purpose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import leaks
+
+
+@contextmanager
+def sleeper(*prefix: str, mark: str = "") -> Iterator[int]:
+    """A process that waits for its standard input to end, started through ``prefix``; yields its pid."""
+    command = [*prefix, sys.executable, "-c", f"import sys\nprint(1, flush=True)\nsys.stdin.read() # {mark}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.communicate()
+
+
+def found_since(before: leaks.Snapshot) -> list[str]:
+    """New lines, without patience."""
+    return leaks.remaining(before, patience_s=0)
+
+
+@pytest.fixture
+def before() -> leaks.Snapshot:
+    return leaks.host()
+
+
+def named(suffix: str = "leak") -> str:
+    return f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{suffix}"
+
+
+def test_a_process_is_seen(before: leaks.Snapshot) -> None:
+    with sleeper(mark="engine.launcher") as pid:
+        assert any(line.startswith(f"process: {pid}:") for line in found_since(before))
+
+
+def test_a_namespace_is_seen(before: leaks.Snapshot) -> None:
+    with sleeper("unshare", "--uts") as pid:
+        assert f"namespace: {os.readlink(f'/proc/{pid}/ns/uts')}" in found_since(before)
+
+
+def test_a_cgroup_is_seen_in_a_hierarchy(before: leaks.Snapshot) -> None:
+    hierarchy = next(
+        path for path in (leaks.CGROUPS, *leaks.CGROUPS.iterdir()) if (path / "cgroup.procs").exists()
+    )
+    group = hierarchy / named()
+    group.mkdir()
+    try:
+        assert f"cgroup: {group}" in found_since(before)
+    finally:
+        group.rmdir()
+
+
+def test_a_mount_is_seen(before: leaks.Snapshot, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "leaked", tmp_path], check=True)
+    try:
+        assert any(line.startswith("mount: ") and str(tmp_path) in line for line in found_since(before))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.parametrize("directory", leaks.TEMPORARY)
+def test_a_file_is_seen(before: leaks.Snapshot, directory: str) -> None:
+    path = Path(directory) / named()
+    path.touch()
+    try:
+        assert f"file: {path}" in found_since(before)
+    finally:
+        path.unlink()
+
+
+def test_a_network_link_is_seen(before: leaks.Snapshot) -> None:
+    link = f"wt{os.getpid()}"
+    if subprocess.run(["ip", "link", "add", link, "type", "veth"], capture_output=True, check=False).returncode:
+        pytest.skip("this host has no `ip` or no veth")
+    try:
+        assert f"network link: /sys/class/net/{link}" in found_since(before)
+    finally:
+        subprocess.run(["ip", "link", "del", link], check=True)
+
+
+def test_a_loop_device_is_seen(before: leaks.Snapshot, tmp_path: Path) -> None:
+    image = tmp_path / named()
+    image.write_bytes(bytes(2**20))
+    made = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("this host has no loop device")
+    try:
+        assert any(line.startswith("loop device: ") and image.name in line for line in found_since(before))
+    finally:
+        subprocess.run(["losetup", "--detach", made.stdout.decode().strip()], check=True)
+
+
+def test_a_uid_range_is_seen(before: leaks.Snapshot) -> None:
+    existed = leaks.UID_CLAIMS.exists()
+    leaks.UID_CLAIMS.mkdir(exist_ok=True)
+    claim = leaks.UID_CLAIMS / named()
+    claim.write_text("524288")
+    try:
+        assert f"uid range: {claim}: 524288" in found_since(before)
+    finally:
+        claim.unlink()
+        if not existed:
+            leaks.UID_CLAIMS.rmdir()
+
+
+def test_a_descriptor_is_seen() -> None:
+    before = {"descriptor": leaks.descriptors()}
+    reader, writer = os.pipe()
+    try:
+        found = leaks.new(before, {"descriptor": leaks.descriptors()})
+        assert [line.partition(" -> ")[0] for line in found] == [f"descriptor: {fd}" for fd in sorted((reader, writer))]
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_what_ends_by_itself_is_waited_for(before: leaks.Snapshot) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import select; select.select([], [], [], 0.3) # engine.shim"]):
+        assert leaks.remaining(before) == []
+
+
+def test_what_another_living_session_does_is_not_ours(before: leaks.Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sleeper() as other:
+        monkeypatch.setenv(leaks.MARK, str(other))  # what starts now is marked as that session's
+        with sleeper(mark="engine.launcher"):
+            monkeypatch.undo()
+            path = Path("/run") / f"{leaks.NAME}{other}-leak"
+            path.touch()
+            try:
+                assert not [line for line in found_since(before) if line.startswith(("process", "file"))]
+            finally:
+                path.unlink()
+
+
+def test_a_leak_fails_the_run(tmp_path: Path) -> None:
+    leaked = Path("/run") / f"wharfie-outlives-{os.getpid()}"  # the inner run is another session: no session's name
+    (tmp_path / "test_it.py").write_text(f"from pathlib import Path\ndef test_it(): Path({str(leaked)!r}).touch()\n")
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+    command += ["--rootdir", str(tmp_path), "-p", "no:django", str(tmp_path / "test_it.py")]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTEST_ADDOPTS": ""}
+    environment.pop(leaks.MARK)
+    try:
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert run.returncode == 1
+        assert f"file: {leaked}" in run.stdout
+        assert "1 passed, 1 error" in run.stdout
+    finally:
+        leaked.unlink(missing_ok=True)
