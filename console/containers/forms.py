@@ -1,0 +1,164 @@
+"""The form that asks for a container, and what its texts mean."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from engine import ContainerSpec, Image, Limits, NetworkMode, VolumeMount, errors, names
+
+# The engine blames parts of its spec; some carry another name on the page.
+ALIASES = {
+    "memory_bytes": "memory",
+    "memory_swap_bytes": "memory",
+    "limits.memory_bytes": "memory",
+    "limits.memory_swap_bytes": "memory",
+    "limits.cpus": "cpus",
+    "limits.pids": "pids",
+    "volume": "volumes",
+    "target": "volumes",
+    "argv": "command",
+}
+
+
+def split_words(text: str) -> tuple[str, ...] | None:
+    """A command as a shell would split it; None when there is none. Nothing is expanded."""
+    try:
+        return tuple(shlex.split(text)) or None
+    except ValueError as error:
+        raise forms.ValidationError(
+            _("Quotes do not match (%(why)s). Close the quote, or write \\' for a plain one.") % {"why": error}
+        ) from error
+
+
+def parse_volume(line: str) -> VolumeMount:
+    """``volume:/target`` or ``volume:/target:ro``."""
+    parts = line.split(":")
+    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")) or not all(parts):
+        raise forms.ValidationError(_("“%(line)s” is not a mount. Write volume:/path or volume:/path:ro.") % {"line": line})
+    return VolumeMount(parts[0], parts[1], read_only=parts[2:] == ["ro"])
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text that are neither empty nor a # comment."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _area(placeholder: str) -> forms.Textarea:
+    return forms.Textarea(attrs={"rows": 4, "placeholder": placeholder, "class": "mono", "spellcheck": "false"})
+
+
+class CreateForm(forms.Form):
+    """Everything a container may be asked to be; empty means as the image or this host says."""
+
+    image = forms.CharField(
+        label=gettext_lazy("Image"),
+        widget=forms.TextInput(attrs={"list": "images", "autocomplete": "off", "class": "mono", "spellcheck": "false"}),
+        error_messages={"required": gettext_lazy("Choose an image.")},
+    )
+    name = forms.CharField(label=gettext_lazy("Name"), required=False, help_text=gettext_lazy("Empty: Wharfie chooses one"))
+    command = forms.CharField(
+        label=gettext_lazy("Command"),
+        required=False,
+        help_text=gettext_lazy("Words are split as in a shell; nothing is expanded"),
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}),
+    )
+    entrypoint = forms.CharField(
+        label=gettext_lazy("Entrypoint"),
+        required=False,
+        help_text=gettext_lazy("Goes before the command"),
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}),
+    )
+    user = forms.CharField(
+        label=gettext_lazy("User"),
+        required=False,
+        help_text=gettext_lazy("Name or number, and :group if needed"),
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": gettext_lazy("as the image says")}),
+    )
+    workdir = forms.CharField(
+        label=gettext_lazy("Working directory"),
+        required=False,
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": gettext_lazy("as the image says")}),
+    )
+    env = forms.CharField(
+        label=gettext_lazy("Variables"), required=False, help_text=gettext_lazy("One NAME=value a line"), widget=_area("LANG=C.UTF-8")
+    )
+    volumes = forms.CharField(
+        label=gettext_lazy("Mounts"),
+        required=False,
+        help_text=gettext_lazy("One volume:/path a line, with :ro to forbid writing"),
+        widget=_area("data:/srv/data"),
+    )
+    network = forms.ChoiceField(
+        label=gettext_lazy("Network"),
+        choices=[
+            (NetworkMode.NONE.value, gettext_lazy("None: loopback only")),
+            (NetworkMode.HOST.value, gettext_lazy("The host's")),
+        ],
+        initial=NetworkMode.NONE.value,
+        widget=forms.RadioSelect,
+    )
+    memory = forms.CharField(label=gettext_lazy("Memory"), required=False)
+    cpus = forms.FloatField(label=gettext_lazy("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"}))
+    pids = forms.IntegerField(label=gettext_lazy("Processes"), required=False, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+
+    def __init__(self, *args: Any, images: Sequence[Image] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
+        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size).1f GiB") % {"size": half / 2**30}
+        self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of the host's") % {"n": os.cpu_count() or 1}
+        self.fields["pids"].help_text = _("Guards against fork bombs. Empty: 2048")
+        for name, field in self.fields.items():
+            field.widget.attrs.setdefault("autocomplete", "off")
+            if self.is_bound and name in self.errors:
+                field.widget.attrs["aria-invalid"] = "true"
+
+    def clean_command(self) -> tuple[str, ...] | None:
+        """The command's words."""
+        return split_words(self.cleaned_data["command"])
+
+    def clean_entrypoint(self) -> tuple[str, ...] | None:
+        """The entrypoint's words."""
+        return split_words(self.cleaned_data["entrypoint"])
+
+    def clean_env(self) -> tuple[str, ...]:
+        """The variables."""
+        try:
+            return names.environment(lines(self.cleaned_data["env"]))
+        except errors.InvalidRequest as error:
+            raise forms.ValidationError(f"{error.message}: {error.hint}") from error
+
+    def clean_volumes(self) -> tuple[VolumeMount, ...]:
+        """The mounts."""
+        return tuple(parse_volume(line) for line in lines(self.cleaned_data["volumes"]))
+
+    def clean_memory(self) -> int | None:
+        """The limit in bytes."""
+        text = self.cleaned_data["memory"]
+        try:
+            return names.size_bytes(text) if text else None
+        except errors.InvalidRequest as error:
+            raise forms.ValidationError(f"{error.message}: {error.hint}".rstrip(": ")) from error
+
+    def spec(self) -> ContainerSpec:
+        """What a valid form asks the engine for."""
+        data = self.cleaned_data
+        return ContainerSpec(
+            image=data["image"],
+            name=data["name"],
+            command=data["command"],
+            entrypoint=data["entrypoint"],
+            env=data["env"],
+            user=data["user"] or None,
+            workdir=data["workdir"] or None,
+            network=NetworkMode(data["network"]),
+            limits=Limits(memory_bytes=data["memory"], cpus=data["cpus"], pids=data["pids"]),
+            volumes=data["volumes"],
+        )

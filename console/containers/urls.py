@@ -1,0 +1,16 @@
+"""Addresses of containers."""
+
+from django.urls import path
+
+from console.containers import views
+
+app_name = "containers"
+urlpatterns = [
+    path("", views.show_list, name="list"),
+    path("create/", views.create, name="create"),
+    path("<str:ref>/", views.details, name="details"),
+    path("<str:ref>/start/", views.start, name="start"),
+    path("<str:ref>/stop/", views.stop, name="stop"),
+    path("<str:ref>/kill/", views.kill, name="kill"),
+    path("<str:ref>/remove/", views.remove, name="remove"),
+]

@@ -1,0 +1,26 @@
+"""What every page's frame shows."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+NAVIGATION = (
+    (_("Run"), (("overview", "overview", _("Overview")), ("containers:list", "container", _("Containers")))),
+    (_("Store"), (("images:list", "image", _("Images")), ("volumes:list", "volume", _("Volumes")))),
+    (_("Manage"), (("system:report", "system", _("System")),)),
+)
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """The frame's data: the nonce, the navigation and where we are in it."""
+    match = request.resolver_match
+    return {
+        "csp_nonce": getattr(request, "csp_nonce", ""),
+        "navigation": NAVIGATION,
+        "here": match.namespace or match.url_name if match else "",
+        "hostname": socket.gethostname(),
+    }

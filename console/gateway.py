@@ -1,0 +1,105 @@
+"""The one place where the web meets the engine: holds it, and turns its errors into answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.forms import BaseForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from engine import errors
+
+if TYPE_CHECKING:
+    from engine import Engine
+
+# An error takes the status of the nearest class above it that is named here.
+STATUS: dict[type[errors.EngineError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Denied: 403,
+    errors.NotFound: 404,
+    errors.AlreadyExists: 409,
+    errors.WrongState: 409,
+    errors.Busy: 409,
+    errors.Corrupt: 500,
+    errors.KernelError: 500,
+    errors.Unsupported: 501,
+    errors.Unavailable: 503,
+    errors.EngineError: 500,
+}
+
+_engine: Engine | None = None
+_lock = threading.Lock()
+
+
+def engine() -> Engine:
+    """This process's engine, made at first use. It never starts a launcher: the supervisor keeps one up."""
+    global _engine
+    with _lock:
+        if _engine is None:
+            from engine import Engine
+
+            _engine = Engine(spawn_launcher=False)
+        return _engine
+
+
+def status_of(error: errors.EngineError) -> int:
+    """The HTTP status that says what the caller should do next (RFC 9110, section 15)."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def title_of(status: int) -> str:
+    """A few words for the head of an error page."""
+    return {
+        400: _("That cannot work"),
+        403: _("Not allowed"),
+        404: _("Not found"),
+        409: _("Not now"),
+        429: _("Too many tries"),
+        501: _("This host cannot do it"),
+        503: _("Wharfie is not complete"),
+    }.get(status, _("Something failed"))
+
+
+def blame(form: BaseForm, error: errors.EngineError, aliases: dict[str, str] | None = None) -> None:
+    """Show an engine's error at the form's field that it is about, with what to do."""
+    name = (aliases or {}).get(error.field, error.field)
+    text = f"{error.message}. {error.hint}".rstrip(". ") + "." if error.hint else error.message
+    form.add_error(name if name in form.fields else None, text)
+
+
+def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
+    """The page for an error, or a toast when a fragment was asked for."""
+    status = status_of(error)
+    context = {"error": error, "title": title_of(status), "status": status}
+    if getattr(request, "htmx", False):
+        response = render(request, "shell/toast.html", {"level": "error", "text": error.message, "hint": error.hint}, status=status)
+        response["HX-Retarget"] = "#toasts"
+        response["HX-Reswap"] = "beforeend"
+        return response
+    return render(request, "shell/error.html", context, status=status)
+
+
+class EngineErrorMiddleware:
+    """Answers for every view that lets an engine's error pass."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Turn an engine's error into an answer; anything else is a fault and stays one."""
+        return answer(request, exception) if isinstance(exception, errors.EngineError) else None
+
+
+def go(request: HttpRequest, url: str) -> HttpResponse:
+    """Send the browser to another page, from a form or from htmx."""
+    if getattr(request, "htmx", False):
+        return HttpResponse(status=204, headers={"HX-Redirect": url})
+    return HttpResponse(status=303, headers={"Location": url})

@@ -1,0 +1,190 @@
+"""The websocket of an open page. One for each tab, with the topics that the page asks for.
+
+    page -> {"sub": "containers"}                       -> {"topic": "containers"}            something changed
+    page -> {"sub": "stats", "ids": [...], "host": true} -> {"topic": "stats", "of": {id: …}, "host": {…}}
+    page -> {"sub": "logs", "id": …, "tail": 200}        -> {"topic": "logs", "id": …, "seq": n, "gap": n, "lines": […], "end": bool}
+    page -> {"ack": n}                                   the page has drawn log frame n
+    page -> {"unsub": "logs" | "stats" | "containers"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from importlib import import_module
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest, QueryDict
+from django.http.request import split_domain_port, validate_host
+
+from console import gateway
+from console.live import tickets
+from console.live.hub import Hub, hub
+from console.live.lines import Backlog
+from engine import errors
+
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class LiveConsumer(AsyncWebsocketConsumer):
+    """Speaks the topics above with one page."""
+
+    REFUSED, SIGNED_OUT, MALFORMED = 4403, 4401, 4400
+    RECHECK_S = 60.0
+    FRAME_S = 0.25  # at most four log frames a second
+    AHEAD = 3  # log frames sent but not drawn yet: a slow page is waited for
+    MOST_IDS = 1000
+
+    watches_containers = False
+    watches_host = False
+    session_key = ""
+    _hub: Hub | None = None
+
+    async def connect(self) -> None:
+        """Let a page of this console in, that is: right Origin, signed in, a ticket of this session."""
+        self.stats_ids: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._acked = asyncio.Condition()
+        self._drawn = 0
+        session = self.scope.get("session")
+        self.session_key = (session and await sync_to_async(lambda: session.session_key)()) or ""
+        user = self.scope.get("user")
+        allowed = (
+            self._origin_is_ours()
+            and user is not None
+            and user.is_authenticated
+            and tickets.redeem(self._ticket(), self.session_key)
+        )
+        if not allowed:
+            await self.close(code=self.REFUSED)
+            return
+        self._hub = hub()
+        try:
+            await self._hub.join(self)
+        except errors.EngineError:
+            self._hub = None
+            await self.close(code=1011)
+            return
+        await self.accept()
+        self._tasks["recheck"] = asyncio.create_task(self._recheck())
+
+    async def disconnect(self, code: int) -> None:
+        """Let go of everything that this page watched."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._hub:
+            await self._hub.leave(self)
+            self._hub = None
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """One message of the page; what makes no sense ends the connection."""
+        try:
+            message = json.loads(text_data or "")
+            await self._obey(message)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            await self.close(code=self.MALFORMED)
+
+    async def push(self, frame: dict[str, Any]) -> None:
+        """Send one frame."""
+        await self.send(text_data=json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        if self._hub is None:
+            return
+        if "ack" in message:
+            async with self._acked:
+                self._drawn = max(self._drawn, int(message["ack"]))
+                self._acked.notify_all()
+            return
+        match message.get("sub"), message.get("unsub"):
+            case "containers", None:
+                self.watches_containers = True
+            case "stats", None:
+                self.stats_ids = [i for i in message.get("ids", [])[: self.MOST_IDS] if _ID.fullmatch(i)]
+                self.watches_host = bool(message.get("host"))
+                self._hub.want_numbers()
+            case "logs", None:
+                if not _ID.fullmatch(message["id"]):
+                    raise ValueError(message["id"])
+                await self._end_log()
+                tail = min(max(int(message.get("tail", 200)), 0), 5000)
+                self._tasks["logs"] = asyncio.create_task(self._follow(message["id"], tail))
+            case None, "containers":
+                self.watches_containers = False
+            case None, "stats":
+                self.stats_ids, self.watches_host = [], False
+            case None, "logs":
+                await self._end_log()
+            case _:
+                raise ValueError("unknown topic")
+
+    async def _end_log(self) -> None:
+        task = self._tasks.pop("logs", None)
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self, container_id: str, tail: int) -> None:
+        """Send a container's log, its last lines first, until its run ended or the page goes."""
+        assert self._hub is not None
+        wake = asyncio.Event()
+        sequence = self._drawn = 0
+        try:
+            backlog = Backlog(await asyncio.to_thread(gateway.engine().log_tail, container_id, tail=tail))
+        except errors.EngineError as error:
+            await self.push({"topic": "logs", "id": container_id, "error": error.message, "hint": error.hint})
+            return
+        try:
+            self._hub.follow(container_id, wake)
+            while True:
+                wake.clear()  # before reading: what comes in between wakes us again
+                await asyncio.to_thread(backlog.fill)
+                lines, gap = backlog.take()
+                end = await asyncio.to_thread(lambda: backlog.finished)
+                if lines or gap or end or not sequence:
+                    sequence += 1
+                    frame = {"topic": "logs", "id": container_id, "seq": sequence, "gap": gap, "lines": lines, "end": end}
+                    await self.push(frame)
+                    async with self._acked:
+                        await self._acked.wait_for(lambda: sequence - self._drawn < self.AHEAD)
+                    await asyncio.sleep(self.FRAME_S)
+                if backlog.empty:
+                    await wake.wait()
+        finally:
+            self._hub.unfollow(container_id, wake)
+            await asyncio.shield(asyncio.to_thread(backlog.close))
+
+    async def _recheck(self) -> None:
+        """Close when the session ended or the account was switched off behind our back."""
+        while True:
+            await asyncio.sleep(self.RECHECK_S)
+            if not await self._still_signed_in():
+                await self.close(code=self.SIGNED_OUT)
+                return
+
+    @database_sync_to_async
+    def _still_signed_in(self) -> bool:
+        store = import_module(settings.SESSION_ENGINE).SessionStore(self.session_key)
+        request = HttpRequest()
+        request.session = store
+        user = get_user(request)  # also compares the password's hash: a new password ends old sessions
+        return bool(user.is_authenticated and user.is_active)
+
+    def _header(self, name: bytes) -> str:
+        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
+
+    def _ticket(self) -> str:
+        return QueryDict(self.scope.get("query_string", b"")).get("ticket", "")
+
+    def _origin_is_ours(self) -> bool:
+        host = self._header(b"host")
+        domain, _port = split_domain_port(host)
+        known = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+        return known and tickets.same_origin(self._header(b"origin"), host, settings.SECURE)

@@ -1,0 +1,7 @@
+"""The websocket's address."""
+
+from django.urls import path
+
+from console.live.consumer import LiveConsumer
+
+patterns = [path("live/", LiveConsumer.as_asgi())]

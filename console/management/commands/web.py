@@ -1,0 +1,67 @@
+"""``manage.py web``: migrate, say where to look, and serve pages and websockets in this process."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+
+class Command(BaseCommand):
+    """Serves until SIGTERM or SIGINT, and then ends with code 0. Containers do not notice."""
+
+    help = "Serve the console's pages."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Where to listen: the supervisor hands over a socket that is already bound."""
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument("--fd", type=int, help="an inherited socket that already listens")
+        where.add_argument("--endpoint", help="a Twisted endpoint, as tcp:8000:interface=127.0.0.1 or ssl:…")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve."""
+        settings.PATHS.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(settings.PATHS.tmp)  # daphne spools large bodies; /tmp is memory on many hosts
+        call_command("migrate", interactive=False, verbosity=0)
+        self._greet()
+        self._serve(options["endpoint"], options["fd"])
+
+    def _greet(self) -> None:
+        from console.accounts.models import User
+        from console.management.commands.setup_link import new_setup_url
+
+        self.stdout.write(f"Wharfie listens on {'https' if settings.SECURE and not settings.BEHIND_PROXY else 'http'}://{settings.LISTEN}")
+        if not User.objects.exists():
+            self.stdout.write(f"Choose your user name and password here, within 30 minutes:\n  {new_setup_url()}")
+        self.stdout.flush()
+
+    def _serve(self, endpoint: str | None, fd: int | None) -> None:
+        from daphne.server import Server  # first: it picks Twisted's reactor
+
+        from console.asgi import application
+
+        logging.getLogger("daphne").setLevel(logging.ERROR)
+        host, _colon, port = settings.LISTEN.rpartition(":")
+        if fd is not None:
+            where = f"fd:fileno={fd}"
+        else:
+            where = endpoint or f"tcp:{port}:interface={host.strip('[]').replace(':', chr(92) + ':')}"
+        server = Server(
+            application,
+            endpoints=[where],
+            http_timeout=None,  # an upload of an image takes as long as it takes
+            websocket_max_message_size=64 * 1024,
+            websocket_max_frame_size=64 * 1024,
+            application_close_timeout=5,
+            server_name="",  # which server answers only helps whoever looks for its holes
+            verbosity=0,
+        )
+        server.run()
+        if not server.listening_addresses:
+            raise CommandError(f"cannot listen on {where}")

@@ -1,0 +1,48 @@
+"""What every answer carries, and who may ask: content policy and sign-in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import resolve_url
+
+
+class ContentPolicyMiddleware:
+    """Sends a Content-Security-Policy in which only scripts that carry this answer's nonce run."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Make the nonce, answer, and add the headers."""
+        nonce = request.csp_nonce = secrets.token_urlsafe(16)
+        response = self.get_response(request)
+        scheme = "wss" if request.is_secure() else "ws"
+        # A refused Host must not find its way into the policy.
+        socket = f" {scheme}://{request.get_host()}" if response.status_code != 400 else ""
+        response["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; style-src 'self' 'nonce-{nonce}'; "
+            f"img-src 'self' data:; font-src 'self'; connect-src 'self'{socket}; form-action 'self'; "
+            "frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+        )
+        response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        if not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "no-store"  # pages hold what a signed-out browser must not show
+        return response
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Refuses everybody who has not signed in, on every view that does not say otherwise."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., HttpResponse]) -> HttpResponseBase:
+        """Send the whole page to the sign-in form; a fragment or a script learns the status instead."""
+        if getattr(request, "htmx", False):
+            # Not a redirect: htmx would follow it and put the form into a corner of the page.
+            return HttpResponse(status=401, headers={"HX-Redirect": resolve_url(settings.LOGIN_URL)})
+        if request.headers.get("Accept", "").startswith("application/json"):
+            return HttpResponse(status=401)
+        return super().handle_no_permission(request, view_func)

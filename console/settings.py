@@ -1,0 +1,157 @@
+"""Django's settings. Everything that differs between installs comes from WHARFIE_* variables.
+
+    WHARFIE_ROOT, WHARFIE_RUN   where things live (engine/config.py)
+    WHARFIE_LISTEN              host:port that people reach, 127.0.0.1:8000 by default
+    WHARFIE_HOSTS               more host names to answer to, separated by commas
+    WHARFIE_TLS=1               the socket speaks TLS (set by the supervisor)
+    WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.utils.functional import lazy
+
+from console.secret import read_or_make_key
+from engine.config import Config
+from engine.storage.paths import Paths
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+PATHS = Paths(Config.from_environment())
+
+DEBUG = False
+# Lazy: `manage.py help` and the tests' collection must not need a writable WHARFIE_ROOT.
+SECRET_KEY = lazy(lambda: read_or_make_key(PATHS.secret_key), str)()
+
+LISTEN = os.environ.get("WHARFIE_LISTEN") or "127.0.0.1:8000"
+BEHIND_PROXY = os.environ.get("WHARFIE_PROXY") == "1"
+SECURE = os.environ.get("WHARFIE_TLS") == "1" or BEHIND_PROXY
+ALLOWED_HOSTS = [
+    *dict.fromkeys(
+        [
+            LISTEN.rpartition(":")[0],
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            *filter(None, (host.strip() for host in os.environ.get("WHARFIE_HOSTS", "").split(","))),
+        ]
+    )
+]
+
+INSTALLED_APPS = [
+    # Not `daphne`: it would pull Twisted into every command.
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "console",
+    "console.accounts",
+    "console.live",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "console.middleware.ContentPolicyMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "console.middleware.SignInMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "console.gateway.EngineErrorMiddleware",
+]
+ROOT_URLCONF = "console.urls"
+ASGI_APPLICATION = "console.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "console.context.page",
+            ],
+            "loaders": [("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.l10n",
+                "django.templatetags.static",
+                "console.templatetags.wharfie",
+            ],
+        },
+    }
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": PATHS.console_database,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",  # a reader that turns writer would fail at once, not wait
+            "timeout": 10,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "accounts:sign-in"
+LOGIN_REDIRECT_URL = "overview"
+
+# Over plain http a Secure cookie would vanish without a word, so the names and flags follow the transport.
+_PREFIX = "__Host-" if SECURE else ""
+SESSION_COOKIE_NAME = f"{_PREFIX}wharfie_session"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_SAVE_EVERY_REQUEST = True  # twelve hours without use, not twelve hours
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = f"{_PREFIX}wharfie_csrf"
+CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+SECURE_REFERRER_POLICY = "same-origin"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "console.assets.VersionedStorage"},
+}
+
+# An image is gigabytes: it goes to disk beside the layers, never to memory or to a small /tmp.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_TEMP_DIR = PATHS.tmp
+SILENCED_SYSTEM_CHECKS = ["files.E001"]  # the directory is made when something first serves, not when Django loads
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django.request": {"level": "ERROR"},  # 4xx are answers, not faults
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send any Host header
+    },
+}

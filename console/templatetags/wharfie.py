@@ -1,0 +1,148 @@
+"""Filters and tags that say facts in words: sizes, times, states, ends."""
+
+from __future__ import annotations
+
+import signal as signals
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from engine import Container, ExitRecord
+
+register = template.Library()
+
+LOOKS = {"running": "ok", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad"}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing from the sprite. It carries no meaning of its own: a word stands beside it or in its button's name."""
+    from django.templatetags.static import static
+
+    return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"></use></svg>', static("icons.svg"), name)
+
+
+@register.filter
+def size(value: int | None) -> str:
+    """Bytes in units of 1024."""
+    if value is None:
+        return "–"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    s = max(0, int(seconds))
+    if s < 60:
+        return ngettext("%(n)d second", "%(n)d seconds", s) % {"n": s}
+    if s < 3600:
+        return ngettext("%(n)d minute", "%(n)d minutes", s // 60) % {"n": s // 60}
+    if s < 86400:
+        return ngettext("%(n)d hour", "%(n)d hours", s // 3600) % {"n": s // 3600}
+    return ngettext("%(n)d day", "%(n)d days", s // 86400) % {"n": s // 86400}
+
+
+@register.filter
+def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
+    """A time as how long ago (``ago``) or for how long (``for``), with the date on hover."""
+    if not time_ns:
+        return "–"
+    when = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    words = span(time.time() - time_ns / 1e9)
+    text = words if form == "for" else _("%(time)s ago") % {"time": words}
+    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat("T", "seconds"), when.strftime("%Y-%m-%d %H:%M:%S UTC"), text)
+
+
+def look(container: Container) -> str:
+    """The state to show: the engine's, but an end that was no success counts as failed."""
+    if container.state == "exited" and container.exit and _failed(container.exit):
+        return "failed"
+    return str(container.state)
+
+
+def _failed(end: ExitRecord) -> bool:
+    # Whoever presses Stop sends TERM, then KILL: that is not a failure of the container.
+    return end.oom_killed or end.code is None or (end.code != 0 and end.signal not in (signals.SIGTERM, signals.SIGKILL, signals.SIGINT) and end.code != 143)
+
+
+@register.simple_tag
+def state(container: Container) -> SafeString:
+    """Shape, colour and word of a container's state."""
+    words = {"running": _("Running"), "created": _("Created"), "exited": _("Stopped"), "failed": _("Failed"), "broken": _("Broken")}
+    shown = look(container)
+    return format_html('<span class="state {}">{}</span>', LOOKS[shown], words[shown])
+
+
+@register.filter
+def brief(container: Container) -> str | SafeString:
+    """The line under the state: since when, or how it ended."""
+    if container.state == "running":
+        return moment(container.started_at_ns, "for")
+    if container.state == "broken":
+        return container.broken
+    if not container.exit:
+        return _("never started")
+    end = container.exit
+    if end.oom_killed:
+        return _("out of memory")
+    if end.code is None:
+        return _("exit code unknown")
+    return _("exit code %(code)d") % {"code": end.code}
+
+
+@register.filter
+def ending(container: Container) -> str:
+    """How the last run ended, in a sentence or two."""
+    end = container.exit
+    if not end:
+        return ""
+    name = _signal_name(end.signal) if end.signal else ""
+    limit = container.spec.limits.memory_bytes
+    if end.oom_killed:
+        text = _("The kernel killed it: out of memory.")
+        if limit:
+            text = _("The kernel killed it: out of memory at its limit of %(limit)s.") % {"limit": size(limit)}
+    elif end.code is None:
+        text = _("It ended, and nobody could learn its exit code.")
+    elif end.signal:
+        text = _("Signal %(signal)s ended it; exit code %(code)d.") % {"signal": name, "code": end.code}
+    elif end.code == 0:
+        text = _("It ended by itself, without an error.")
+    elif end.code > 128 and _signal_name(end.code - 128):
+        text = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {"code": end.code, "signal": _signal_name(end.code - 128)}
+    else:
+        text = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
+    return f"{text} {end.reason}".strip()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return str(number) if 1 <= number <= 64 else ""
+
+
+@register.filter
+def argv(words: tuple[str, ...] | None) -> str:
+    """A command as one would type it."""
+    import shlex
+
+    return shlex.join(words or ())
+
+
+@register.filter
+def attr(field: Any, pair: str) -> Any:
+    """A form field with one attribute more: ``{{ field|attr:"rows=3" }}``."""
+    name, _equals, value = pair.partition("=")
+    return field.as_widget(attrs={name: value})

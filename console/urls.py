@@ -1,0 +1,24 @@
+"""Every address of the console; each noun keeps its own below."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from console import assets
+from console.overview import views as overview
+
+urlpatterns = [
+    path("", overview.show, name="overview"),
+    path("", include("console.accounts.urls")),
+    path("containers/", include("console.containers.urls")),
+    path("images/", include("console.images.urls")),
+    path("volumes/", include("console.volumes.urls")),
+    path("system/", include("console.system.urls")),
+    path("live/", include("console.live.urls")),
+    path("static/<path:name>", assets.serve, name="static"),
+]
+
+handler400 = "console.errors.bad_request"
+handler403 = "console.errors.permission_denied"
+handler404 = "console.errors.not_found"
+handler500 = "console.errors.server_error"
