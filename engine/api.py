@@ -214,7 +214,7 @@ class Engine:
         """What this host can do, in words."""
         from engine.linux import probe
 
-        return probe.report(self.config)
+        return probe.report(self.config.root)
 
     def events(self, after: int = 0) -> list[Event]:
         """What happened after a sequence number, oldest first."""

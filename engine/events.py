@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from engine.linux import unix
 from engine.names import new_id
-from engine.shim import protocol
-from engine.shim.supervise import wake
+from engine.storage import wakeups
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -40,7 +40,7 @@ class Subscription:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         directory_fd = os.open(paths.events, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._socket.bind(protocol.address(directory_fd, self._path.name))
+            self._socket.bind(unix.address(directory_fd, self._path.name))
         finally:
             os.close(directory_fd)
 
@@ -88,7 +88,7 @@ class Events:
 
     def wake(self) -> None:
         """Tell the watchers that there is something to look at."""
-        wake(str(self._paths.events))
+        wakeups.wake(str(self._paths.events))
 
     def after(self, seq: int) -> list[Event]:
         """Events after a sequence number, oldest first, at most 1,000."""

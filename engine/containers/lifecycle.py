@@ -17,7 +17,7 @@ from engine.errors import Busy, KernelError, Unavailable, WrongState, from_wire
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.linux import process
+from engine.linux import process, unix
 from engine.shim import protocol
 from engine.storage import atomic, instance
 from engine.storage.database import Database
@@ -195,7 +195,7 @@ class Lifecycle:
             try:
                 directory_fd = os.open(self._paths.shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    door.connect(protocol.address(directory_fd, self._paths.shim_socket(container.id).name))
+                    door.connect(unix.address(directory_fd, self._paths.shim_socket(container.id).name))
                 finally:
                     os.close(directory_fd)
                 protocol.send(door, message)

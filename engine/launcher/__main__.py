@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError
-from engine.linux import process
+from engine.linux import process, unix
 from engine.shim import main as shim
 from engine.shim import protocol
 
@@ -59,7 +59,7 @@ def main(run: str, instance: str, idle: bool) -> int:
         os.unlink(path)  # the lock is ours, so its owner is dead
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     directory_fd = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener.bind(protocol.address(directory_fd, "launcher.sock"))
+    listener.bind(unix.address(directory_fd, "launcher.sock"))
     os.close(directory_fd)
     listener.listen(256)
 

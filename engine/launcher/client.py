@@ -10,6 +10,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import Unavailable, from_wire
 from engine.launcher import start
+from engine.linux import unix
 from engine.shim import protocol
 
 STARTUP_S = 5.0
@@ -68,7 +69,7 @@ class LauncherClient:
         try:
             directory_fd = os.open(self._config.run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                connection.connect(protocol.address(directory_fd, "launcher.sock"))
+                connection.connect(unix.address(directory_fd, "launcher.sock"))
             finally:
                 os.close(directory_fd)
         except (FileNotFoundError, ConnectionRefusedError):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config import Config
 from engine.linux import files, mount, process, seccomp
 from engine.linux.files import filesystem_magic
 
@@ -43,11 +42,11 @@ class Report:
         return tuple(check for check in self.checks if check.fatal and not check.ok)
 
 
-def report(config: Config) -> Report:
-    """Try everything. Changes nothing that stays. Stops at what makes the rest meaningless."""
+def report(root: Path) -> Report:
+    """Try everything, for a store at ``root``. Changes nothing that stays. Stops at what makes the rest meaningless."""
     checks = [_linux(), _root(), _python()]
     if all(check.ok for check in checks):
-        checks += [_machine(), _proc(), _cgroups(), _storage(config), _overlay(config), _filter()]
+        checks += [_machine(), _proc(), _cgroups(), _storage(root), _overlay(root), _filter()]
     return Report(tuple(checks))
 
 
@@ -152,23 +151,23 @@ def _existing_parent(path: Path) -> Path:
     return path
 
 
-def _storage(config: Config) -> Check:
-    place = _existing_parent(config.root)
+def _storage(root: Path) -> Check:
+    place = _existing_parent(root)
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         magic = filesystem_magic(descriptor)
     finally:
         os.close(descriptor)
     refused = REFUSED_FILESYSTEMS.get(magic)
-    text = f"{config.root} is on {refused}" if refused else f"{config.root} is on a local file system"
+    text = f"{root} is on {refused}" if refused else f"{root} is on a local file system"
     return Check(
         "storage", not refused, True, text, "mount a volume there: an ext4 disk, or set WHARFIE_ROOT" if refused else ""
     )
 
 
-def _overlay(config: Config) -> Check:
+def _overlay(root: Path) -> Check:
     """The real thing on the real disk: an idmapped lower layer below an overlay, in a scratch directory."""
-    place = _existing_parent(config.root)
+    place = _existing_parent(root)
     scratch = place / f".wharfie-probe-{os.getpid()}"
     try:
         for name in ("lower", "upper", "work"):

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process, seccomp
+from engine.linux import process, seccomp, unix
 from engine.shim import init, protocol, rootfs, stdio
 from engine.shim.supervise import Supervisor
 
@@ -124,7 +124,7 @@ def _listen(request: dict[str, Any]) -> socket.socket:
     directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        listener.bind(protocol.address(directory_fd, name))
+        listener.bind(unix.address(directory_fd, name))
         listener.listen(16)
     finally:
         os.close(directory_fd)

@@ -74,7 +74,7 @@ def _proc(root: int) -> int:
 
 
 def _sys(root: int, *, own_network: bool) -> None:
-    """A new sysfs, for this network namespace; with the host's network the kernel allows only a copy of the host's /sys."""
+    """A new sysfs for this network namespace; with the host's network, the kernel allows only a copy of its /sys."""
     target = files.directory_beneath(root, "sys")
     if own_network:
         _put(mount.filesystem("sysfs", attributes=_KERNEL | RDONLY), target)

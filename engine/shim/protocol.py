@@ -31,18 +31,15 @@ def send(connection: socket.socket, message: dict[str, Any], fds: list[int] | No
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next message with its descriptors, or None at the end; EOFError when it is cut short."""
-    data, fds, _flags, _address = socket.recv_fds(connection, 65536, MAX_FDS)
-    if not data:
+    # Exactly one message and no byte more: on a stream the next one may be there already, with descriptors of its own.
+    head, fds, _flags, _address = socket.recv_fds(connection, _LENGTH.size, MAX_FDS)
+    if not head:
         return None
     try:
-        while len(data) < 4 or len(data) < 4 + _LENGTH.unpack_from(data)[0]:
-            if len(data) >= 4 and _LENGTH.unpack_from(data)[0] > MAX_MESSAGE_BYTES:
-                raise EOFError("message too long")
-            more = connection.recv(65536)
-            if not more:
-                raise EOFError("message cut short")
-            data += more
-        message: dict[str, Any] = json.loads(data[4:])
+        length = _LENGTH.unpack(head + _exactly(connection, _LENGTH.size - len(head)))[0]
+        if length > MAX_MESSAGE_BYTES:
+            raise EOFError("message too long")
+        message: dict[str, Any] = json.loads(_exactly(connection, length))
     except BaseException:
         for descriptor in fds:
             os.close(descriptor)
@@ -50,6 +47,11 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
     return message, fds
 
 
-def address(directory_fd: int, name: str) -> str:
-    """A socket address that fits into 107 bytes however deep the directory lies; unix(7) sun_path."""
-    return f"/proc/self/fd/{directory_fd}/{name}"
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        more = connection.recv(length - len(data))
+        if not more:
+            raise EOFError("message cut short")
+        data += more
+    return data

@@ -14,6 +14,7 @@ from engine.cgroups.manager import Group
 from engine.linux import process
 from engine.shim import protocol
 from engine.shim.stdio import Log, Pump
+from engine.storage import wakeups
 
 
 class Supervisor:
@@ -126,7 +127,7 @@ class Supervisor:
                     protocol.send(self._clients[descriptor], {"exit": ended})
                 except OSError:  # it left; the record is there for whoever looks
                     continue
-        wake(self._request["events"])
+        wakeups.wake(self._request["events"])
 
     def _remove_group(self) -> None:
         """The last process is reaped, but the kernel may take a moment to empty the group."""
@@ -139,23 +140,6 @@ class Supervisor:
                     raise
                 self._group.kill()
                 select.select((), (), (), 0.01)
-
-
-def wake(directory: str) -> None:
-    """Tell every process that watches events to look. Losing one wake-up is harmless: the truth is in state.db."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in os.listdir(directory):
-            try:
-                door.sendto(b"!", protocol.address(directory_fd, name))
-            except ConnectionRefusedError:  # its process is gone
-                os.unlink(f"{directory}/{name}")
-            except (BlockingIOError, FileNotFoundError):  # it has enough to wake up for; or has just left
-                continue
-    finally:
-        os.close(directory_fd)
-        door.close()
 
 
 def _replace(path: str, data: bytes, *, durable: bool) -> None:
