@@ -58,7 +58,7 @@ def check_host(config: Config) -> bool:
         raise InvalidRequest("only root can make containers", hint="use `sudo make run`")
     from engine.linux.probe import report
 
-    fatal = [check for check in report(config).checks if check.fatal and not check.ok]
+    fatal = [check for check in report(config.root).checks if check.fatal and not check.ok]
     for check in fatal:
         print(f"wharfie: {check.name}: {check.text}", *([f"         {check.hint}"] if check.hint else []), sep="\n", file=sys.stderr)
     return not fatal
