@@ -131,8 +131,9 @@ def _worker(work: Work, stream: int, channel: socket.socket, bounds: Bounds) -> 
     code = 1
     try:
         answer: dict[str, Any]
+        _keep_only(stream, channel.fileno())  # first: from here on errors have a way out
         try:
-            _enter(stream, channel, bounds)
+            _enter(bounds)
             answer = work(STREAM)
         except EngineError as error:
             answer = {"error": error.to_wire()}
@@ -148,8 +149,10 @@ def _worker(work: Work, stream: int, channel: socket.socket, bounds: Bounds) -> 
         os._exit(code)
 
 
-def _enter(stream: int, channel: socket.socket, bounds: Bounds) -> None:
+def _enter(bounds: Bounds) -> None:
+    channel = socket.socket(fileno=os.dup(CHANNEL))
     message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    channel.close()
     if not message:
         raise Unavailable("the keeper of the unpacking process is gone")
     (tree,) = descriptors
@@ -157,10 +160,11 @@ def _enter(stream: int, channel: socket.socket, bounds: Bounds) -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     mount.mount_setattr(mount.AT_FDCWD, "/", mount.AT_RECURSIVE, propagation=mount.MS_PRIVATE)
+    process.drop_bounding_set(process.capability_mask(CAPABILITIES))
     place = os.open("/proc", os.O_PATH | os.O_CLOEXEC)  # any directory that is always there
     mount.attach(tree, place)
-    process.drop_bounding_set(process.capability_mask(CAPABILITIES))
-    _keep_only(stream, channel.fileno())
+    os.close(place)
+    os.close(tree)
     mount.enter_root("/proc")
     for kind, limit in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
