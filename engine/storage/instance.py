@@ -105,6 +105,12 @@ def claim(config: Config, more_than: int) -> list[int]:
     return ranges
 
 
+def release(config: Config) -> None:
+    """Give all ranges back: for a store that is about to be deleted."""
+    with locked(CLAIMS / ".lock"):
+        (CLAIMS / instance_id(config)).unlink(missing_ok=True)
+
+
 def _alive(name: str, root: str) -> bool:
     try:
         return (Path(root) / "instance").read_text() == name
