@@ -51,12 +51,14 @@ class Index:
         self._members: dict[bytes, Member] = {}
         self._links: dict[bytes, bytes] = {}
         self.complete = True
+        self.entries = 0
         reader = _Seeking(file, ENTRIES)
         for count, entry in enumerate(reader):
             if count == entries:
                 self.complete = False
                 return
             self._add(entry, reader.offset)
+            self.entries += 1
 
     def _add(self, entry: Entry, offset: int) -> None:
         try:

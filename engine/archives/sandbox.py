@@ -39,12 +39,11 @@ NAMESPACES = (
     | process.CLONE_NEWCGROUP
 )
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "MKNOD")
-SYSTEM_CALLS = INTERPRETER | frozenset(
-    """
+_FILE_CALLS = """
     chdir fchmod fchmodat fchown fchownat fcntl fsetxattr getdents64 ioctl linkat mkdirat mknod mknodat dup openat
     openat2 symlinkat unlinkat utimensat
-    """.split()
-)
+"""
+SYSTEM_CALLS = INTERPRETER | frozenset(_FILE_CALLS.split())
 MEMORY_BYTES = 1 << 30  # of address space; the interpreter takes about 50 MB of it
 DESCRIPTORS = 1024  # removing a directory holds one for each level
 ANSWER_BYTES = 64 << 20

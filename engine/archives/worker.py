@@ -6,7 +6,6 @@ Called in a process that the launcher forked for it: `unpack` is the launcher's 
 from __future__ import annotations
 
 import errno
-import io
 import os
 from typing import Any
 

@@ -1,0 +1,122 @@
+"""An image's config document, read strictly; OCI image-spec config.md.
+
+It comes from outside and decides what runs, so what is not of its type is refused. Keys that speak to an
+engine about the host (HostConfig and the like) are not read at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from engine import names
+from engine.errors import InvalidRequest, Unsupported
+from engine.images.spec import ImageConfig
+
+CONFIG_BYTES = 8 * 2**20
+MANIFEST_BYTES = 4 * 2**20
+LAYERS = 127
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname -m -> GOARCH
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedConfig:
+    """What an image's config says."""
+
+    config: ImageConfig
+    diff_ids: tuple[str, ...]  # the lowest first
+    architecture: str
+
+
+def host_architecture() -> str:
+    """This host's architecture as images name it."""
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """A JSON document without duplicate keys: two readers of one must not see two documents."""
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the image's {what} is not valid JSON", hint="make the archive again") from error
+
+
+def parse(data: bytes) -> ParsedConfig:
+    """Read a config document. InvalidRequest when it is malformed, Unsupported when it is not for this host."""
+    document = typed(parse_json(data, "config"), dict, "config")
+    architecture = typed(document.get("architecture", ""), str, "architecture")
+    system = typed(document.get("os") or "linux", str, "os")
+    if system != "linux" or architecture != host_architecture():
+        raise Unsupported(
+            f"the image is for {system}/{architecture or '?'}, this host is linux/{host_architecture()}",
+            hint=f"get the image for linux/{host_architecture()}, with --platform where it is pulled",
+        )
+    diff_ids = typed(typed(document.get("rootfs"), dict, "rootfs").get("diff_ids"), list, "rootfs.diff_ids")
+    if not 1 <= len(diff_ids) <= LAYERS:
+        raise InvalidRequest(f"the image has {len(diff_ids)} layers", hint=f"it must have 1 to {LAYERS}: flatten it")
+    return ParsedConfig(
+        config=_image_config(typed(document.get("config") or {}, dict, "config")),
+        diff_ids=tuple(names.digest(typed(diff_id, str, "diff id")) for diff_id in diff_ids),
+        architecture=architecture,
+    )
+
+
+def typed(value: Any, kind: type, what: str) -> Any:
+    """``value`` if it is of that type, or InvalidRequest; text must be encodable and without NUL."""
+    if not isinstance(value, kind):
+        raise InvalidRequest(f"the image's {what} is not of the right type", hint="make the archive again")
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+        raise InvalidRequest(f"the image's {what} holds a byte that no text has")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Document:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("duplicate key")
+    return document
+
+
+def _image_config(section: Document) -> ImageConfig:
+    workdir = typed(section.get("WorkingDir") or "/", str, "WorkingDir")
+    if ".." in workdir.split("/"):
+        raise InvalidRequest("the image's WorkingDir has '..' in it")
+    stop_signal = typed(section.get("StopSignal") or "SIGTERM", str, "StopSignal")
+    names.signal_number(stop_signal)
+    labels = typed(section.get("Labels") or {}, dict, "Labels")
+    return ImageConfig(
+        env=names.environment(_strings(section, "Env")),
+        entrypoint=_strings(section, "Entrypoint"),
+        cmd=_strings(section, "Cmd"),
+        user=typed(section.get("User") or "", str, "User"),
+        workdir=workdir if workdir.startswith("/") else f"/{workdir}",
+        stop_signal=stop_signal,
+        labels={typed(key, str, "label"): typed(value, str, "label") for key, value in labels.items()},
+        volumes=_keys(section, "Volumes"),
+        exposed_ports=_keys(section, "ExposedPorts"),
+    )
+
+
+def _strings(section: Document, key: str) -> tuple[str, ...]:
+    return tuple(typed(item, str, key) for item in typed(section.get(key) or [], list, key))
+
+
+def _keys(section: Document, key: str) -> tuple[str, ...]:
+    return tuple(sorted(typed(item, str, key) for item in typed(section.get(key) or {}, dict, key)))
+
+
+def make(config: ImageConfig, diff_ids: list[str]) -> bytes:
+    """A config document for an image made here; the same input gives the same bytes, so the same image id."""
+    document = {
+        "architecture": host_architecture(),
+        "config": {"Cmd": list(config.cmd), "Env": list(config.env), "WorkingDir": config.workdir},
+        "os": "linux",
+        "rootfs": {"diff_ids": diff_ids, "type": "layers"},
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
