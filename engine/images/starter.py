@@ -126,12 +126,14 @@ class _Collection:
     def _add(self, path: str) -> bool:
         """Add a regular file or a link by its path on the host; False when it is neither."""
         name = path.strip("/")
+        if name in MERGED:
+            return False
         if name.partition("/")[0] in MERGED:
             name = f"usr/{name}"
         host = self._root / path.strip("/")
         if name in self._files:
             return True
-        if _UNWANTED.match(name) or not (host.is_file() or host.is_symlink()) or name in MERGED:
+        if _UNWANTED.match(name) or not (host.is_file() or host.is_symlink()):
             return False
         mode = host.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
