@@ -46,8 +46,13 @@ def prepare() -> Plan | None:
             return None
         return plan(config, dict(os.environ))
     except EngineError as error:
-        print(f"wharfie: {error.message}", *([f"         {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+        say(error.message, error.hint)
         return None
+
+
+def say(text: str, hint: str) -> None:
+    """What is wrong, and below it what to do."""
+    print(f"wharfie: {text}", *([f"         {hint}"] if hint else []), sep="\n", file=sys.stderr)
 
 
 def check_host(config: Config) -> bool:
@@ -60,7 +65,7 @@ def check_host(config: Config) -> bool:
 
     fatal = [check for check in report(config.root).checks if check.fatal and not check.ok]
     for check in fatal:
-        print(f"wharfie: {check.name}: {check.text}", *([f"         {check.hint}"] if check.hint else []), sep="\n", file=sys.stderr)
+        say(f"{check.name}: {check.text}", check.hint)
     return not fatal
 
 
@@ -96,9 +101,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     """``host:port`` or ``[v6]:port``, or InvalidRequest."""
     host, colon, port = text.strip().rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    wrong = not colon or not bare or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in bare) != host.startswith("[")
-    if wrong:
-        raise InvalidRequest(f"WHARFIE_LISTEN={text} is not an address", hint="write it like 127.0.0.1:8000 or [::1]:8000")
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not colon or not bare or not is_port or (":" in bare) != host.startswith("["):
+        raise InvalidRequest(
+            f"WHARFIE_LISTEN={text} is not an address", hint="write it like 127.0.0.1:8000 or [::1]:8000"
+        )
     return bare, int(port)
 
 
@@ -117,15 +124,15 @@ def parse_tls(config: Config, environment: dict[str, str], host: str) -> Tls:
     wish, proxy = environment.get("WHARFIE_TLS", ""), environment.get("WHARFIE_PROXY", "")
     certificate, key = environment.get("WHARFIE_TLS_CERT", ""), environment.get("WHARFIE_TLS_KEY", "")
     if wish not in ("", "self"):
-        raise InvalidRequest(f"WHARFIE_TLS={wish} is not understood", hint="the one value is `self`: make an own certificate")
+        raise InvalidRequest(f"WHARFIE_TLS={wish} is not understood", hint="`self` makes an own certificate")
     if bool(certificate) != bool(key):
         raise InvalidRequest("WHARFIE_TLS_CERT and WHARFIE_TLS_KEY go together", hint="set both, to PEM files")
     if sum(map(bool, (wish, certificate, proxy))) > 1:
-        raise InvalidRequest("WHARFIE_TLS, WHARFIE_TLS_CERT and WHARFIE_PROXY exclude each other", hint="set one of them")
+        raise InvalidRequest("WHARFIE_TLS, WHARFIE_TLS_CERT and WHARFIE_PROXY exclude each other", hint="set one")
     if certificate:
         for path in (certificate, key):
             if not os.access(path, os.R_OK):
-                raise InvalidRequest(f"{path} cannot be read", hint="WHARFIE_TLS_CERT and WHARFIE_TLS_KEY name PEM files")
+                raise InvalidRequest(f"{path} cannot be read", hint="name PEM files that root can read")
         return Tls(os.path.abspath(certificate), os.path.abspath(key))
     if wish:
         from console.certificate import own_certificate
@@ -137,7 +144,7 @@ def parse_tls(config: Config, environment: dict[str, str], host: str) -> Tls:
         try:
             ipaddress.ip_address(proxy)
         except ValueError:
-            raise InvalidRequest(f"WHARFIE_PROXY={proxy} is not an address", hint="write the proxy's IP address") from None
+            raise InvalidRequest(f"WHARFIE_PROXY={proxy} is not an address", hint="write its IP address") from None
         return Tls(proxy=proxy)
     if not is_loopback(host):
         raise InvalidRequest(
@@ -153,7 +160,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise InvalidRequest(f"{host} is no address of any machine: {error.strerror}", hint="check WHARFIE_LISTEN") from error
+        raise InvalidRequest(f"{host} is no address: {error.strerror}", hint="check WHARFIE_LISTEN") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -164,8 +171,11 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         owner = who_listens(port)
         by = f" by {owner}" if owner else ""
-        text = f"{host}:{port} is taken{by}" if owner or error.errno == errno.EADDRINUSE else f"cannot listen on {host}:{port}: {error.strerror}"
-        raise InvalidRequest(text, hint=f"stop it, or choose another port: WHARFIE_LISTEN={host}:{port + 1}") from error
+        if error.errno != errno.EADDRINUSE:
+            text = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise InvalidRequest(text, hint="WHARFIE_LISTEN must name an address of this machine") from error
+        hint = f"stop it, or choose another port: WHARFIE_LISTEN={host}:{port + 1}"
+        raise InvalidRequest(f"{host}:{port} is taken{by}", hint=hint) from error
     return listener
 
 

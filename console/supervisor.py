@@ -12,7 +12,7 @@ for as long as the console is up). `signal` and `socket` would bring `enum` and 
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import fcntl
 import os
@@ -68,7 +68,7 @@ class Child:
         self.due_s = 0.0  # when to start it next, by the monotonic clock
 
     def spawn(self, inherit: dict[int, int]) -> None:
-        """Start it in a session of its own, so that Ctrl-C reaches the supervisor alone. ``inherit``: its fd -> ours."""
+        """Start it in its own session: Ctrl-C is for the supervisor alone. ``inherit``: its fd -> ours."""
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in inherit.items()]
         self.hold(os.posix_spawn(self.argv[0], self.argv, os.environ, file_actions=actions, setsid=True))
         self.adopted = False
@@ -176,6 +176,8 @@ class Supervisor:
     def restart_later(self, child: Child) -> None:
         """Note that a child ended; a child that lived for a while is not punished for an old fault."""
         how = child.ended()
+        if child.adopted:  # it was meant to end once nobody needed it: an own one takes its place at once
+            return
         now = time.monotonic()
         if now - child.started_s > BACKOFF_S[1]:
             child.pause_s = BACKOFF_S[0]

@@ -79,12 +79,15 @@ def pytest_testnodedown(node: object, error: object) -> None:
 
 @pytest.fixture
 def config() -> Iterator[Config]:
-    """An instance of its own: WHARFIE_ROOT on a real file system (no overlay upper lies on tmpfs), a short WHARFIE_RUN."""
+    """An instance of its own: WHARFIE_ROOT on a real file system (no upper lies on overlayfs), a short WHARFIE_RUN."""
     name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{next(_numbers)}"
     config = Config(root=Path("/var/tmp") / name, run=Path("/run") / name)
     for directory in (config.root, config.run):
         directory.mkdir(mode=0o700)
     yield config
+    paths = Paths(config)
+    if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
+        (leaks.UID_CLAIMS / paths.instance.read_text()).unlink(missing_ok=True)
     for directory in (config.root, config.run):
         shutil.rmtree(directory)
 

@@ -60,6 +60,8 @@ class Host:
 
     @staticmethod
     def _marked_foreign(pid: int) -> bool:
+        if is_foreign_name(read(f"/proc/{pid}/cmdline").decode(errors="replace")):
+            return True  # a launcher or a shim: its environment is clean, its arguments name its directories
         match = re.search(rb"(?:^|\0)WHARFIE_TEST_SESSION=(\d+)", read(f"/proc/{pid}/environ"))
         return match is not None and int(match[1]) != session() and alive(int(match[1]))
 
@@ -73,7 +75,7 @@ class Host:
 
     def processes(self) -> set[str]:
         """Processes of Wharfie: launchers, shims, consoles."""
-        found = set()
+        found: set[str] = set()
         for pid in self.pids:
             command = read(f"/proc/{pid}/cmdline")
             if OURS.search(command) and not self.is_foreign(pid) and pid != os.getpid() and b"pytest" not in command:
@@ -82,7 +84,7 @@ class Host:
 
     def namespaces(self) -> set[str]:
         """Namespaces that a process lives in."""
-        found = set()
+        found: set[str] = set()
         for pid in self.pids:
             for kind in NAMESPACES:
                 try:
@@ -95,7 +97,7 @@ class Host:
 
     def cgroups(self) -> set[str]:
         """Groups named wharfie…, in every hierarchy."""
-        found = set()
+        found: set[str] = set()
         for hierarchy in (CGROUPS, *(path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink())):
             for top in hierarchy.glob("wharfie*"):
                 groups = [Path(where) for where, _directories, _files in os.walk(top)]
@@ -119,7 +121,7 @@ def mounts() -> set[str]:
 
 def descriptors() -> set[str]:
     """What this process has open, by number: ``7 -> pipe:[123]``. Terminals and /dev/null are nobody's leak."""
-    found = set()
+    found: set[str] = set()
     for fd in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{fd}")
@@ -137,7 +139,7 @@ def names(directory: Path | str, pattern: str) -> set[str]:
 
 def claims() -> set[str]:
     """Ranges of user ids that an instance has claimed on this host."""
-    found = set()
+    found: set[str] = set()
     for path in UID_CLAIMS.glob("*"):
         owner = os.readlink(path) if path.is_symlink() else read(path).decode(errors="replace")
         if not is_foreign_name(owner):
@@ -161,7 +163,7 @@ def host() -> Snapshot:
         "mount": mounts(),
         "network link": names("/sys/class/net", "*"),
         "loop device": loop_devices(),
-        "file": set().union(*(names(directory, "wharfie*") for directory in TEMPORARY), names("/dev/mqueue", "*")),
+        "file": set[str]().union(*(names(directory, "wharfie*") for directory in TEMPORARY), names("/dev/mqueue", "*")),
         "uid range": claims(),
     }
 

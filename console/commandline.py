@@ -1,0 +1,150 @@
+"""``manage.py wharfie``: the engine's facade for scripts, and for when the browser is out of reach.
+
+Flags are Docker's where Docker has them. Exit codes too: the container's own from `run`, 125 when the
+engine failed, 126 and 127 when the command cannot be invoked or is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import EngineError
+
+Handler = Callable[..., int]  # takes the engine and the options; the options only when it works alone
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    options = parser().parse_args(argv)
+    try:
+        if options.alone:
+            return int(options.handler(options))
+        from engine import Engine
+
+        with Engine(spawn_launcher=True) as engine:
+            return int(options.handler(engine, options))
+    except EngineError as error:
+        from console.terminal import complain
+
+        return complain(error)
+    except BrokenPipeError:
+        # `wharfie logs | head`: whoever read has read enough. Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    from console import commands
+
+    top = argparse.ArgumentParser(prog="wharfie", description="Run and watch containers on this host.")
+    verbs = top.add_subparsers(required=True, metavar="COMMAND")
+    for verb, help_text, handler in (
+        ("run", "create a container and start it", commands.run),
+        ("create", "create a container", commands.create),
+    ):
+        _creation(add(verbs, verb, help_text, handler), attached=verb == "run")
+    for verb, help_text, handler in (
+        ("start", "start containers", commands.start),
+        ("stop", "stop containers: their stop signal, then KILL", commands.stop),
+        ("kill", "send a signal to containers", commands.kill),
+        ("rm", "remove containers", commands.remove),
+    ):
+        command = add(verbs, verb, help_text, handler)
+        command.add_argument("containers", nargs="+", metavar="CONTAINER", help="name, id or beginning of an id")
+        if verb == "stop":
+            command.add_argument("-t", "--time", type=float, metavar="SECONDS", help="before KILL; default: its own")
+        elif verb == "kill":
+            command.add_argument("-s", "--signal", default="KILL", help="name or number (default: KILL)")
+        elif verb == "rm":
+            command.add_argument("-f", "--force", action="store_true", help="kill it first if it runs")
+    ps = add(verbs, "ps", "list containers", commands.ps)
+    ps.add_argument("-a", "--all", action="store_true", help="those that do not run too")
+    ps.add_argument("-q", "--quiet", action="store_true", help="ids only")
+    ps.add_argument("--json", action="store_true", help="one JSON document a line")
+    logs = add(verbs, "logs", "print what a container wrote", commands.logs)
+    logs.add_argument("container", metavar="CONTAINER")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
+    logs.add_argument("-n", "--tail", type=_count, metavar="N", help="the last N lines only")
+    logs.add_argument("--since", metavar="WHEN", help="as 2026-01-31T12:00:00Z, or how long ago: 90s, 10m, 2h, 1d")
+    logs.add_argument("-t", "--timestamps", action="store_true", help="a time before each line")
+    _images(add(verbs, "images", "list images; load, starter, rm", commands.images))
+    _volumes(add(verbs, "volumes", "list volumes; create, rm", commands.volumes))
+    doctor = add(verbs, "doctor", "say what this host can do, and what to do about the rest", commands.doctor)
+    doctor.add_argument("--json", action="store_true", help="one JSON document a line")
+    doctor.set_defaults(alone=True)
+    add(verbs, "down", "stop every running container", commands.down).set_defaults(alone=True)
+    return top
+
+
+def add(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], verb: str, text: str, handler: Handler
+) -> argparse.ArgumentParser:
+    """One verb."""
+    command = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(handler=handler, alone=False)
+    return command
+
+
+def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
+    option = command.add_argument
+    if attached:
+        option("-d", "--detach", action="store_true", help="print the id and leave it running")
+        option("--rm", action="store_true", help="remove it when it has ended")
+    option("--name", default="", help="a name; one is made up otherwise")
+    option("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="without =VALUE: this shell's")
+    option("--env-file", action="append", default=[], type=Path, metavar="FILE", help="lines NAME=VALUE")
+    option("-u", "--user", metavar="USER[:GROUP]", help="names or numbers")
+    option("-w", "--workdir", metavar="DIR")
+    option("--hostname", default="", metavar="NAME")
+    option("--entrypoint", metavar="PROGRAM", help="replaces the image's")
+    option("--network", choices=("none", "host"), default="none", help="none: loopback only (default)")
+    option("-v", "--volume", action="append", default=[], metavar="VOLUME:/PATH[:ro]", help="a named volume")
+    option("-m", "--memory", metavar="SIZE", help="as 512m or 2g")
+    option("--memory-swap", metavar="SIZE", help="memory and swap together")
+    option("--cpus", type=float, metavar="N", help="cores' worth of CPU time, as 1.5")
+    option("--pids-limit", type=int, metavar="N", help="processes and threads")
+    option("--stop-signal", metavar="SIGNAL")
+    option("--stop-timeout", type=float, default=10.0, metavar="SECONDS", help="before KILL (default: 10)")
+    option("--label", action="append", default=[], metavar="NAME=VALUE")
+    option("image", metavar="IMAGE")
+    option("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="replaces the image's, with its arguments")
+
+
+def _images(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON document a line")
+    command.set_defaults(act="list")
+    acts = command.add_subparsers(metavar="ACT")
+    load = acts.add_parser("load", help="import a `docker save` or OCI-layout tar, or a root file system as a tar")
+    load.add_argument("file", metavar="FILE", help="a path; - reads standard input")
+    load.add_argument("--name", default="", metavar="IMAGE", help="what to call a root file system")
+    load.set_defaults(act="load")
+    acts.add_parser("starter", help="make the starter image from this host's own files").set_defaults(act="starter")
+    remove = acts.add_parser("rm", help="remove an image")
+    remove.add_argument("images", nargs="+", metavar="IMAGE")
+    remove.add_argument("-f", "--force", action="store_true")
+    remove.set_defaults(act="rm")
+
+
+def _volumes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON document a line")
+    command.set_defaults(act="list")
+    acts = command.add_subparsers(metavar="ACT")
+    for act, text in (("create", "make an empty volume"), ("rm", "remove volumes and what they hold")):
+        verb = acts.add_parser(act, help=text)
+        verb.add_argument("names", nargs="+", metavar="NAME")
+        verb.set_defaults(act=act)
+
+
+def _count(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines")
+    return int(text)

@@ -1,0 +1,260 @@
+"""What each verb of the command line does: one call or two of the facade, and a few lines of text."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+from console.terminal import ago, complain, documents, progress, shorten, show, size, status, table
+from engine import Config, Container, ContainerSpec, Engine, Limits, NetworkMode, State, VolumeMount, names
+from engine.errors import EngineError, InvalidRequest
+from engine.storage.paths import Paths
+
+STOP_AT_ONCE = 16  # `down` waits for so many containers side by side
+
+
+def run(engine: Engine, options: Namespace) -> int:
+    """Create and start; attached, print what it writes and end as it ends."""
+    if options.detach and options.rm:
+        raise InvalidRequest("-d and --rm do not go together", hint="nobody would be there to remove it: leave one out")
+    container = engine.create(spec(options))
+    try:
+        engine.start(container.id)
+        if options.detach:
+            print(container.id)
+            return 0
+        return attend(engine, container)
+    finally:
+        if options.rm:
+            engine.remove(container.id, force=True)
+
+
+def attend(engine: Engine, container: Container) -> int:
+    """Print a running container's output until it ends. The first SIGINT or SIGTERM stops it, the next one kills."""
+    helpers: list[threading.Thread] = []
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        # In a thread: this runs between two instructions of the loop below, which may hold a lock.
+        patience_s = 0.0 if helpers else None
+        helpers.append(threading.Thread(target=engine.stop, args=(container.id, patience_s)))
+        helpers[-1].start()
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for line in engine.logs(container.id, follow=True):
+            show(line, flush=True)
+        record = engine.wait(container.id)
+        for helper in helpers:
+            helper.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if record.code is None:
+        print(f"wharfie: how it ended is not known: {record.reason or 'nobody saw it'}", file=sys.stderr)
+        return EngineError.exit_code
+    code: int = record.code
+    return code
+
+
+def create(engine: Engine, options: Namespace) -> int:
+    """Create, and print the id."""
+    print(engine.create(spec(options)).id)
+    return 0
+
+
+def start(engine: Engine, options: Namespace) -> int:
+    """Start each."""
+    return each(options.containers, lambda ref: engine.start(ref))
+
+
+def stop(engine: Engine, options: Namespace) -> int:
+    """Stop each."""
+    return each(options.containers, lambda ref: engine.stop(ref, options.time))
+
+
+def kill(engine: Engine, options: Namespace) -> int:
+    """Signal each."""
+    return each(options.containers, lambda ref: engine.kill(ref, options.signal))
+
+
+def remove(engine: Engine, options: Namespace) -> int:
+    """Remove each."""
+    return each(options.containers, lambda ref: engine.remove(ref, force=options.force))
+
+
+def each(refs: Sequence[str], act: Callable[[str], object]) -> int:
+    """Do it to every one; one that fails keeps no other from its turn. The exit code is the last failure's."""
+    code = 0
+    for ref in refs:
+        try:
+            act(ref)
+            print(ref)
+        except EngineError as error:
+            code = complain(error)
+    return code
+
+
+def down(_options: Namespace) -> int:
+    """Stop all that runs, many at once; says nothing when nothing runs, and makes nothing where nothing ever ran."""
+    if not Paths(Config.from_environment()).database.exists():
+        return 0
+    code = 0
+    with Engine(spawn_launcher=False) as engine, ThreadPoolExecutor(STOP_AT_ONCE) as pool:
+        for container, stopped in [(c, pool.submit(engine.stop, c.id)) for c in engine.running()]:
+            try:
+                stopped.result()
+                print(f"stopped {container.name}")
+            except EngineError as error:
+                code = complain(error)
+    return code
+
+
+def doctor(options: Namespace) -> int:
+    """Print the probe; 1 when something is missing without which nothing runs."""
+    from engine.linux import probe  # not through an Engine: where this is needed, none may be possible
+
+    report = probe.report(Config.from_environment().root)
+    if options.json:
+        documents(report.checks)
+    else:
+        for check in report.checks:
+            mark = "ok  " if check.ok else "FAIL" if check.fatal else "loss"
+            print(f"{mark}  {check.name}: {check.text}")
+            if check.hint:
+                print(f"      {check.hint}")
+    return 1 if report.fatal else 0
+
+
+def ps(engine: Engine, options: Namespace) -> int:
+    """List."""
+    shown = [c for c in engine.containers() if options.all or c.state is State.RUNNING]
+    if options.quiet:
+        print("".join(f"{container.short_id}\n" for container in shown), end="")
+    elif options.json:
+        documents(shown)
+    else:
+        rows = [
+            (c.short_id, c.image, shorten(shlex.join(c.argv), 30), ago(c.created_at_ns), status(c), c.name)
+            for c in shown
+        ]
+        table(("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAME"), rows)
+    return 0
+
+
+def logs(engine: Engine, options: Namespace) -> int:
+    """Print a log."""
+    since_ns = moment_ns(options.since) if options.since else None
+    for line in engine.logs(options.container, tail=options.tail, follow=options.follow, since_ns=since_ns):
+        show(line, stamp=options.timestamps, flush=options.follow)
+    return 0
+
+
+def images(engine: Engine, options: Namespace) -> int:
+    """List, load, make the starter, remove."""
+    if options.act == "load":
+        source = sys.stdin.buffer if options.file == "-" else Path(options.file)
+        for image in engine.load_image(source, name=options.name, progress=progress):
+            print(image.tags[0] if image.tags else image.id)
+    elif options.act == "starter":
+        print(engine.make_starter_image(progress).tags[0])
+    elif options.act == "rm":
+        return each(options.images, lambda ref: engine.remove_image(ref, force=options.force))
+    elif options.json:
+        documents(engine.images())
+    else:
+        rows = [
+            (tag, image.short_id, size(image.size_bytes), ago(image.created_at_ns), str(image.used_by))
+            for image in engine.images()
+            for tag in image.tags or ("<none>",)
+        ]
+        table(("IMAGE", "ID", "SIZE", "ARRIVED", "CONTAINERS"), rows)
+    return 0
+
+
+def volumes(engine: Engine, options: Namespace) -> int:
+    """List, create, remove."""
+    if options.act == "create":
+        return each(options.names, engine.create_volume)
+    if options.act == "rm":
+        return each(options.names, engine.remove_volume)
+    found = engine.volumes()
+    if options.json:
+        documents(found)
+    else:
+        table(("VOLUME", "CREATED", "USED BY"), [(v.name, ago(v.created_at_ns), ", ".join(v.used_by)) for v in found])
+    return 0
+
+
+def spec(options: Namespace) -> ContainerSpec:
+    """The flags of `run` and `create` as a request."""
+    env = [line for file in options.env_file for line in env_lines(file)]
+    for entry in options.env:
+        if "=" in entry or entry in os.environ:
+            env.append(entry if "=" in entry else f"{entry}={os.environ[entry]}")
+    labels = dict(entry.partition("=")[::2] for entry in options.label)
+    entrypoint = None if options.entrypoint is None else ((options.entrypoint,) if options.entrypoint else ())
+    return ContainerSpec(
+        image=options.image,
+        name=options.name,
+        command=tuple(options.command) or None,
+        entrypoint=entrypoint,
+        env=tuple(env),
+        user=options.user,
+        workdir=options.workdir,
+        hostname=options.hostname,
+        network=NetworkMode(options.network),
+        limits=Limits(
+            memory_bytes=names.size_bytes(options.memory, "memory") if options.memory else None,
+            memory_swap_bytes=names.size_bytes(options.memory_swap, "memory_swap") if options.memory_swap else None,
+            cpus=options.cpus,
+            pids=options.pids_limit,
+        ),
+        volumes=tuple(map(volume_mount, options.volume)),
+        stop_signal=options.stop_signal,
+        stop_timeout_s=options.stop_timeout,
+        labels=labels,
+    )
+
+
+def env_lines(file: Path) -> list[str]:
+    """The variables in a file: a line each, empty ones and comments left out."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", field="env") from error
+    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+
+
+def volume_mount(text: str) -> VolumeMount:
+    """``name:/path`` or ``name:/path:ro``, or InvalidRequest."""
+    name, _colon, rest = text.partition(":")
+    target, _colon, mode = rest.partition(":")
+    if not target.startswith("/") or mode not in ("", "ro", "rw") or name.startswith(("/", ".")):
+        raise InvalidRequest(
+            f"{text!r} is not a volume and a path",
+            hint="write NAME:/path or NAME:/path:ro; `wharfie volumes create NAME` makes a volume",
+            field="volumes",
+        )
+    return VolumeMount(name, target, mode == "ro")
+
+
+def moment_ns(text: str) -> int:
+    """A time or an age as Unix time in ns, or InvalidRequest."""
+    if match := re.fullmatch(r"([0-9]+)([smhd])", text):
+        seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+        return time.time_ns() - seconds * 10**9
+    try:
+        return int(datetime.datetime.fromisoformat(text).timestamp() * 10**9)
+    except ValueError:
+        raise InvalidRequest(f"{text!r} is not a time", hint="write it like 2026-01-31T12:00:00Z or 10m") from None

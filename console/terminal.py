@@ -1,0 +1,90 @@
+"""How the command line writes: lines, tables, times and sizes, for people; JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from engine import Container, LogLine, State
+from engine.errors import EngineError
+
+
+def complain(error: EngineError) -> int:
+    """Say on stderr what went wrong and what to do; returns the exit code."""
+    print(f"wharfie: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"         {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+def show(line: LogLine, *, stamp: bool = False, flush: bool = False) -> None:
+    """A line of output, to the stream that it came from."""
+    if line.lost:
+        print(f"wharfie: {line.lost} lines before this one went with rotation", file=sys.stderr)
+    out = (sys.stdout if line.stream == "stdout" else sys.stderr).buffer
+    out.write(f"{stamp_of(line.time_ns)} {line.text}\n".encode() if stamp else f"{line.text}\n".encode())
+    if flush:
+        out.flush()
+
+
+def stamp_of(time_ns: int) -> str:
+    """RFC 3339, in UTC, to the nanosecond."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"
+
+
+def progress(text: str) -> None:
+    """What goes on, for whoever waits; stdout is for results."""
+    print(text, file=sys.stderr)
+
+
+def documents(objects: Iterable[Any]) -> None:
+    """One JSON document a line."""
+    for entry in objects:
+        print(json.dumps(dataclasses.asdict(entry)))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell."""
+    cells = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def status(container: Container) -> str:
+    """The state in a few words."""
+    if container.state is State.RUNNING and container.started_at_ns:
+        return f"running for {ago(container.started_at_ns).removesuffix(' ago')}"
+    if container.exit:
+        code = "unknown" if container.exit.code is None else container.exit.code
+        why = ", out of memory" if container.exit.oom_killed else ""
+        return f"exited ({code}{why}) {ago(container.exit.finished_at_ns)}"
+    return f"broken: {container.broken}" if container.state is State.BROKEN else container.state.value
+
+
+def ago(time_ns: int) -> str:
+    """How long ago, in its largest unit."""
+    seconds = max(0, time.time_ns() - time_ns) // 10**9
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length or unit == "second":
+            count = seconds // length
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    raise AssertionError("seconds end the list")
+
+
+def shorten(text: str, width: int) -> str:
+    """The text, or its beginning with an ellipsis."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in units of 1024."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while count >= 1024 and len(units) > 1:
+        count /= 1024
+        units.pop(0)
+    return f"{count:.0f} {units[0]}" if count >= 10 or units[0] == "B" else f"{count:.1f} {units[0]}"
