@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
+from collections.abc import Coroutine
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +30,8 @@ from console.live import tickets
 from console.live.hub import Hub, hub
 from console.live.lines import Backlog
 from engine import errors
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{64}")
 
@@ -72,7 +76,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(code=1011)
             return
         await self.accept()
-        self._tasks["recheck"] = asyncio.create_task(self._recheck())
+        self._begin("recheck", self._recheck())
 
     async def disconnect(self, code: int) -> None:
         """Let go of everything that this page watched."""
@@ -115,7 +119,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
                     raise ValueError(message["id"])
                 await self._end_log()
                 tail = min(max(int(message.get("tail", 200)), 0), 5000)
-                self._tasks["logs"] = asyncio.create_task(self._follow(message["id"], tail))
+                self._begin("logs", self._follow(message["id"], tail))
             case None, "containers":
                 self.watches_containers = False
             case None, "stats":
@@ -125,6 +129,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
             case _:
                 raise ValueError("unknown topic")
 
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[name] = asyncio.create_task(work)
+        task.add_done_callback(_report)
+
     async def _end_log(self) -> None:
         task = self._tasks.pop("logs", None)
         if task:
@@ -132,10 +140,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self, container_id: str, tail: int) -> None:
-        """Send a container's log, its last lines first, until its run ended or the page goes."""
+        """Send a container's log, its last lines first, until the page goes: it may be started again."""
         assert self._hub is not None
         wake = asyncio.Event()
         sequence = self._drawn = 0
+        told_end = False
         try:
             backlog = Backlog(await asyncio.to_thread(gateway.engine().log_tail, container_id, tail=tail))
         except errors.EngineError as error:
@@ -148,7 +157,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await asyncio.to_thread(backlog.fill)
                 lines, gap = backlog.take()
                 end = await asyncio.to_thread(lambda: backlog.finished)
-                if lines or gap or end or not sequence:
+                if lines or gap or end != told_end or not sequence:
+                    told_end = end
                     sequence += 1
                     frame = {"topic": "logs", "id": container_id, "seq": sequence, "gap": gap, "lines": lines, "end": end}
                     await self.push(frame)
@@ -188,3 +198,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         domain, _port = split_domain_port(host)
         known = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
         return known and tickets.same_origin(self._header(b"origin"), host, settings.SECURE)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A topic that broke must say so: nobody awaits its task."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a live topic broke", exc_info=error)

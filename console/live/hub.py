@@ -82,9 +82,7 @@ class Hub:
     def follow(self, container_id: str, wake: asyncio.Event) -> None:
         """Set ``wake`` whenever the container's log may have grown or ended."""
         if self._watch is None:
-            from engine import LogWatch
-
-            self._watch = LogWatch()
+            self._watch = gateway.engine().log_watch()
             self._loop.add_reader(self._watch.fileno(), self._on_logs)
         if not self._watchers.get(container_id):
             self._watch.add(container_id)

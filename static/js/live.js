@@ -127,6 +127,4 @@ document.addEventListener("htmx:afterSettle", () => {
   want();
   for (const [id, of] of Object.entries(latest)) figures(id, of);
 });
-// A container that starts again begins a new run: follow it.
-page.addEventListener("wharfie:changed", () => { if (log?.ended) say({ sub: "logs", id: log.id, tail: log.begin() }); });
 connect().catch(again);

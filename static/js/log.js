@@ -8,7 +8,6 @@ export class Log {
     this.button = root.querySelector("[data-log-follow]");
     const wrap = root.querySelector("[data-log-wrap]");
     this.id = this.list.dataset.log;
-    this.ended = false;
     this.button.addEventListener("click", () => this.scroll());
     this.list.addEventListener("scroll", () => { this.button.hidden = this.atEnd(); }, { passive: true });
     wrap.addEventListener("click", () => {
@@ -21,7 +20,6 @@ export class Log {
   // A new subscription repeats the last lines: begin from nothing. Returns how many to ask for.
   begin() {
     this.fresh = true;
-    this.ended = false;
     return 200;
   }
 
@@ -39,7 +37,6 @@ export class Log {
     while (this.list.childElementCount > MOST_ROWS * 4) this.list.firstElementChild.remove();
     if (follow) this.scroll();
     else this.button.hidden = false;
-    this.ended = frame.end;
     if (frame.end) this.say("idle", this.list.childElementCount ? "Ended" : "Nothing was written");
     else this.say("ok", "Following");
   }
