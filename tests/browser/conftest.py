@@ -1,0 +1,87 @@
+"""A console as `make run` serves it, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from engine.config import Config
+from tests import leaks
+
+TOP = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+class Console(NamedTuple):
+    """A served console."""
+
+    address: str
+    setup_link: str
+    config: Config
+    pid: int
+
+
+@pytest.fixture
+def console(config: Config) -> Iterator[Console]:
+    """`manage.py serve` on a free port; ends as Ctrl-C ends it."""
+    environment = os.environ | {
+        "WHARFIE_ROOT": str(config.root),
+        "WHARFIE_RUN": str(config.run),
+        "WHARFIE_LISTEN": "127.0.0.1:0",
+    }
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "serve"], cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            while not (link := re.search(r"(http://[^/\s]+)/setup/\S+", said)):
+                line = process.stdout.readline()
+                assert line, f"the console ended: {said}"
+                said += line
+            yield Console(link[1], link[0], config, process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+    assert not leaks.host().get("process", set()) & {str(process.pid)}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of the distribution."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails the test when it logs an error: a script's, a lost file's or a refusal by the CSP."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.
+        if message.type == "error" and message.location["url"] != page.url:
+            errors.append(message.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
