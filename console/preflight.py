@@ -9,7 +9,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from console.listeners import who_listens
+from console.listeners import own_addresses, who_listens
 from engine.config import Config
 from engine.errors import EngineError, InvalidRequest
 from engine.storage.paths import Paths
@@ -77,8 +77,11 @@ def plan(config: Config, environment: dict[str, str]) -> Plan:
     tls = parse_tls(config, environment, host)
     listener = bind(host, port)
     port = listener.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    environment["WHARFIE_LISTEN"] = f"{shown}:{port}"  # port 0 has become a real one
+    others = other_names(host)
+    shown = others[0] if others else host  # 0.0.0.0 is nothing that a browser could open
+    environment["WHARFIE_LISTEN"] = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    hosts = [environment.get("WHARFIE_HOSTS", ""), *(f"[{name}]" if ":" in name else name for name in others)]
+    environment["WHARFIE_HOSTS"] = ",".join(filter(None, hosts))
     for name, value in (("WHARFIE_TLS", tls.certificate), ("WHARFIE_PROXY", tls.proxy)):
         environment.pop(name, None)
         if value:
@@ -119,6 +122,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def other_names(host: str) -> list[str]:
+    """What else this machine is called when it listens everywhere: its addresses and its name."""
+    return [*own_addresses(), socket.gethostname()] if host in ("0.0.0.0", "::") else []
+
+
 def parse_tls(config: Config, environment: dict[str, str], host: str) -> Tls:
     """What WHARFIE_TLS, WHARFIE_TLS_CERT, WHARFIE_TLS_KEY and WHARFIE_PROXY ask for, or InvalidRequest."""
     wish, proxy = environment.get("WHARFIE_TLS", ""), environment.get("WHARFIE_PROXY", "")
@@ -137,7 +145,7 @@ def parse_tls(config: Config, environment: dict[str, str], host: str) -> Tls:
     if wish:
         from console.certificate import own_certificate
 
-        made = own_certificate(config.root / "tls", host)
+        made = own_certificate(config.root / "tls", [host, *other_names(host)])
         print(f"wharfie: certificate fingerprint (SHA-256): {made.fingerprint}", flush=True)
         return Tls(str(made.certificate), str(made.key))
     if proxy:

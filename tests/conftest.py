@@ -7,7 +7,9 @@ import os
 import select
 import shutil
 import signal
-from collections.abc import Generator, Iterator
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,3 +123,14 @@ def wait_readable(fd: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
+
+
+def eventually(condition: Callable[[], object], timeout_s: float = 10) -> bool:
+    """Whether something becomes true in time, for what nothing announces. Looks often and returns at once."""
+    until_s = time.monotonic() + timeout_s
+    pause = threading.Event()  # never set: its wait is the pause between two looks
+    while not condition():
+        if time.monotonic() > until_s:
+            return False
+        pause.wait(0.02)
+    return True

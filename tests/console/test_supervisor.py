@@ -1,0 +1,298 @@
+"""`manage.py serve` as a person meets it: what it refuses, what it says, what it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, build_opener
+
+import pytest
+
+from console import preflight, supervisor
+from console.listeners import own_addresses, who_listens
+from engine import Config, ContainerSpec, Engine
+from engine.errors import InvalidRequest
+from engine.storage.paths import Paths
+from tests.conftest import eventually, stop_launcher, wait_readable
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+class Serve:
+    """A running `manage.py serve`, its output read line by line."""
+
+    def __init__(self, config: Config, **settings: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
+        environment |= {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
+        environment |= {"WHARFIE_LISTEN": "127.0.0.1:0", "WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=TOP,
+            env=environment | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdout is not None
+        self._output = self.process.stdout
+        self.text = ""
+
+    def until(self, pattern: str, timeout_s: float = 20) -> str:
+        """Read on until the output matches; the match's first group."""
+        while not (match := re.search(pattern, self.text)):
+            assert wait_readable(self._output.fileno(), timeout_s), f"no {pattern!r} in:\n{self.text}"
+            data = os.read(self._output.fileno(), 4096)
+            assert data, f"it ended without {pattern!r}:\n{self.text}"
+            self.text += data.decode()
+        return match[match.lastindex or 0]
+
+    def child(self, name: str) -> int:
+        """The pid of its launcher or web process."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(int(pid) for pid in children if name in Path(f"/proc/{pid}/cmdline").read_text())
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it, read the rest, and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.text += self.process.communicate(timeout=30)[0].decode()
+        return self.process.returncode
+
+
+@pytest.fixture
+def serve(config: Config) -> Iterator[Serve]:
+    running = Serve(config)
+    try:
+        yield running
+    finally:
+        running.end()
+        stop_launcher(config)
+
+
+def status_of(url: str, context: ssl.SSLContext | None = None) -> int:
+    """The status of a page, redirects not followed."""
+    from urllib.request import HTTPSHandler
+
+    class Stay(HTTPRedirectHandler):
+        def redirect_request(self, *_arguments: object) -> None:  # type: ignore[override]
+            return None
+
+    opener = build_opener(Stay, HTTPSHandler(context=context))
+    try:
+        with opener.open(url, timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        error.close()
+        return error.code
+
+
+def gone(pidfd: int) -> bool:
+    try:
+        return wait_readable(pidfd, 15)
+    finally:
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:80", ("::1", 80)), ("localhost:0", ("localhost", 0))],
+)
+def test_addresses_are_read(text: str, address: tuple[str, int]) -> None:
+    assert preflight.parse_listen(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["8000", ":8000", "::1:80", "[127.0.0.1]:80", "host:", "host:x", "host:65536", "host:-1"]
+)
+def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="WHARFIE_LISTEN") as refused:
+        preflight.parse_listen(text)
+    assert "127.0.0.1:8000" in refused.value.hint
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_other_machines_need_tls(config: Config, host: str) -> None:
+    with pytest.raises(InvalidRequest, match="in the clear") as refused:
+        preflight.parse_tls(config, {}, host)
+    assert all(name in refused.value.hint for name in ("WHARFIE_TLS=self", "WHARFIE_TLS_CERT", "WHARFIE_PROXY"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"WHARFIE_TLS": "yes"},
+        {"WHARFIE_TLS_CERT": "/cert.pem"},
+        {"WHARFIE_TLS_CERT": "/nowhere/cert.pem", "WHARFIE_TLS_KEY": "/nowhere/key.pem"},
+        {"WHARFIE_PROXY": "proxy.example.org"},
+        {"WHARFIE_PROXY": "192.0.2.1", "WHARFIE_TLS": "self"},
+    ],
+)
+def test_wrong_tls_settings_are_refused_on_loopback_too(config: Config, settings: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest):
+        preflight.parse_tls(config, settings, "127.0.0.1")
+
+
+def test_a_named_proxy_makes_any_address_acceptable(config: Config) -> None:
+    assert preflight.parse_tls(config, {"WHARFIE_PROXY": "192.0.2.1"}, "0.0.0.0").proxy == "192.0.2.1"
+
+
+def test_the_own_certificate_is_made_once_and_again_for_another_host(config: Config) -> None:
+    from console.certificate import own_certificate
+
+    first = own_certificate(config.root / "tls", ["192.0.2.1"])
+    assert own_certificate(config.root / "tls", ["192.0.2.1"]) == first
+    assert own_certificate(config.root / "tls", ["192.0.2.2"]).fingerprint != first.fingerprint
+    assert first.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_taken_port_is_told_with_its_owner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InvalidRequest, match=rf"taken by .*\(pid {os.getpid()}: ") as refused:
+            preflight.bind("127.0.0.1", port)
+        assert str(port + 1) in refused.value.hint
+
+
+def test_nobody_listens_on_a_port_that_is_only_bound() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert who_listens(bound.getsockname()[1]) == ""
+
+
+def test_own_addresses_come_from_the_kernels_tables(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/fib_trie").write_text(
+        "     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.0.2.7\n        /32 host LOCAL\n"
+        "     |-- 192.0.2.255\n        /32 link BROADCAST\n"
+    )
+    (tmp_path / "net/if_inet6").write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "fe8000000000000000000000000000aa 02 40 20 80     eth0\n"
+        "20010db8000000000000000000000001 02 40 00 80     eth0\n"
+    )
+    assert own_addresses(tmp_path) == ["192.0.2.7", "2001:db8::1"]
+
+
+def test_serve_takes_no_arguments(capfd: pytest.CaptureFixture[str]) -> None:
+    assert supervisor.main(["--port", "80"]) == 2
+    assert "usage" in capfd.readouterr().err
+
+
+def test_who_is_not_root_is_told_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert supervisor.main([]) == 1
+    assert "sudo make run" in capsys.readouterr().err
+
+
+def test_a_page_answers_and_the_end_leaves_no_process(serve: Serve) -> None:
+    url = serve.until(r"listens on (http://\S+)\s")
+    assert status_of(url) == 302
+    children = [os.pidfd_open(serve.child(name)) for name in ("launcher", "web")]
+    assert serve.end(signal.SIGINT) == 0
+    assert serve.text.endswith("console stopped\n")
+    assert all(map(gone, children))
+
+
+def test_a_killed_web_process_comes_back(serve: Serve) -> None:
+    serve.until(r"listens on (http://\S+)\s")
+    os.kill(serve.child("web"), signal.SIGKILL)
+    serve.until(r"web process was killed by signal 9; starting it again in 0\.1 s")
+    url = serve.until(r"(?s)starting it again.*listens on (http://\S+)\s")
+    assert status_of(url) == 302
+
+
+def test_a_killed_launcher_comes_back(serve: Serve, config: Config) -> None:
+    serve.until(r"listens on (http://\S+)\s")
+    old = serve.child("launcher")
+    os.kill(old, signal.SIGKILL)
+    serve.until("launcher process was killed by signal 9")
+    with Engine(config) as engine:
+        # The facade waits for a launcher; that it reaches the start of an image that is not there is enough.
+        assert engine.images() == []
+    assert serve.end() == 0
+
+
+def test_a_killed_supervisor_takes_web_along_and_the_next_one_takes_over(serve: Serve, config: Config) -> None:
+    serve.until(r"listens on (http://\S+)\s")
+    web, launcher = (os.pidfd_open(serve.child(name)) for name in ("web", "launcher"))
+    serve.process.kill()
+    assert gone(web)
+    following = Serve(config)
+    try:
+        assert status_of(following.until(r"listens on (http://\S+)\s")) == 302
+    finally:
+        assert following.end() == 0
+    assert gone(launcher)
+
+
+def test_a_logout_does_not_stop_it(serve: Serve) -> None:
+    url = serve.until(r"listens on (http://\S+)\s")
+    serve.process.send_signal(signal.SIGHUP)
+    assert status_of(url) == 302
+    assert serve.process.poll() is None
+
+
+def test_the_own_certificate_is_served_and_its_fingerprint_told(config: Config) -> None:
+    serve = Serve(config, WHARFIE_TLS="self")
+    try:
+        told = serve.until(r"fingerprint \(SHA-256\): (\S+)")
+        url = serve.until(r"listens on (https://\S+)\s")
+        host, _colon, port = url.removeprefix("https://").partition(":")
+        assert eventually(lambda: who_listens(int(port)))  # with TLS the web process binds by itself
+        pem = ssl.get_server_certificate((host, int(port)), timeout=10)
+        seen = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+        assert told.replace(":", "").lower() == seen
+        trusted = ssl.create_default_context(cafile=str(config.root / "tls/certificate.pem"))
+        assert status_of(url, trusted) == 302
+    finally:
+        serve.end()
+
+
+def test_containers_outlive_the_console_and_are_counted(engine: Engine, config: Config) -> None:
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000")))
+    serve = Serve(config)
+    serve.until(r"listens on (http://\S+)\s")
+    engine.start(container.id)
+    assert serve.end() == 0
+    assert "console stopped; 1 container still runs; `make down` stops them\n" in serve.text
+    assert [running.id for running in engine.running()] == [container.id]
+
+
+def test_the_supervisor_is_small(serve: Serve) -> None:
+    """It reads no more than the interpreter: neither enum nor re, which most of the standard library needs."""
+    serve.until(r"listens on (http://\S+)\s")
+    command = Path(f"/proc/{serve.process.pid}/cmdline").read_bytes().split(b"\0")
+    assert command[1:4] == [b"-S", b"-E", b"-s"]
+    code = "import sys; sys.path.insert(0, '.'); import console.supervisor; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-S", "-E", "-s", "-c", code], cwd=TOP, capture_output=True, text=True, check=True
+    )
+    assert not {"enum", "re", "socket", "json", "dataclasses", "pathlib", "django"} & set(modules.stdout.split())
+
+
+def test_nobody_answers_where_no_launcher_is(config: Config) -> None:
+    assert supervisor.answering(str(Paths(config).launcher_socket)) == 0
+    assert supervisor.answering("/nowhere/launcher.sock") == 0
+
+
+def test_run_records_of_dead_processes_do_not_count(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    (tmp_path / "a.json").write_text(f'{{"pid": {os.getpid()}}}')
+    (tmp_path / "b.json").write_text(f'{{"pid": {dead.pid}}}')
+    (tmp_path / "c.json").write_text("{")
+    (tmp_path / ".d.json").write_text(f'{{"pid": {os.getpid()}}}')
+    assert supervisor.count_running(str(tmp_path)) == 1
+    assert supervisor.count_running(str(tmp_path / "absent")) == 0
