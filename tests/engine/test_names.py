@@ -37,7 +37,9 @@ def test_references_are_written_out(text: str, full: str) -> None:
     assert names.image_reference(text) == full
 
 
-@pytest.mark.parametrize("text", ["", ":", "A/B", "a/", "/a", "a//b", "localhost/../x", "a:b:c d", "x:" + "t" * 129, "ü", "a\n"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "A/B", "a/", "/a", "a//b", "localhost/../x", "a:b:c d", "x:" + "t" * 129, "ü", "a\n"]
+)
 def test_references_that_are_not(text: str) -> None:
     with pytest.raises(InvalidRequest):
         names.image_reference(text)
@@ -45,7 +47,16 @@ def test_references_that_are_not(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("512m", 512 << 20), ("1.5 GiB", 3 << 29), ("2g", 2 << 30), ("64KB", 65536), ("7b", 7), (4096, 4096), ("1T", 1 << 40)],
+    [
+        ("0", 0),
+        ("512m", 512 << 20),
+        ("1.5 GiB", 3 << 29),
+        ("2g", 2 << 30),
+        ("64KB", 65536),
+        ("7b", 7),
+        (4096, 4096),
+        ("1T", 1 << 40),
+    ],
 )
 def test_sizes(text: str | int, size: int) -> None:
     assert names.size_bytes(text) == size
@@ -57,7 +68,9 @@ def test_sizes_that_are_not(text: str) -> None:
         names.size_bytes(text, "memory")
 
 
-@pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("sigkill", 9), (15, 15), ("64", 64), ("RTMIN+3", 37), ("HUP", 1)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("TERM", 15), ("sigkill", 9), (15, 15), ("64", 64), ("RTMIN+3", 37), ("HUP", 1)]
+)
 def test_signals(text: str | int, number: int) -> None:
     assert names.signal_number(text) == number
 

@@ -13,7 +13,9 @@ from engine.linux.numbers import X86_64
 X86, I386 = 0xC000003E, 0x40000003
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
-PROGRAM = [struct.unpack_from("HBBI", seccomp.compile_default(), at) for at in range(0, len(seccomp.compile_default()), 8)]
+PROGRAM = [
+    struct.unpack_from("HBBI", seccomp.compile_default(), at) for at in range(0, len(seccomp.compile_default()), 8)
+]
 
 
 def decide(number: int, argument: int = 0, arch: int = X86) -> int:
@@ -47,7 +49,7 @@ def test_every_known_call_is_decided_as_listed() -> None:
 
 
 def test_every_refused_name_has_a_number() -> None:
-    assert seccomp.REFUSED <= set(X86_64)
+    assert set(X86_64) >= seccomp.REFUSED
 
 
 @pytest.mark.parametrize("number", [337, 400, 423, max(X86_64.values()) + 1, 1000, 0x3FFFFFFF])
@@ -62,7 +64,9 @@ def test_clone3_sends_libc_to_clone_which_may_make_no_namespace() -> None:
         assert decide(X86_64["clone"], flag | 0x11) == EPERM
 
 
-@pytest.mark.parametrize(("family", "verdict"), [(1, ALLOW), (2, ALLOW), (10, ALLOW), (16, ALLOW), (38, EPERM), (40, EPERM)])
+@pytest.mark.parametrize(
+    ("family", "verdict"), [(1, ALLOW), (2, ALLOW), (10, ALLOW), (16, ALLOW), (38, EPERM), (40, EPERM)]
+)
 def test_sockets_of_families_that_reach_past_namespaces_are_refused(family: int, verdict: int) -> None:
     assert decide(X86_64["socket"], family) == verdict
 
