@@ -74,8 +74,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails the test when it logs an error: a script's, a lost file's or a refusal by the CSP."""
+def page(browser: Browser, console: Console) -> Iterator[Page]:
+    """A page that fails the test when it logs an error: a script's, a lost file's or a refusal by the CSP.
+
+    Uses the console only to be closed before it.
+    """
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     errors: list[str] = []
