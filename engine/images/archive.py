@@ -23,6 +23,7 @@ from engine.images.config import (
     typed,
 )
 from engine.images.config import parse as parse_config
+from engine.images.reference import reference as reference_of
 
 NESTING = 3  # index in index
 _INDEX_TYPES = (
@@ -92,7 +93,7 @@ class _Archive:
         layers = typed(manifest.get("Layers"), list, "Layers")
         blobs = tuple(LayerBlob(self._member(typed(layer, str, "Layers")), None) for layer in layers)
         tags = typed(manifest.get("RepoTags") or [], list, "RepoTags")
-        return _incoming(config, blobs, tuple(names.image_reference(typed(tag, str, "RepoTags")) for tag in tags))
+        return _incoming(config, blobs, tuple(reference_of(typed(tag, str, "RepoTags")) for tag in tags))
 
     def oci_images(self) -> list[Incoming]:
         layout = typed(self._document("oci-layout", MANIFEST_BYTES), dict, "oci-layout")
@@ -201,5 +202,5 @@ def _reference(annotations: Document) -> str | None:
     short = annotations.get("org.opencontainers.image.ref.name")
     for text in (full, short if isinstance(short, str) and (":" in short or "/" in short) else None):
         if text is not None:
-            return names.image_reference(typed(text, str, "annotations"))
+            return reference_of(typed(text, str, "annotations"))
     return None

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from engine import names
 from engine.archives.index import Index, Member
 from engine.archives.streams import MAGIC_BYTES, Decompressed, DiskGuard, Hashed, compression
 from engine.archives.tar import READ_BYTES, Reader
 from engine.errors import Corrupt, InvalidRequest, NotFound
+from engine.images.reference import reference as reference_of
 
 ARCHIVE_BYTES = 64 * 2**30
 _SUFFIXES = re.compile(r"(\.(tar|tgz|txz|tbz2?|gz|xz|bz2|oci))+$")
@@ -84,7 +84,7 @@ def derived_name(source: Path | BinaryIO) -> str:
     name = source.name if isinstance(source, Path) else getattr(source, "name", "")
     stem = os.path.basename(name) if isinstance(name, str) else ""
     try:
-        return names.image_reference(re.sub(r"[^a-z0-9]+", "-", _SUFFIXES.sub("", stem.lower())).strip("-"))
+        return reference_of(re.sub(r"[^a-z0-9]+", "-", _SUFFIXES.sub("", stem.lower())).strip("-"))
     except InvalidRequest:
         raise InvalidRequest("the image needs a name", hint="write one like debian:12", field="name") from None
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from engine import names
 from engine.archives.streams import Bounded
 from engine.errors import Busy, Corrupt, EngineError, InvalidRequest, NotFound
 from engine.images import archive, config, spool
 from engine.images.layers import Layers, Unpack
+from engine.images.reference import reference as reference_of
 from engine.images.spec import Image, ImageConfig, Layer
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -57,7 +57,7 @@ class ImageStore:
         ``name`` replaces the tags in an archive of one image, and names a root file system, which otherwise takes
         its file's name. On EngineError nothing of the archive is left here, but layers that an image uses.
         """
-        reference = names.image_reference(name) if name else ""
+        reference = reference_of(name) if name else ""
         say = progress or (lambda _text: None)
         with self._layers.loading(), spool.opened(source, self.scratch, say) as file:
             index = spool.index(file)
@@ -80,11 +80,11 @@ class ImageStore:
     def load_rootfs(self, file: BinaryIO, name: str, settings: ImageConfig, progress: Progress | None = None) -> Image:
         """Make an image of one layer from a plain tar that can be read anywhere; for images made here."""
         with self._layers.loading():
-            return self._load_rootfs(file, names.image_reference(name), settings, progress or (lambda _text: None))
+            return self._load_rootfs(file, reference_of(name), settings, progress or (lambda _text: None))
 
     def tag(self, ref: str, name: str) -> Image:
         """Give an image one more tag; one that another image had moves."""
-        reference = names.image_reference(name)
+        reference = reference_of(name)
         image_id = self._find(ref)["id"]
         try:
             with self._database.transaction(durable=True) as connection:
@@ -169,7 +169,7 @@ class ImageStore:
             return row
         digits = ref.removeprefix("sha256:")
         if not _PREFIX.fullmatch(digits):
-            names.image_reference(ref)  # a malformed one is an InvalidRequest
+            reference_of(ref)  # a malformed one is an InvalidRequest
             raise _unknown(ref)
         rows = self._database.rows(
             "SELECT * FROM images WHERE id >= ? AND id < ? LIMIT 2", (f"sha256:{digits}", f"sha256:{digits}g")
@@ -213,7 +213,7 @@ class ImageStore:
 
 def _as_reference(ref: str) -> str | None:
     with contextlib.suppress(InvalidRequest):
-        return names.image_reference(ref)
+        return reference_of(ref)
     return None
 
 
