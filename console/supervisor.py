@@ -197,6 +197,7 @@ class Supervisor:
             plural = "container still runs" if running == 1 else "containers still run"
             say(f"console stopped; {running} {plural}; `make down` stops them")
         else:
+            sweep()
             say("console stopped")
         return 0
 
@@ -228,6 +229,20 @@ def parent_serves(pid: int) -> bool:
             return b"manage.py\0serve\0" in cmdline.read()
     except OSError:
         return False
+
+
+def sweep() -> None:
+    """With nothing running, the instance's own groups go too: a launcher that was killed could not remove them."""
+    from engine.cgroups import manager  # memory no longer matters
+    from engine.config import Config
+    from engine.storage.instance import instance_id
+
+    instance = instance_id(Config.from_environment())
+    try:
+        manager.group(instance, manager.ENGINE_GROUP).remove()
+    except OSError:
+        return  # in use: another console on the same root has its launcher there
+    manager.remove_instance(instance)
 
 
 def count_running(shims: str) -> int:
