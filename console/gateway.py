@@ -64,11 +64,16 @@ def title_of(status: int) -> str:
     }.get(status, _("Something failed"))
 
 
+def sentences(error: errors.EngineError) -> str:
+    """An error for reading: what happened, and what to do."""
+    parts = (part.strip().rstrip(".") for part in (error.message, error.hint))
+    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts if part)
+
+
 def blame(form: BaseForm, error: errors.EngineError, aliases: dict[str, str] | None = None) -> None:
     """Show an engine's error at the form's field that it is about, with what to do."""
     name = (aliases or {}).get(error.field, error.field)
-    text = f"{error.message}. {error.hint}".rstrip(". ") + "." if error.hint else error.message
-    form.add_error(name if name in form.fields else None, text)
+    form.add_error(name if name in form.fields else None, sentences(error))
 
 
 def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
@@ -76,7 +81,7 @@ def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
     status = status_of(error)
     context = {"error": error, "title": title_of(status), "status": status}
     if getattr(request, "htmx", False):
-        response = render(request, "shell/toast.html", {"level": "error", "text": error.message, "hint": error.hint}, status=status)
+        response = render(request, "shell/toast.html", {"level": "error", "text": sentences(error)}, status=status)
         response["HX-Retarget"] = "#toasts"
         response["HX-Reswap"] = "beforeend"
         return response

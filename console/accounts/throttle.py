@@ -46,7 +46,7 @@ class Throttle:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Who asks. Behind the named proxy it is the last address of X-Forwarded-For: earlier ones are the client's own words."""
+    """Who asks; behind the proxy the last address of X-Forwarded-For: earlier ones are the client's own words."""
     if settings.BEHIND_PROXY:
         return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return str(request.META.get("REMOTE_ADDR", ""))

@@ -11,6 +11,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from console import gateway
 from engine import ContainerSpec, Image, Limits, NetworkMode, VolumeMount, errors, names
 
 # The engine blames parts of its spec; some carry another name on the page.
@@ -41,7 +42,9 @@ def parse_volume(line: str) -> VolumeMount:
     """``volume:/target`` or ``volume:/target:ro``."""
     parts = line.split(":")
     if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")) or not all(parts):
-        raise forms.ValidationError(_("“%(line)s” is not a mount. Write volume:/path or volume:/path:ro.") % {"line": line})
+        raise forms.ValidationError(
+            _("“%(line)s” is not a mount. Write volume:/path or volume:/path:ro.") % {"line": line}
+        )
     return VolumeMount(parts[0], parts[1], read_only=parts[2:] == ["ro"])
 
 
@@ -62,18 +65,24 @@ class CreateForm(forms.Form):
         widget=forms.TextInput(attrs={"list": "images", "autocomplete": "off", "class": "mono", "spellcheck": "false"}),
         error_messages={"required": gettext_lazy("Choose an image.")},
     )
-    name = forms.CharField(label=gettext_lazy("Name"), required=False, help_text=gettext_lazy("Empty: Wharfie chooses one"))
+    name = forms.CharField(
+        label=gettext_lazy("Name"), required=False, help_text=gettext_lazy("Empty: Wharfie chooses one")
+    )
     command = forms.CharField(
         label=gettext_lazy("Command"),
         required=False,
         help_text=gettext_lazy("Words are split as in a shell; nothing is expanded"),
-        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}),
+        widget=forms.TextInput(
+            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
+        ),
     )
     entrypoint = forms.CharField(
         label=gettext_lazy("Entrypoint"),
         required=False,
         help_text=gettext_lazy("Goes before the command"),
-        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}),
+        widget=forms.TextInput(
+            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
+        ),
     )
     user = forms.CharField(
         label=gettext_lazy("User"),
@@ -87,7 +96,10 @@ class CreateForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "mono", "placeholder": gettext_lazy("as the image says")}),
     )
     env = forms.CharField(
-        label=gettext_lazy("Variables"), required=False, help_text=gettext_lazy("One NAME=value a line"), widget=_area("LANG=C.UTF-8")
+        label=gettext_lazy("Variables"),
+        required=False,
+        help_text=gettext_lazy("One NAME=value a line"),
+        widget=_area("LANG=C.UTF-8"),
     )
     volumes = forms.CharField(
         label=gettext_lazy("Mounts"),
@@ -105,14 +117,20 @@ class CreateForm(forms.Form):
         widget=forms.RadioSelect,
     )
     memory = forms.CharField(label=gettext_lazy("Memory"), required=False)
-    cpus = forms.FloatField(label=gettext_lazy("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"}))
-    pids = forms.IntegerField(label=gettext_lazy("Processes"), required=False, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+    cpus = forms.FloatField(
+        label=gettext_lazy("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"})
+    )
+    pids = forms.IntegerField(
+        label=gettext_lazy("Processes"), required=False, widget=forms.TextInput(attrs={"inputmode": "numeric"})
+    )
 
     def __init__(self, *args: Any, images: Sequence[Image] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
         half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size).1f GiB") % {"size": half / 2**30}
+        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size).1f GiB") % {
+            "size": half / 2**30
+        }
         self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of the host's") % {"n": os.cpu_count() or 1}
         self.fields["pids"].help_text = _("Guards against fork bombs. Empty: 2048")
         for name, field in self.fields.items():
@@ -133,7 +151,7 @@ class CreateForm(forms.Form):
         try:
             return names.environment(lines(self.cleaned_data["env"]))
         except errors.InvalidRequest as error:
-            raise forms.ValidationError(f"{error.message}: {error.hint}") from error
+            raise forms.ValidationError(gateway.sentences(error)) from error
 
     def clean_volumes(self) -> tuple[VolumeMount, ...]:
         """The mounts."""
@@ -145,7 +163,7 @@ class CreateForm(forms.Form):
         try:
             return names.size_bytes(text) if text else None
         except errors.InvalidRequest as error:
-            raise forms.ValidationError(f"{error.message}: {error.hint}".rstrip(": ")) from error
+            raise forms.ValidationError(gateway.sentences(error)) from error
 
     def spec(self) -> ContainerSpec:
         """What a valid form asks the engine for."""

@@ -20,7 +20,9 @@ def show_list(request: HttpRequest) -> HttpResponse:
     every = gateway.engine().containers()
     text, state = request.GET.get("q", "").strip().casefold(), request.GET.get("state", "")
     shown = [
-        c for c in every if (not text or text in f"{c.name} {c.image} {c.id}".casefold()) and (not state or c.state == state)
+        c
+        for c in every
+        if (not text or text in f"{c.name} {c.image} {c.id}".casefold()) and (not state or c.state == state)
     ]
     counts = [
         ("", _("All"), len(every)),
@@ -72,7 +74,13 @@ def _start_or_undo(container: Container) -> None:
 @require_safe
 def details(request: HttpRequest, ref: str) -> HttpResponse:
     """One container: the page, or its head for htmx."""
-    container = gateway.engine().inspect(ref)
+    try:
+        container = gateway.engine().inspect(ref)
+    except errors.NotFound:
+        if not request.htmx:
+            raise
+        # Removed while somebody looks at it: say so in place, and leave them the log that they read.
+        return render(request, "containers/_gone.html")
     name = "containers/_head.html" if request.htmx else "containers/details.html"
     return render(request, name, {"container": container})
 

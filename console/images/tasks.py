@@ -1,4 +1,7 @@
-"""Long work on images: a thread, its progress, and its end. Forgotten when the process ends; the engine leaves no half image."""
+"""Long work on images: a thread, its progress, and its end.
+
+Forgotten when the process ends; the engine leaves no half image.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ def find(task_id: str, owner: int) -> Task:
     """The task of that id, for its owner."""
     task = _tasks.get(task_id)
     if task is None or task.owner != owner:
-        raise errors.NotFound("There is no such task", hint="the console may have restarted; look whether the image is here")
+        raise errors.NotFound(
+            "There is no such task", hint="the console may have restarted; look whether the image is here"
+        )
     return task
 
 

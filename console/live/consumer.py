@@ -1,15 +1,17 @@
 """The websocket of an open page. One for each tab, with the topics that the page asks for.
 
-    page -> {"sub": "containers"}                       -> {"topic": "containers"}            something changed
-    page -> {"sub": "stats", "ids": [...], "host": true} -> {"topic": "stats", "of": {id: …}, "host": {…}}
-    page -> {"sub": "logs", "id": …, "tail": 200}        -> {"topic": "logs", "id": …, "seq": n, "gap": n, "lines": […], "end": bool}
-    page -> {"ack": n}                                   the page has drawn log frame n
-    page -> {"unsub": "logs" | "stats" | "containers"}
+page: {"sub": "containers"}                          server: {"topic": "containers"}   something changed
+page: {"sub": "stats", "ids": [...], "host": true}   server: {"topic": "stats", "of": {id: …}, "host": {…}}
+page: {"sub": "logs", "id": …, "tail": 200}          server: {"topic": "logs", "id": …, "seq": n, "gap": n,
+                                                              "lines": […], "end": bool}
+page: {"ack": n}                                     it has drawn log frame n
+page: {"unsub": "logs" | "stats" | "containers"}
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -18,6 +20,7 @@ from importlib import import_module
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -97,7 +100,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def push(self, frame: dict[str, Any]) -> None:
         """Send one frame."""
-        await self.send(text_data=json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
+        with contextlib.suppress(Disconnected):  # the browser went first; `disconnect` is on its way
+            await self.send(text_data=json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
 
     async def _obey(self, message: dict[str, Any]) -> None:
         if self._hub is None:
@@ -110,6 +114,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         match message.get("sub"), message.get("unsub"):
             case "containers", None:
                 self.watches_containers = True
+                # What happened between the page's making and this message, nobody has told it.
+                await self.push({"topic": "containers"})
             case "stats", None:
                 self.stats_ids = [i for i in message.get("ids", [])[: self.MOST_IDS] if _ID.fullmatch(i)]
                 self.watches_host = bool(message.get("host"))
@@ -160,16 +166,20 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 if lines or gap or end != told_end or not sequence:
                     told_end = end
                     sequence += 1
-                    frame = {"topic": "logs", "id": container_id, "seq": sequence, "gap": gap, "lines": lines, "end": end}
+                    frame = {"topic": "logs", "id": container_id, "seq": sequence, "gap": gap}
+                    frame |= {"lines": lines, "end": end}
                     await self.push(frame)
-                    async with self._acked:
-                        await self._acked.wait_for(lambda: sequence - self._drawn < self.AHEAD)
+                    await self._until_drawn(sequence - self.AHEAD + 1)
                     await asyncio.sleep(self.FRAME_S)
                 if backlog.empty:
                     await wake.wait()
         finally:
             self._hub.unfollow(container_id, wake)
             await asyncio.shield(asyncio.to_thread(backlog.close))
+
+    async def _until_drawn(self, sequence: int) -> None:
+        async with self._acked:
+            await self._acked.wait_for(lambda: self._drawn >= sequence)
 
     async def _recheck(self) -> None:
         """Close when the session ended or the account was switched off behind our back."""

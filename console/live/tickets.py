@@ -34,4 +34,5 @@ def redeem(ticket: str, session_key: str) -> bool:
 def same_origin(origin: str, host: str, secure: bool) -> bool:
     """Whether an Origin header names exactly this console: scheme, host and port (RFC 6454, section 7)."""
     parts = urlsplit(origin)
-    return bool(host) and origin == f"{parts.scheme}://{parts.netloc}" and parts.scheme == ("https" if secure else "http") and parts.netloc == host
+    scheme = "https" if secure else "http"
+    return bool(host) and origin == f"{scheme}://{host}" and parts.netloc == host

@@ -35,7 +35,6 @@ def _latest(events: list[Any], count: int) -> list[Any]:
 
 def _host() -> dict[str, Any]:
     import psutil  # only the pages that show the host pay for it
-
     from django.conf import settings
 
     memory = psutil.virtual_memory()

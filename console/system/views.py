@@ -22,5 +22,9 @@ def report(request: HttpRequest) -> HttpResponse:
         ("Python", platform.python_version()),
         ("Django", django.get_version()),
     ]
-    places = [("WHARFIE_ROOT", settings.PATHS.root), ("WHARFIE_RUN", settings.PATHS.run), ("WHARFIE_LISTEN", settings.LISTEN)]
+    places = [
+        ("WHARFIE_ROOT", settings.PATHS.root),
+        ("WHARFIE_RUN", settings.PATHS.run),
+        ("WHARFIE_LISTEN", settings.LISTEN),
+    ]
     return render(request, "system/report.html", {"report": found, "versions": versions, "places": places})

@@ -17,6 +17,7 @@ from engine import Container, ExitRecord
 
 register = template.Library()
 
+ASKED = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
 LOOKS = {"running": "ok", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad"}
 
 
@@ -61,7 +62,12 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
     when = datetime.fromtimestamp(time_ns / 1e9, UTC)
     words = span(time.time() - time_ns / 1e9)
     text = words if form == "for" else _("%(time)s ago") % {"time": words}
-    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat("T", "seconds"), when.strftime("%Y-%m-%d %H:%M:%S UTC"), text)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        when.isoformat("T", "seconds"),
+        when.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        text,
+    )
 
 
 def look(container: Container) -> str:
@@ -73,13 +79,20 @@ def look(container: Container) -> str:
 
 def _failed(end: ExitRecord) -> bool:
     # Whoever presses Stop sends TERM, then KILL: that is not a failure of the container.
-    return end.oom_killed or end.code is None or (end.code != 0 and end.signal not in (signals.SIGTERM, signals.SIGKILL, signals.SIGINT) and end.code != 143)
+    asked = end.signal in ASKED or end.code in [128 + number for number in ASKED]
+    return end.oom_killed or end.code is None or (end.code != 0 and not asked)
 
 
 @register.simple_tag
 def state(container: Container) -> SafeString:
     """Shape, colour and word of a container's state."""
-    words = {"running": _("Running"), "created": _("Created"), "exited": _("Stopped"), "failed": _("Failed"), "broken": _("Broken")}
+    words = {
+        "running": _("Running"),
+        "created": _("Created"),
+        "exited": _("Stopped"),
+        "failed": _("Failed"),
+        "broken": _("Broken"),
+    }
     shown = look(container)
     return format_html('<span class="state {}">{}</span>', LOOKS[shown], words[shown])
 
@@ -120,10 +133,13 @@ def ending(container: Container) -> str:
     elif end.code == 0:
         text = _("It ended by itself, without an error.")
     elif end.code > 128 and _signal_name(end.code - 128):
-        text = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {"code": end.code, "signal": _signal_name(end.code - 128)}
+        text = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {
+            "code": end.code,
+            "signal": _signal_name(end.code - 128),
+        }
     else:
         text = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
-    return f"{text} {end.reason}".strip()
+    return f"{text} {end.reason[:1].upper()}{end.reason[1:]}." if end.reason else text
 
 
 def _signal_name(number: int) -> str:

@@ -40,11 +40,15 @@ def remove(request: HttpRequest, name: str) -> HttpResponse:
     engine = gateway.engine()
     volume = next((v for v in engine.volumes() if v.name == name), None)
     if volume is None:
-        raise errors.NotFound(_("There is no volume %(name)s") % {"name": name}, hint=_("it may be removed already"), subject=name)
+        raise errors.NotFound(
+            _("There is no volume %(name)s") % {"name": name}, hint=_("it may be removed already"), subject=name
+        )
     if request.method != "POST":
         return render(request, "volumes/_remove.html" if request.htmx else "volumes/remove.html", {"volume": volume})
     if request.POST.get("typed") != volume.name:
-        raise errors.InvalidRequest(_("The typed name is not %(name)s") % {"name": name}, hint=_("type the volume's name"))
+        raise errors.InvalidRequest(
+            _("The typed name is not %(name)s") % {"name": name}, hint=_("type the volume's name")
+        )
     engine.remove_volume(volume.name)
     messages.success(request, _("Removed volume %(name)s.") % {"name": volume.name})
     return gateway.go(request, reverse("volumes:list"))

@@ -104,7 +104,6 @@ async function connect() {
   const { ticket } = await answer.json();
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/?ticket=${ticket}`);
   socket.onopen = () => {
-    if (tries) htmx.trigger(page, "wharfie:changed"); // what we missed
     tries = 0;
     connection("ok", "Live, 1 s");
     if (document.querySelector('[data-live~="containers"]')) say({ sub: "containers" });

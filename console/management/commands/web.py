@@ -36,7 +36,9 @@ class Command(BaseCommand):
         from console.accounts.models import User
         from console.management.commands.setup_link import new_setup_url
 
-        self.stdout.write(f"Wharfie listens on {'https' if settings.SECURE and not settings.BEHIND_PROXY else 'http'}://{settings.LISTEN}")
+        self.stdout.write(
+            f"Wharfie listens on {'https' if settings.SECURE and not settings.BEHIND_PROXY else 'http'}://{settings.LISTEN}"
+        )
         if not User.objects.exists():
             self.stdout.write(f"Choose your user name and password here, within 30 minutes:\n  {new_setup_url()}")
         self.stdout.flush()
