@@ -1,0 +1,288 @@
+"""Containers through the facade, on the real kernel."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from engine import ContainerSpec, Engine, EngineError, Limits, NetworkMode, State, VolumeMount
+from engine.containers import state
+from engine.errors import (
+    AlreadyExists,
+    Busy,
+    CommandNotExecutable,
+    CommandNotFound,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+    WrongState,
+)
+from tests.engine.conftest import Run
+
+
+def spec(*command: str, **options: object) -> ContainerSpec:
+    return ContainerSpec(image="busybox", command=command, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 42, 126, 255])
+def test_the_exit_code_is_the_commands(run: Run, code: int) -> None:
+    ended, _ = run("sh", "-c", f"exit {code}")
+    assert (ended.code, ended.signal, ended.oom_killed) == (code, None, False)
+
+
+def test_output_of_both_streams_is_kept_apart(dock: Engine) -> None:
+    container = dock.create(spec("sh", "-c", "echo one; echo two >&2; printf three"))
+    dock.start(container.id)
+    dock.wait(container.id, timeout_s=10)
+    assert {(line.stream, line.text) for line in dock.logs(container.id)} == {
+        ("stdout", "one"),
+        ("stderr", "two"),
+        ("stdout", "three"),
+    }
+
+
+def test_a_container_that_ignores_its_stop_signal_is_killed(dock: Engine) -> None:
+    container = dock.create(spec("sh", "-c", "trap '' TERM; echo ready; while true; do sleep 1; done"))
+    dock.start(container.id)
+    assert next(dock.logs(container.id, follow=True)).text == "ready"
+    stopped = dock.stop(container.id, timeout_s=0.2)
+    assert stopped.state is State.EXITED
+    assert stopped.exit is not None
+    assert (stopped.exit.code, stopped.exit.signal) == (137, 9)
+
+
+def test_a_container_that_heeds_its_stop_signal_says_its_own_code(dock: Engine) -> None:
+    container = dock.create(spec("sh", "-c", "trap 'exit 7' USR1; echo ready; while true; do sleep 0.05; done"))
+    dock.start(container.id)
+    assert next(dock.logs(container.id, follow=True)).text == "ready"
+    dock.kill(container.id, "USR1")
+    assert dock.wait(container.id, timeout_s=10).code == 7
+
+
+def test_the_kernels_out_of_memory_killer_is_named(run: Run) -> None:
+    ended, _ = run("sh", "-c", "x=a; while true; do x=$x$x; done", limits=Limits(memory_bytes=16 << 20))
+    assert (ended.code, ended.oom_killed) == (137, True)
+
+
+def test_a_fork_bomb_meets_its_limit(run: Run) -> None:
+    _, lines = run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done 2>&1; wait", limits=Limits(pids=4))
+    assert any("can't fork" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "code"),
+    [
+        ("nope", CommandNotFound, 127),
+        ("/bin/nope", CommandNotFound, 127),
+        ("/opt/text", CommandNotExecutable, 126),
+        ("/opt", CommandNotExecutable, 126),
+        ("/opt/orphan", CommandNotExecutable, 126),
+        ("/opt/runtime", CommandNotExecutable, 126),
+        ("/proc/self/exe", CommandNotExecutable, 126),
+    ],
+)
+def test_a_command_that_cannot_run_says_why_and_leaves_nothing(
+    dock: Engine, command: str, error: type[EngineError], code: int
+) -> None:
+    container = dock.create(spec(command))
+    for _ in range(2):
+        with pytest.raises(error) as caught:
+            dock.start(container.id)
+        assert caught.value.exit_code == code
+        assert caught.value.hint
+    assert dock.inspect(container.id).state is State.CREATED
+    assert not list(dock.paths.shims.iterdir())
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-{dock.instance}/{container.id}"))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"name": "no good"}, "name"),
+        ({"name": "x"}, "name"),
+        ({"limits": Limits(memory_bytes=4096)}, "memory"),
+        ({"limits": Limits(cpus=0.0001)}, "cpus"),
+        ({"limits": Limits(cpus=10_000)}, "cpus"),
+        ({"limits": Limits(pids=0)}, "pids"),
+        ({"limits": Limits(memory_bytes=64 << 20, memory_swap_bytes=32 << 20)}, "memory_swap"),
+        ({"env": ("NOSIGN",)}, "env"),
+        ({"workdir": "relative"}, "workdir"),
+        ({"workdir": "/a/../.."}, "workdir"),
+        ({"stop_signal": "NOPE"}, "stop_signal"),
+        ({"stop_timeout_s": -3}, "stop_timeout_s"),
+        ({"volumes": (VolumeMount("v", "/proc"),)}, "volumes"),
+        ({"volumes": (VolumeMount("v", "/proc/self"),)}, "volumes"),
+        ({"volumes": (VolumeMount("v", "/"),)}, "volumes"),
+        ({"volumes": (VolumeMount("../etc", "/data"),)}, "name"),
+        ({"hostname": "-bad-"}, "hostname"),
+    ],
+)
+def test_a_bad_request_names_its_field_and_makes_nothing(dock: Engine, options: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        dock.create(spec("true", **options))
+    assert caught.value.field == field or field == "stop_signal"
+    assert dock.containers() == []
+    assert list(dock.paths.containers.iterdir()) == []
+
+
+def test_what_is_not_there_is_not_found(dock: Engine) -> None:
+    with pytest.raises(NotFound):
+        dock.create(ContainerSpec(image="nothing"))
+    with pytest.raises(NotFound) as caught:
+        dock.create(spec("true", volumes=(VolumeMount("missing", "/data"),)))
+    assert caught.value.field == "volumes"
+    with pytest.raises(NotFound):
+        dock.inspect("nobody")
+    assert list(dock.paths.containers.iterdir()) == []
+
+
+def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
+    def create(_: int) -> bool:
+        try:
+            dock.create(spec("true", name="wanted"))
+        except AlreadyExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(create, range(24))).count(True) == 1
+    assert len(list(dock.paths.containers.iterdir())) == 1
+
+
+def test_every_act_in_every_state_is_as_the_table_says(dock: Engine) -> None:
+    acts = {
+        "start": lambda ref: dock.start(ref),
+        "stop": lambda ref: dock.stop(ref, timeout_s=0),
+        "kill": lambda ref: dock.kill(ref),
+        "remove": lambda ref: dock.remove(ref),
+    }
+    for act, call in acts.items():
+        for at in (State.CREATED, State.RUNNING, State.EXITED):
+            container = dock.create(spec("sleep", "100"))
+            if at is not State.CREATED:
+                dock.start(container.id)
+            if at is State.EXITED:
+                dock.stop(container.id, timeout_s=0)
+            assert dock.inspect(container.id).state is at
+            if at in state.LEGAL[act]:
+                call(container.id)
+            else:
+                with pytest.raises(WrongState, match=at.value):
+                    call(container.id)
+                assert dock.inspect(container.id).state is at
+    for container in dock.containers():
+        dock.remove(container.id, force=True)
+
+
+def test_a_container_starts_again_with_its_files_and_its_log(dock: Engine) -> None:
+    container = dock.create(spec("sh", "-c", "cat /kept 2>/dev/null; echo again >> /kept; echo done"))
+    for _ in range(2):
+        dock.start(container.id)
+        assert dock.wait(container.id, timeout_s=10).code == 0
+    assert [line.text for line in dock.logs(container.id)] == ["done", "again", "done"]
+
+
+def test_waiting_ends_when_the_time_is_over(dock: Engine) -> None:
+    container = dock.create(spec("sleep", "100"))
+    with pytest.raises(WrongState):
+        dock.wait(container.id)
+    dock.start(container.id)
+    with pytest.raises(Unavailable):
+        dock.wait(container.id, timeout_s=0.05)
+
+
+def test_a_volume_outlives_its_containers_and_keeps_the_ids_they_see(run: Run, dock: Engine) -> None:
+    dock.create_volume("data")
+    mount = (VolumeMount("data", "/data"),)
+    _, lines = run(
+        "sh", "-c", "echo kept > /data/file; stat -c %u:%g /data/file; grep ' /data ' /proc/mounts", volumes=mount
+    )
+    assert lines[0] == "0:0"
+    assert {"nosuid", "nodev"} <= set(lines[1].split()[3].split(","))
+    status = (dock.paths.volume("data") / "file").stat()
+    assert (status.st_uid, status.st_gid) == (0, 0), "on disk as containers see it, whatever their range"
+    _, lines = run(
+        "sh", "-c", "cat /data/file; echo more 2>&1 > /data/other", volumes=(VolumeMount("data", "/data", True),)
+    )
+    assert lines[0] == "kept"
+    assert "Read-only" in lines[1]
+    container = dock.create(spec("true", volumes=mount, name="holder"))
+    with pytest.raises(Busy, match="holder"):
+        dock.remove_volume("data")
+    dock.remove(container.id)
+    dock.remove_volume("data")
+    with pytest.raises(NotFound):
+        dock.remove_volume("data")
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", "uid=0(root) gid=0(root) groups=0(root)"),
+        ("crew", "uid=1000(crew) gid=1000(crew) groups=1000(crew),2000(deck)"),
+        ("1000", "uid=1000(crew) gid=1000(crew) groups=1000(crew),2000(deck)"),
+        ("crew:hold", "uid=1000(crew) gid=2001(hold) groups=2001(hold)"),
+        ("4321:5", "uid=4321 gid=5 groups=5"),
+    ],
+)
+def test_users_are_those_of_the_image(run: Run, user: str, expected: str) -> None:
+    assert run("id", user=user)[1] == [expected]
+
+
+@pytest.mark.parametrize("user", ["nobody-here", "crew:nowhere", "4294967296", "65536", "-1", "0x0", "1e3", "big"])
+def test_a_user_that_is_none_never_becomes_root(dock: Engine, user: str) -> None:
+    container = dock.create(spec("id", user=user))
+    with pytest.raises(InvalidRequest) as caught:
+        dock.start(container.id)
+    assert caught.value.field == "user"
+
+
+def test_nothing_of_the_engines_environment_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_CANARY", "secret")
+    _, lines = run("env", env=("MINE=1",), hostname="boat")
+    assert sorted(line.split("=")[0] for line in lines) == ["HOME", "HOSTNAME", "MINE", "PATH"]
+
+
+def test_the_hosts_network_is_seen_only_on_request(run: Run) -> None:
+    assert run("ls", "/sys/class/net")[1] == ["lo"]
+    _, lines = run("ls", "/sys/class/net", network=NetworkMode.HOST)
+    assert set(lines) == set(os.listdir("/sys/class/net"))
+    assert run("sh", "-c", "echo x > /sys/kernel/mm/ksm/run", network=NetworkMode.HOST)[0].code != 0
+
+
+def test_a_second_engine_on_the_same_store_joins_it(dock: Engine) -> None:
+    container = dock.create(spec("sleep", "100", name="shared"))
+    with Engine(dock.config) as other:
+        other.start("shared")
+        assert dock.inspect(container.id).state is State.RUNNING
+        assert other.instance == dock.instance
+        dock.stop("shared", timeout_s=0)
+        assert other.inspect("shared").state is State.EXITED
+        assert [event.action for event in other.events()][-3:] == ["create", "start", "die"]
+
+
+def test_subscribers_of_another_process_wake(dock: Engine) -> None:
+    subscription = dock.subscribe()
+    try:
+        container = dock.create(spec("true"))
+        subscription.drain()
+        dock.start(container.id)
+        dock.wait(container.id, timeout_s=10)
+        actions = [event.action for event in dock.events()]
+        assert actions[-2:] == ["start", "die"]
+    finally:
+        subscription.close()
+
+
+def test_a_damaged_record_breaks_one_container_which_can_be_removed(dock: Engine) -> None:
+    good, bad = dock.create(spec("true")), dock.create(spec("true"))
+    with dock._database.transaction() as connection:
+        connection.execute("UPDATE containers SET spec = '{' WHERE id = ?", (bad.id,))
+    assert {c.id: c.state for c in dock.containers()} == {good.id: State.CREATED, bad.id: State.BROKEN}
+    with pytest.raises(WrongState):
+        dock.start(bad.id)
+    dock.remove(bad.id)
+    assert [c.id for c in dock.containers()] == [good.id]
