@@ -37,7 +37,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         form = SignInForm(request)
         text = _("Too many tries. Wait %(seconds)d s.") % {"seconds": wait_s}
         context = {"form": form, "next": target, "refused": text}
-        return render(request, "accounts/sign_in.html", context, status=429, headers={"Retry-After": str(wait_s)})
+        response = render(request, "accounts/sign_in.html", context, status=429)
+        response["Retry-After"] = str(wait_s)
+        return response
     form = SignInForm(request, request.POST)
     if not form.is_valid():
         return render(request, "accounts/sign_in.html", {"form": form, "next": target}, status=400)

@@ -30,6 +30,7 @@ class Task:
     step: str = ""
     images: list[Image] | None = None
     error: errors.EngineError | None = None
+    thread: threading.Thread = field(default_factory=threading.current_thread, repr=False)
 
     @property
     def running(self) -> bool:
@@ -58,7 +59,8 @@ def begin(title: str, owner: int, work: Callable[[Callable[[str], None]], list[I
             log.exception("task %r", title)
             task.error = errors.KernelError("Wharfie failed here", hint="the console's log says why")
 
-    threading.Thread(target=run, name=f"task-{task.id}", daemon=True).start()
+    task.thread = threading.Thread(target=run, name=f"task-{task.id}", daemon=True)
+    task.thread.start()
     return task
 
 

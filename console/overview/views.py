@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -35,7 +36,6 @@ def _latest(events: list[Any], count: int) -> list[Any]:
 
 def _host() -> dict[str, Any]:
     import psutil  # only the pages that show the host pay for it
-    from django.conf import settings
 
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage(str(settings.PATHS.root))

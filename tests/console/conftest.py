@@ -1,0 +1,70 @@
+"""A console over an engine of its own: the real one, so that nothing passes here that would fail there."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from console import gateway
+from console.accounts import views as accounts
+from console.accounts.models import User
+from console.accounts.throttle import Throttle
+from engine import Engine, Image
+from engine.config import Config
+from engine.storage.paths import Paths
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Nothing here reads or writes the host's own instance."""
+    settings.SECRET_KEY = "only for tests"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; nothing of value is hashed
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+    settings.PATHS = Paths(Config(root=tmp_path, run=tmp_path))
+    monkeypatch.setattr(accounts, "sign_in_tries", Throttle(tries=5, window_s=60))
+
+
+@pytest.fixture
+def host(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The console's engine, without a launcher: it lists and remembers, and cannot start."""
+    with Engine(config) as engine:
+        monkeypatch.setattr(gateway, "_engine", engine)
+        yield engine
+
+
+@pytest.fixture
+def image(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Image:
+    """An image in the console's engine, with a launcher that can unpack and start."""
+    monkeypatch.setattr(gateway, "_engine", engine)
+    return engine.load_image(root_filesystem(), name="team/empty:1")[0]
+
+
+def root_filesystem() -> io.BytesIO:
+    """The tar of a root filesystem in which nothing can run."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("bin", "etc"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+    archive.seek(0)
+    return archive
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return User.objects.create_user("captain", password=PASSWORD)
+
+
+@pytest.fixture
+def page(client: Client, user: User) -> Client:
+    """A browser that is signed in."""
+    client.force_login(user)
+    return client

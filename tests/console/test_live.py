@@ -1,0 +1,192 @@
+"""The websocket: who gets one, and what it carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+
+from console.live import tickets
+from console.live.lines import BEHIND, FRAME, Backlog, clean
+from console.live.numbers import Rates
+from engine import Engine, LogLine, Sample
+
+HOST = "127.0.0.1:8000"
+
+
+def socket(
+    client: Client, ticket: str, origin: str | None = f"http://{HOST}", host: str = HOST
+) -> WebsocketCommunicator:
+    from console.asgi import application
+
+    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    headers = [(b"host", host.encode()), (b"cookie", cookie.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    return WebsocketCommunicator(application, f"/live/?ticket={ticket}", headers=headers)
+
+
+def fetch_ticket(client: Client) -> str:
+    return client.post("/live/ticket/").json()["ticket"]
+
+
+async def outcome(communicator: WebsocketCommunicator) -> tuple[bool, Any]:
+    connected, code = await communicator.connect()
+    await communicator.disconnect()
+    return connected, code
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_ticket_opens_one_socket(page: Client, host: Engine) -> None:
+    ticket = await sync_to_async(fetch_ticket)(page)
+    assert (await outcome(socket(page, ticket)))[0]
+    assert await outcome(socket(page, ticket)) == (False, 4403)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "http://evil.example",
+        f"https://{HOST}",
+        "http://127.0.0.1:9999",
+        "http://127.0.0.1",
+        f"http://{HOST}/",
+        f"http://{HOST}.evil.example",
+        f"http://user@{HOST}",
+    ],
+)
+async def test_another_origin_gets_no_socket(page: Client, host: Engine, origin: str | None) -> None:
+    ticket = await sync_to_async(fetch_ticket)(page)
+    assert await outcome(socket(page, ticket, origin)) == (False, 4403)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_host_name_that_is_not_ours_gets_no_socket(page: Client, host: Engine) -> None:
+    ticket = await sync_to_async(fetch_ticket)(page)
+    assert await outcome(socket(page, ticket, "http://evil.example", "evil.example")) == (False, 4403)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_nobody_gets_a_socket_with_the_ticket_of_another_session(page: Client, host: Engine) -> None:
+    ticket = await sync_to_async(fetch_ticket)(page)
+    assert await outcome(socket(Client(), ticket)) == (False, 4403)
+
+
+def test_a_ticket_is_good_for_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(tickets.time, "monotonic", lambda: now)
+    young, old = tickets.issue("s"), tickets.issue("s")
+    now = 29.9
+    assert tickets.redeem(young, "s")
+    now = 30.0
+    assert not tickets.redeem(old, "s")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_change_reaches_an_open_page(page: Client, host: Engine) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "containers"})
+    assert await communicator.receive_json_from() == {"topic": "containers"}  # what it may have missed
+    await sync_to_async(host.create_volume)("data")
+    assert await communicator.receive_json_from(timeout=5) == {"topic": "containers"}
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("text", ["[]", "nonsense", '{"sub":"all"}', '{"sub":"logs","id":"../x"}', '{"ack":"x"}'])
+async def test_a_message_without_sense_ends_the_connection(page: Client, host: Engine, text: str) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_to(text_data=text)
+    assert await communicator.receive_output() == {"type": "websocket.close", "code": 4400}
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_signing_out_closes_the_socket(page: Client, host: Engine) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await sync_to_async(page.post)("/sign-out/")
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link", "link"),
+        ("a\rb\x07\x00c\td", "abc\td"),
+        ("\x9b31mx", "31mx"),
+        ("safe\u202egnp.exe", "safegnp.exe"),
+        ("<b>ü 中</b>", "<b>ü 中</b>"),
+    ],
+)
+def test_a_log_line_can_steer_nothing(raw: str, shown: str) -> None:
+    assert clean(raw) == shown
+
+
+class Tail:
+    """A log that holds ``count`` lines from the start."""
+
+    finished = False
+
+    def __init__(self, count: int, lost_at: int = -1) -> None:
+        self._lines = iter([LogLine(0, "stdout", str(n), 7 if n == lost_at else 0) for n in range(count)])
+
+    def read(self, max_lines: int) -> list[LogLine]:
+        return [line for _, line in zip(range(max_lines), self._lines, strict=False)]
+
+
+def drained(tail: Tail) -> tuple[list[int], int, int]:
+    """The lines' numbers, how many were told missing, and the longest frame."""
+    backlog, numbers, gaps, longest = Backlog(tail), [], 0, 0  # type: ignore[arg-type]
+    backlog.fill()
+    while not backlog.empty:
+        batch, gap = backlog.take()
+        numbers += [int(line[2]) for line in batch]
+        gaps, longest = gaps + gap, max(longest, len(batch))
+    return numbers, gaps, longest
+
+
+@pytest.mark.parametrize("count", [0, 1, FRAME, FRAME + 1, BEHIND])
+def test_a_reader_that_keeps_up_gets_every_line_in_frames(count: int) -> None:
+    numbers, gap, longest = drained(Tail(count))
+    assert (numbers, gap) == (list(range(count)), 0)
+    assert longest <= FRAME
+
+
+def test_a_reader_far_behind_loses_the_middle_and_is_told_how_much() -> None:
+    numbers, gap, _longest = drained(Tail(BEHIND * 3))
+    assert numbers[-1] == BEHIND * 3 - 1
+    assert gap + len(numbers) == BEHIND * 3
+
+
+def test_lines_lost_to_rotation_are_told_before_the_line_that_follows_them() -> None:
+    backlog = Backlog(Tail(4, lost_at=2))  # type: ignore[arg-type]
+    backlog.fill()
+    assert [(len(lines), gap) for lines, gap in (backlog.take(), backlog.take())] == [(2, 0), (2, 7)]
+
+
+def sample(second: int, cpu_s: float) -> Sample:
+    return Sample(second * 10**9, int(cpu_s * 10**9), 100, 200, 3, 2.0)
+
+
+def test_a_rate_is_the_difference_of_two_samples() -> None:
+    rates = Rates()
+    assert rates.update({"a": sample(1, 5)})["a"]["cpu"] is None
+    assert rates.update({"a": sample(3, 6)})["a"]["cpu"] == 0.5
+
+
+def test_a_counter_that_went_back_is_no_rate() -> None:
+    rates = Rates()
+    rates.update({"a": sample(1, 5)})
+    assert rates.update({"a": sample(2, 1)})["a"]["cpu"] is None

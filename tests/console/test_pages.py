@@ -1,0 +1,197 @@
+"""The pages over the real engine: lists, the create form and its refusals, volumes, imports."""
+
+from __future__ import annotations
+
+import pytest
+from django import forms
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.containers.forms import lines, parse_volume, split_words
+from console.images import tasks
+from engine import Engine, Image, NetworkMode, VolumeMount
+from tests.console.conftest import root_filesystem
+
+pytestmark = pytest.mark.django_db
+FORM = {"image": "team/empty:1", "name": "web", "network": "none", "act": "create"}
+HTMX = {"HX-Request": "true"}
+
+
+def field_errors(answer: object) -> dict[str, list[str]]:
+    form = answer.context["form"]  # type: ignore[attr-defined]
+    return {name: list(messages) for name, messages in form.errors.items()}
+
+
+def test_empty_pages_say_what_to_do_first(page: Client, host: Engine) -> None:
+    assert "First get an image" in page.get("/").content.decode()
+    assert "No containers yet" in page.get("/containers/").content.decode()
+    assert "No images yet" in page.get("/images/").content.decode()
+    assert "No volumes yet" in page.get("/volumes/").content.decode()
+
+
+def test_one_address_gives_the_page_or_its_fragment(page: Client, host: Engine) -> None:
+    for path in ("/", "/containers/", "/images/", "/volumes/"):
+        assert "<html" in page.get(path).content.decode()
+        assert "<html" not in page.get(path, headers=HTMX).content.decode()
+
+
+def test_an_unknown_container_says_so(page: Client, host: Engine) -> None:
+    answer = page.get("/containers/nowhere/")
+    assert answer.status_code == 404
+    assert "nowhere" in answer.content.decode()
+
+
+def test_an_unknown_address_says_so(page: Client, host: Engine) -> None:
+    answer = page.get("/no/such/page/")
+    assert answer.status_code == 404
+    assert "There is no page at this address" in answer.content.decode()
+
+
+def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, engine: Engine) -> None:
+    engine.create_volume("data")
+    asked = FORM | {
+        "command": "sh -c 'echo \"a b\"'",
+        "entrypoint": "/bin/env",
+        "env": "A=1\n# a comment\n\nB=x=y",
+        "user": "1000:1000",
+        "workdir": "/etc",
+        "memory": "64m",
+        "cpus": "0.5",
+        "pids": "32",
+        "volumes": "data:/srv:ro",
+    }
+    answer = page.post("/containers/create/", asked)
+    assert (answer.status_code, answer["Location"]) == (302, "/containers/web/")
+    spec = engine.inspect("web").spec
+    assert spec.command == ("sh", "-c", 'echo "a b"')
+    assert spec.entrypoint == ("/bin/env",)
+    assert spec.env[-2:] == ("A=1", "B=x=y")
+    assert (spec.user, spec.workdir, spec.network) == ("1000:1000", "/etc", NetworkMode.NONE)
+    assert (spec.limits.memory_bytes, spec.limits.cpus, spec.limits.pids) == (64 * 2**20, 0.5, 32)
+    assert spec.volumes == (VolumeMount("data", "/srv", read_only=True),)
+    shown = page.get("/containers/web/").content.decode()
+    assert "never started" in shown
+    assert "64 MiB" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"image": "nowhere/none:1"}, "image"),
+        ({"image": "UPPER"}, "image"),
+        ({"name": "-x"}, "name"),
+        ({"command": "'open"}, "command"),
+        ({"env": "NOVALUE"}, "env"),
+        ({"volumes": "missing:/x"}, "volumes"),
+        ({"volumes": "only"}, "volumes"),
+        ({"memory": "lots"}, "memory"),
+        ({"memory": "1k"}, "memory"),
+        ({"cpus": "0.0001"}, "cpus"),
+        ({"pids": "many"}, "pids"),
+        ({"workdir": "relative"}, "workdir"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_its_field(
+    page: Client, image: Image, engine: Engine, change: dict[str, str], field: str
+) -> None:
+    answer = page.post("/containers/create/", FORM | change)
+    assert 400 <= answer.status_code < 500
+    assert set(field_errors(answer)) == {field}
+    assert not engine.containers()
+
+
+def test_a_taken_name_is_refused_at_its_field(page: Client, image: Image) -> None:
+    page.post("/containers/create/", FORM)
+    answer = page.post("/containers/create/", FORM)
+    assert answer.status_code == 409
+    assert set(field_errors(answer)) == {"name"}
+
+
+def test_a_start_that_fails_leaves_no_container_and_says_why(page: Client, image: Image, engine: Engine) -> None:
+    answer = page.post("/containers/create/", FORM | {"command": "/no/such", "act": "start"})
+    assert answer.status_code == 400
+    assert "/no/such" in field_errors(answer)["command"][0]
+    assert not engine.containers()
+
+
+def test_removing_asks_first_and_then_removes(page: Client, image: Image, engine: Engine) -> None:
+    page.post("/containers/create/", FORM)
+    assert "Remove web" in page.get("/containers/web/remove/").content.decode()
+    assert engine.containers()
+    answer = page.post("/containers/web/remove/")
+    assert (answer.status_code, answer["Location"]) == (303, "/containers/")
+    assert not engine.containers()
+
+
+def test_a_container_that_goes_while_somebody_looks_is_said_in_place(page: Client, host: Engine) -> None:
+    answer = page.get("/containers/gone/", headers=HTMX)
+    assert answer.status_code == 200
+    assert "This container is gone" in answer.content.decode()
+
+
+def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, host: Engine) -> None:
+    assert page.post("/volumes/", {"name": "data"}).status_code == 302
+    assert field_errors(page.post("/volumes/", {"name": "data"})).keys() == {"name"}
+    assert field_errors(page.post("/volumes/", {"name": "../x"})).keys() == {"name"}
+    assert page.post("/volumes/data/remove/", {"typed": "dat"}).status_code == 400
+    assert [volume.name for volume in host.volumes()] == ["data"]
+    assert page.post("/volumes/data/remove/", {"typed": "data"}).status_code == 303
+    assert host.volumes() == []
+
+
+def finish(task_id: str, owner: int) -> tasks.Task:
+    task = tasks.find(task_id, owner)
+    task.thread.join(timeout=60)
+    assert not task.running
+    return task
+
+
+def test_an_uploaded_tar_becomes_an_image(page: Client, image: Image, engine: Engine, user: object) -> None:
+    upload = SimpleUploadedFile("root.tar", root_filesystem().getvalue())
+    answer = page.post("/images/import/", {"upload": upload, "name": "team/other:1"})
+    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)  # type: ignore[attr-defined]
+    assert task.error is None
+    assert "team/other:1" in page.get(answer["Location"]).content.decode()
+    assert any("team/other:1" in found.tags for found in engine.images())
+
+
+def test_a_broken_tar_is_refused_with_what_to_do(page: Client, image: Image, user: object) -> None:
+    answer = page.post("/images/import/", {"upload": SimpleUploadedFile("x.tar", b"not a tar" * 100), "name": "a:1"})
+    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)  # type: ignore[attr-defined]
+    assert task.error
+    shown = page.get(answer["Location"]).content.decode()
+    assert "Failed" in shown
+
+
+def test_a_task_is_nobody_elses_business(page: Client, host: Engine) -> None:
+    theirs = tasks.begin("x", -1, lambda progress: [])
+    finish(theirs.id, -1)
+    assert page.get(f"/images/tasks/{theirs.id}/").status_code == 404
+
+
+@pytest.mark.parametrize("data", [{}, {"path": "relative.tar"}])
+def test_an_import_needs_one_source(page: Client, host: Engine, data: dict[str, str]) -> None:
+    assert page.post("/images/import/", data).status_code == 400
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1))
+def test_a_quoted_command_comes_back_as_its_words(words: list[str]) -> None:
+    import shlex
+
+    assert split_words(shlex.join(words)) == tuple(words)
+
+
+def test_no_command_means_as_the_image_says() -> None:
+    assert split_words("  ") is None
+
+
+@pytest.mark.parametrize("line", ["x", "a:/b:rx", "a:", ":/b", "a:/b:ro:z"])
+def test_a_malformed_mount_is_refused(line: str) -> None:
+    with pytest.raises(forms.ValidationError):
+        parse_volume(line)
+
+
+def test_lines_skip_empty_ones_and_comments() -> None:
+    assert lines("a\r\n\n # b\n  c ") == ["a", "c"]
