@@ -56,7 +56,7 @@ def unified_mount() -> str | None:
 
 def group(instance: str, name: str) -> Group:
     """The manager of a container's (or the engine's own) group on this host."""
-    from engine.cgroups import v1, v2
+    from engine.cgroups import v1, v2  # they import this module; the launcher has loaded them before any fork
 
     return v2.Group(instance, name) if unified_mount() else v1.Group(instance, name)
 

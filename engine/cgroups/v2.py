@@ -9,6 +9,7 @@ import os
 
 from engine.cgroups.manager import Counters, keyed, read_text, write_text
 from engine.cgroups.v1 import CPU_PERIOD_US, DEVICES
+from engine.linux import bpf
 
 MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("cpu", "memory", "pids", "io")
@@ -46,8 +47,6 @@ class Group:
             write_text(f"{directory}/cgroup.subtree_control", " ".join(missing))
 
     def _limit(self, limits: dict[str, float]) -> None:
-        from engine.linux import bpf
-
         memory = int(limits["memory_bytes"])
         write_text(f"{self._directory}/memory.max", memory)
         swap = f"{self._directory}/memory.swap.max"

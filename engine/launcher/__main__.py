@@ -85,15 +85,26 @@ def main(run: str, instance: str, idle: bool) -> int:
                     _child(connection, (listener.fileno(), wake_read, wake_write, lock), messages)
                 children += 1
                 connection.close()
-        while children:
-            pid, _status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            children -= 1
-    os.unlink(path)
+        children = _reap(children)
+    if os.path.lexists(path):
+        os.unlink(path)
     listener.close()
+    for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
+        if not (children := _reap(children)):
+            break
+        select.select((), (), (), 0.01)
     _leave_group(own_group, instance, children)
     return 0
+
+
+def _reap(children: int) -> int:
+    """Take the exit status of those that ended; returns how many are left."""
+    while children:
+        pid, _status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            break
+        children -= 1
+    return children
 
 
 def _rehearse(scratch: str) -> None:

@@ -90,6 +90,7 @@ def claim(config: Config, more_than: int) -> list[int]:
                 taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in claim_["bases"]]
             else:
                 file.unlink()
+        known = len(mine)
         ranges = [base + step * IDS_PER_RANGE for base in mine for step in range(RANGES_PER_CLAIM)]
         width = RANGES_PER_CLAIM * IDS_PER_RANGE
         base = FIRST_ID
@@ -101,7 +102,8 @@ def claim(config: Config, more_than: int) -> list[int]:
                 continue
             mine.append(base)
             ranges += [base + step * IDS_PER_RANGE for step in range(RANGES_PER_CLAIM)]
-        write_atomically(CLAIMS / name, json.dumps({"root": str(config.root), "bases": mine}).encode())
+        if len(mine) > known:
+            write_atomically(CLAIMS / name, json.dumps({"root": str(config.root), "bases": mine}).encode())
     return ranges
 
 

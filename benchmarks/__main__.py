@@ -1,0 +1,37 @@
+"""Measure, and print the table."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.measures import MEASURES
+from benchmarks.rows import Row, table
+
+
+def main() -> int:
+    """Run the measurements that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", metavar="NAME", choices=MEASURES, action="append", help=", ".join(MEASURES))
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there too")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("containers need root: use `sudo make bench`")
+    rows: list[Row] = []
+    for name in arguments.only or MEASURES:
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        rows += MEASURES[name]()
+    print(table(rows))
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps([dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], indent=2)
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What the measurements share: an instance of its own with a busybox image, and a bundle for the peers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine import Config, Engine
+from engine.storage import instance
+
+BUSYBOX = "/bin/busybox"
+APPLETS = ("sh", "true", "sleep")
+# Times runs of a peer inside a mount namespace where the v2 hierarchy is hidden: crun refuses a host that has
+# controllers on both. The namespace is made once, outside of what is timed.
+TIMER = """
+import json, os, subprocess, sys, time
+command, bundle = sys.argv[1:]
+if os.path.ismount("/sys/fs/cgroup/unified"):
+    subprocess.run(["umount", "-l", "/sys/fs/cgroup/unified"], check=True)
+for number, _ in enumerate(sys.stdin):
+    began = time.perf_counter()
+    subprocess.run([command, "--root", bundle + "/state", "run", "--bundle", bundle, f"wharfie-bench-{number}"], check=True)
+    print(time.perf_counter() - began, flush=True)
+"""
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """A fresh instance with the image ``busybox``; everything of it is gone afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir="/var/tmp"))
+    run = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir="/run"))
+    config = Config(root=root, run=run)
+    try:
+        with Engine(config, spawn_launcher=True) as made:
+            try:
+                made.load_image(rootfs(root / "busybox.tar"), name="busybox")
+                yield made
+            finally:
+                for container in made.containers():
+                    made.remove(container.id, force=True)
+        instance.release(config)
+    finally:
+        shutil.rmtree(root)
+        shutil.rmtree(run, ignore_errors=True)  # the launcher takes its socket away itself when it has idled
+
+
+def rootfs(path: Path) -> Path:
+    """A root file system of one static program."""
+    with tarfile.open(path, "w") as tar:
+        tar.add(BUSYBOX, "bin/busybox")
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    return path
+
+
+class Peer:
+    """A runtime that runs the same program with six namespaces and memory, CPU and pids limits."""
+
+    def __init__(self, command: str) -> None:
+        self._bundle = Path(tempfile.mkdtemp(prefix="wharfie-bench-peer-", dir="/var/tmp"))
+        root = self._bundle / "rootfs"
+        (root / "bin").mkdir(parents=True)
+        shutil.copy(BUSYBOX, root / "bin/busybox")
+        for applet in APPLETS:
+            (root / "bin" / applet).symlink_to("busybox")
+        subprocess.run([command, "spec"], cwd=self._bundle, check=True)
+        path = self._bundle / "config.json"
+        config = json.loads(path.read_text())
+        config["process"] |= {"terminal": False, "args": ["true"]}
+        config["linux"]["resources"] = {
+            "memory": {"limit": 2**30},
+            "cpu": {"quota": 100_000, "period": 100_000},
+            "pids": {"limit": 2048},
+        }
+        kinds = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+        config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
+        path.write_text(json.dumps(config))
+        self._timer = subprocess.Popen(
+            ["unshare", "-m", sys.executable, "-c", TIMER, command, str(self._bundle)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run_s(self) -> float:
+        """Seconds of one run, from the command to its exit."""
+        assert self._timer.stdin is not None
+        assert self._timer.stdout is not None
+        self._timer.stdin.write("\n")
+        self._timer.stdin.flush()
+        return float(self._timer.stdout.readline())
+
+    def close(self) -> None:
+        """End the timer and delete the bundle."""
+        self._timer.communicate()
+        shutil.rmtree(self._bundle)
+
+
+def peers() -> dict[str, Peer]:
+    """The peers that this host has."""
+    return {command: Peer(command) for command in ("crun", "runc") if shutil.which(command)}
+
+
+def pss_bytes(pid: int) -> int:
+    """The proportional set size of a process; proc_pid_smaps(5)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+            found += descendants(int(child))
+    return found

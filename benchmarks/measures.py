@@ -1,0 +1,123 @@
+"""The measurements, one function a row or a few."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks import dock
+from benchmarks.rows import Row, of_times
+from engine import ContainerSpec
+
+RUNS = 60
+SHIMS = 50
+STARTS, AT_ONCE = 200, 8
+
+
+def run_to_exit() -> list[Row]:
+    """Create, start, wait and remove through the facade, with all isolation and limits, against ``<peer> run``."""
+    ours: list[float] = []
+    with dock.engine() as engine:
+        found = dock.peers()
+        theirs: dict[str, list[float]] = {name: [] for name in found}
+        try:
+            for number in range(RUNS + 5):
+                began = time.perf_counter()
+                container = engine.create(ContainerSpec(image="busybox", command=("true",)))
+                engine.start(container.id)
+                engine.wait(container.id)
+                engine.remove(container.id)
+                took = time.perf_counter() - began
+                peer_took = {name: peer.run_s() for name, peer in found.items()}
+                if number >= 5:  # the first warm caches, theirs and ours
+                    ours.append(took)
+                    for name, value in peer_took.items():
+                        theirs[name].append(value)
+        finally:
+            for peer in found.values():
+                peer.close()
+    return [of_times("run-to-exit", ours, name, values) for name, values in theirs.items()] or [
+        of_times("run-to-exit", ours)
+    ]
+
+
+def start() -> list[Row]:
+    """From the call to a command that has been executed."""
+    times: list[float] = []
+    with dock.engine() as engine:
+        for number in range(RUNS + 5):
+            container = engine.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+            began = time.perf_counter()
+            engine.start(container.id)
+            if number >= 5:
+                times.append(time.perf_counter() - began)
+            engine.remove(container.id, force=True)
+    return [of_times("start", times)]
+
+
+def shim_memory() -> list[Row]:
+    """What a running container costs besides itself."""
+    with dock.engine() as engine:
+        for _ in range(SHIMS):
+            engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+        records = [json.loads(path.read_text()) for path in engine.paths.shims.glob("*.json")]
+        sizes = [dock.pss_bytes(record["shim_pid"]) / 2**20 for record in records]
+    return [
+        Row("shim-memory", "MB PSS", sum(sizes) / len(sizes), n=len(sizes), p95=sorted(sizes)[int(len(sizes) * 0.95)])
+    ]
+
+
+def start_rate() -> list[Row]:
+    """Containers started a second, eight at once."""
+    with dock.engine() as engine:
+        created = [engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id for _ in range(STARTS)]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(engine.start, created))
+        rate = STARTS / (time.perf_counter() - began)
+    return [Row("start-rate", "1/s", rate, n=STARTS)]
+
+
+def idle_memory() -> list[Row]:
+    """All processes of a console that has answered a page and runs nothing."""
+    with dock.engine() as engine:
+        environment = os.environ | {
+            "WHARFIE_ROOT": str(engine.config.root),
+            "WHARFIE_RUN": str(engine.config.run),
+            "WHARFIE_LISTEN": "127.0.0.1:0",
+        }
+        command = [sys.executable, "manage.py", "serve"]
+        with subprocess.Popen(
+            command, cwd=Path(__file__).resolve().parent.parent, env=environment, stdout=subprocess.PIPE, text=True
+        ) as serve:
+            try:
+                assert serve.stdout is not None
+                link = None
+                while link is None:
+                    link = re.search(r"http://\S+/setup/\S+", serve.stdout.readline())
+                # A child of its own asks, so that the client's libraries do not count.
+                subprocess.run(
+                    [sys.executable, "-c", "import sys, urllib.request as u; u.urlopen(sys.argv[1]).read()", link[0]],
+                    check=True,
+                )
+                total = sum(dock.pss_bytes(pid) for pid in dock.descendants(serve.pid)) / 2**20
+            finally:
+                serve.send_signal(signal.SIGINT)
+    return [Row("idle-memory", "MB PSS", total)]
+
+
+MEASURES: dict[str, Callable[[], list[Row]]] = {
+    "run-to-exit": run_to_exit,
+    "start": start,
+    "shim-memory": shim_memory,
+    "idle-memory": idle_memory,
+    "start-rate": start_rate,
+}

@@ -1,0 +1,53 @@
+"""A figure beside a peer's, and the table of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report. ``ratio`` is Wharfie's figure over the peer's."""
+
+    name: str
+    unit: str
+    wharfie: float
+    peer_name: str = "-"
+    peer: float | None = None
+    n: int = 1
+    p95: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Below 1 means less than the peer."""
+        return self.wharfie / self.peer if self.peer else None
+
+
+def of_times(name: str, times_s: Sequence[float], peer_name: str = "-", peer_s: Sequence[float] = ()) -> Row:
+    """A row of medians in milliseconds."""
+    return Row(
+        name,
+        "ms",
+        statistics.median(times_s) * 1e3,
+        peer_name,
+        statistics.median(peer_s) * 1e3 if peer_s else None,
+        len(times_s),
+        statistics.quantiles(times_s, n=20)[-1] * 1e3,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The report as text."""
+    head = ("name", "unit", "wharfie", "peer_name", "peer", "ratio", "n", "p95")
+    lines = [head]
+    for row in rows:
+        figures = [
+            f"{value:.2f}" if value is not None else "-" for value in (row.wharfie, row.peer, row.ratio, row.p95)
+        ]
+        lines.append((row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3]))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
