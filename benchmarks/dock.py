@@ -26,8 +26,9 @@ command, bundle = sys.argv[1:]
 if os.path.ismount("/sys/fs/cgroup/unified"):
     subprocess.run(["umount", "-l", "/sys/fs/cgroup/unified"], check=True)
 for number, _ in enumerate(sys.stdin):
+    name = f"wharfie-bench-{number}"
     began = time.perf_counter()
-    subprocess.run([command, "--root", bundle + "/state", "run", "--bundle", bundle, f"wharfie-bench-{number}"], check=True)
+    subprocess.run([command, "--root", bundle + "/state", "run", "--bundle", bundle, name], check=True)
     print(time.perf_counter() - began, flush=True)
 """
 

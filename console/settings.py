@@ -1,10 +1,10 @@
 """Django's settings. Everything that differs between installs comes from WHARFIE_* variables.
 
-    WHARFIE_ROOT, WHARFIE_RUN   where things live (engine/config.py)
-    WHARFIE_LISTEN              host:port that people reach, 127.0.0.1:8000 by default
-    WHARFIE_HOSTS               more host names to answer to, separated by commas
-    WHARFIE_TLS=1               the socket speaks TLS (set by the supervisor)
-    WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For
+WHARFIE_ROOT, WHARFIE_RUN   where things live (engine/config.py)
+WHARFIE_LISTEN              host:port that people reach, 127.0.0.1:8000 by default
+WHARFIE_HOSTS               more host names to answer to, separated by commas
+WHARFIE_TLS=1               the socket speaks TLS (set by the supervisor)
+WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import time
 
 PATIENCE_MS = 10_000  # for a child to end by itself
 BACKOFF_S = (0.1, 10.0)  # first and longest pause before a restart
+SWEEPS, SWEEP_PAUSE_MS = 50, 20  # how often to try, a second in all
 F_SETSIG = 10  # fcntl(2); Python does not name it
 WEB_LISTEN_FD, WEB_LIFELINE_FD = 3, 4
 
@@ -238,11 +239,14 @@ def sweep() -> None:
     from engine.storage.instance import instance_id
 
     instance = instance_id(Config.from_environment())
-    try:
-        manager.group(instance, manager.ENGINE_GROUP).remove()
-    except OSError:
-        return  # in use: another console on the same root has its launcher there
-    manager.remove_instance(instance)
+    for _ in range(SWEEPS):
+        try:
+            manager.group(instance, manager.ENGINE_GROUP).remove()
+        except OSError:
+            select.poll().poll(SWEEP_PAUSE_MS)  # a shim is just ending, or another console's launcher is in there
+        else:
+            manager.remove_instance(instance)
+            return
 
 
 def count_running(shims: str) -> int:

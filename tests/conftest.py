@@ -110,6 +110,9 @@ def stop_launcher(config: Config) -> None:
     """End the instance's launcher, if there is one, and wait until it is gone."""
     pid = answering(str(Paths(config).launcher_socket))
     if pid:
+        # It forks for each caller, this one too; while a child is left it believes that a container may run.
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        assert eventually(lambda: not children.read_text()), "a shim outlives its container"
         pidfd = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)

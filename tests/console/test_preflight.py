@@ -39,7 +39,7 @@ def test_other_machines_need_tls(config: Config, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "variables",
     [
         {"WHARFIE_TLS": "yes"},
         {"WHARFIE_TLS_CERT": "/cert.pem"},
@@ -48,9 +48,9 @@ def test_other_machines_need_tls(config: Config, host: str) -> None:
         {"WHARFIE_PROXY": "192.0.2.1", "WHARFIE_TLS": "self"},
     ],
 )
-def test_wrong_tls_settings_are_refused_on_loopback_too(config: Config, settings: dict[str, str]) -> None:
+def test_wrong_tls_settings_are_refused_on_loopback_too(config: Config, variables: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest):
-        preflight.parse_tls(config, settings, "127.0.0.1")
+        preflight.parse_tls(config, variables, "127.0.0.1")
 
 
 def test_a_named_proxy_makes_any_address_acceptable(config: Config) -> None:
