@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine import Engine
 
 _numbers = itertools.count(1)
+SHOWN = 60  # leaks listed; a container alone makes twenty
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -59,13 +60,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         found += leaks.remaining(before, lambda: {"descriptor": leaks.descriptors()})
     found += leaks.remaining(config.stash[BEFORE])
     if found:
+        rest = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         # As a failed test it is counted in the closing line and listed above it.
         report = pytest.TestReport(
             nodeid="the leak check",
             location=("tests/conftest.py", None, "the leak check"),
             keywords={},
             outcome="failed",
-            longrepr="The run left behind:\n" + "\n".join(f"  {line}" for line in found),
+            longrepr="\n  ".join(["The run left behind:", *found[:SHOWN], *rest]),
             when="teardown",
         )
         config.hook.pytest_runtest_logreport(report=report)
