@@ -1,0 +1,184 @@
+"""Runs inside a container, alone: prints what it finds of each row of the isolation list as JSON."""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import stat
+
+libc = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {
+    "add_key": 248,
+    "bpf": 321,
+    "clone3": 435,
+    "fsopen": 430,
+    "init_module": 175,
+    "io_uring_setup": 425,
+    "kexec_load": 246,
+    "keyctl": 250,
+    "mount": 165,
+    "mount_setattr": 442,
+    "move_mount": 429,
+    "open_by_handle_at": 304,
+    "open_tree": 428,
+    "perf_event_open": 298,
+    "pivot_root": 155,
+    "setns": 308,
+    "umount2": 166,
+    "unshare": 272,
+    "userfaultfd": 323,
+    "x32_getpid": 0x40000000 | 39,
+}
+CLONE_NEWUSER = 0x10000000
+
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(65536).decode("utf-8", "replace")
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def in_child(act):
+    """The errno name that ``act`` met, "ok", or the signal that ended it."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write_end, str(act()).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    said = os.read(read_end, 100).decode()
+    os.close(read_end)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return signal.Signals(-code).name if code < 0 else said
+
+
+def syscall(number, *arguments):
+    result = libc.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
+    return "ok" if result >= 0 else errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
+
+
+def opened(path, flags=os.O_RDONLY):
+    try:
+        os.close(os.open(path, flags))
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def made(mode, device):
+    try:
+        os.mknod("/tmp/node", mode, device)
+        os.unlink("/tmp/node")
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def lowered():
+    """Whether the out-of-memory score can be set below what the host gave."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("-500")
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+status = dict(line.split(":\t", 1) for line in read("/proc/self/status").splitlines() if ":\t" in line)
+mounts = {}
+for line in read("/proc/self/mountinfo").splitlines():
+    fields = line.split()
+    dash = fields.index("-")
+    mounts[fields[4]] = {
+        "options": fields[5].split(","),
+        "tags": fields[6:dash],
+        "type": fields[dash + 1],
+        "super": fields[-1],
+        "root": fields[3],
+    }
+masked = [
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+]
+paths = [f"/proc/{name}" for name in masked] + ["/sys/firmware", "/sys/devices/virtual/powercap"]
+facts = {
+    "status": {
+        key: status[key].strip() for key in status if key.startswith(("Cap", "Sig", "Secc", "NoNew", "PPid", "Groups"))
+    },
+    "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
+    "uid_map": read("/proc/self/uid_map").split(),
+    "gid_map": read("/proc/self/gid_map").split(),
+    "setgroups": read("/proc/self/setgroups").strip(),
+    "syscalls": {
+        name: in_child(lambda n=number, k=name: syscall(n, CLONE_NEWUSER if k == "unshare" else 0, 0, 0, 0, 0))
+        for name, number in NUMBERS.items()
+    },
+    "ptrace": in_child(lambda: syscall(101, 0, 0, 0, 0)),
+    "personality": in_child(lambda: syscall(135, 0x40000)),
+    "sockets": {
+        str(family): in_child(lambda f=family: syscall(41, f, 3 if f == 16 else 5 if f == 38 else 1, 0))
+        for family in (2, 38, 40)
+    },
+    "max_user_namespaces": read("/proc/sys/user/max_user_namespaces").strip(),
+    "masked": {
+        path: (
+            "absent"
+            if not os.path.lexists(path)
+            else "empty"
+            if (os.path.isdir(path) and not os.listdir(path)) or read(path) == ""
+            else "shown"
+        )
+        for path in paths
+    },
+    "read_only": {path: opened(path, os.O_WRONLY) for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger")},
+    "mounts": mounts,
+    "dev": {
+        name: oct(stat.S_IMODE(os.stat(f"/dev/{name}").st_mode))
+        + ":"
+        + str(os.major(os.stat(f"/dev/{name}").st_rdev))
+        + ":"
+        + str(os.minor(os.stat(f"/dev/{name}").st_rdev))
+        for name in os.listdir("/dev")
+        if stat.S_ISCHR(os.lstat(f"/dev/{name}").st_mode)
+    },
+    "dev_links": {name: os.readlink(f"/dev/{name}") for name in os.listdir("/dev") if os.path.islink(f"/dev/{name}")},
+    "dev_names": sorted(os.listdir("/dev")),
+    "mknod": {
+        "null": made(stat.S_IFCHR | 0o666, os.makedev(1, 3)),
+        "disk": made(stat.S_IFBLK | 0o600, os.makedev(254, 0)),
+    },
+    "fds": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:3]
+    + ["more"] * (len(os.listdir("/proc/self/fd")) > 4),
+    "cwd": os.getcwd(),
+    "cgroup": sorted({line.split(":", 2)[2] for line in read("/proc/self/cgroup").splitlines()}),
+    "keys": read("/proc/keys"),
+    "oom_score_adj": read("/proc/self/oom_score_adj").strip(),
+    "oom_lower": in_child(lowered),
+    "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
+    "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "groups": os.getgroups(),
+    "environment": sorted(os.environ),
+    "umask": oct(os.umask(0o022)),
+    "cmdline": read("/proc/1/cmdline").split("\0")[0],
+    "pid": os.getpid(),
+    "session": os.getsid(0) == os.getpid(),
+    "umount_mask": in_child(
+        lambda: syscall(166, ctypes.cast(ctypes.c_char_p(b"/proc/keys"), ctypes.c_void_p).value, 0)
+    ),
+    "interfaces": sorted(os.listdir("/sys/class/net")),
+}
+print(json.dumps(facts))
