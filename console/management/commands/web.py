@@ -29,7 +29,6 @@ class Command(BaseCommand):
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
         tempfile.tempdir = str(settings.PATHS.tmp)  # daphne spools large bodies; /tmp is memory on many hosts
         call_command("migrate", interactive=False, verbosity=0)
-        self._greet()
         self._serve(options["endpoint"], options["fd"])
 
     def _greet(self) -> None:
@@ -63,6 +62,7 @@ class Command(BaseCommand):
             application_close_timeout=5,
             server_name="",  # which server answers only helps whoever looks for its holes
             verbosity=0,
+            ready_callable=lambda: server.listening_addresses and self._greet(),
         )
         server.run()
         if not server.listening_addresses:
