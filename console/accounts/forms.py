@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import password_validation
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +17,7 @@ from console.accounts.models import User
 class SignInForm(AuthenticationForm):
     """User name and password."""
 
+    username = UsernameField(label=_("User name"), widget=forms.TextInput(attrs={"autofocus": True}))
     error_messages = {
         "invalid_login": _("This name and password do not belong together."),
         "inactive": _("This account is switched off."),

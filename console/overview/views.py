@@ -20,6 +20,7 @@ def show(request: HttpRequest) -> HttpResponse:
     containers = engine.containers()
     context = {
         "containers": containers,
+        "ids": {c.id for c in containers},
         "running": [c for c in containers if c.state == "running"],
         "failed": [c for c in containers if c.exit and c.state == "exited" and (c.exit.oom_killed or c.exit.code)],
         "images": engine.images(),

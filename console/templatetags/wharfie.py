@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from engine import Container, ExitRecord
+from engine import Container, Event, ExitRecord
 
 register = template.Library()
 
@@ -112,6 +112,24 @@ def brief(container: Container) -> str | SafeString:
     if end.code is None:
         return _("exit code unknown")
     return _("exit code %(code)d") % {"code": end.code}
+
+
+@register.filter
+def happened(event: Event) -> str:
+    """What an event of the engine was, in two words."""
+    acts = {
+        "create": _("created"),
+        "start": _("started"),
+        "die": _("ended"),
+        "kill": _("signalled"),
+        "stop": _("stopped"),
+        "remove": _("removed"),
+        "load": _("imported"),
+        "tag": _("named"),
+        "untag": _("lost a name"),
+    }
+    kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume")}
+    return f"{kinds.get(event.kind, event.kind)} {acts.get(event.action, event.action)}"
 
 
 @register.filter
