@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 ENGINE_GROUP = "engine"
 
 
-@dataclass(frozen=True)
-class Counters:
+class Counters(NamedTuple):
     """What a group used so far. Units are in the names."""
 
     cpu_time_ns: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
-from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
+from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT, count_lines
 from engine.storage.paths import Paths
 
 MAX_LINE_BYTES = 256 * 1024  # a longer line is shown in pieces, so that one without an end cannot fill memory
@@ -34,8 +34,8 @@ class LogTail:
         self._number = 0
         self._fd = -1
         self._offset = 0
-        self._lost_seen: int | None = None
-        self._lost = 0
+        self._lost = 0  # to be said with the next line
+        self._accounted = 0  # lines of the whole log that were given out or are counted as lost
         self._partial: dict[int, bytearray] = {}
         self._partial_time: dict[int, int] = {}
         self._ready: deque[LogLine] = deque()
@@ -57,7 +57,10 @@ class LogTail:
             have += self._count(number)
             if have >= wanted:
                 break
-        self._number -= 1 if segments else 0
+        if segments:
+            older = [number for number in segments if number < self._number]
+            self._accounted = self._lost_before(segments[0]) + sum(count_lines(self._path(number)) for number in older)
+            self._number -= 1
         kept: deque[LogLine] = deque(maxlen=max(wanted, 1))
         while lines := self.read(10_000):
             kept.extend(lines)
@@ -66,7 +69,7 @@ class LogTail:
 
     def _count(self, number: int) -> int:
         try:
-            with open(f"{self._directory}/{number:010d}", "rb") as file:
+            with open(self._path(number), "rb") as file:
                 lines = 0
                 while data := file.read(_READ_BYTES):
                     lines += data.count(b"\n")  # a header can hold that byte too: a few lines more are read than needed
@@ -114,11 +117,15 @@ class LogTail:
         for number in self._segments():
             if number > self._number:
                 try:
-                    opened = os.open(f"{self._directory}/{number:010d}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                    opened = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 except FileNotFoundError:  # rotated away between the two calls
                     continue
                 self.close()
-                self._skipped = self._number and number > self._number + 1
+                if not self._number or number > self._number + 1:  # what lay before was rotated away
+                    before = self._lost_before(number)
+                    self._lost += max(0, before - self._accounted)
+                    self._accounted = max(before, self._accounted)
+                    self._partial.clear()
                 self._fd, self._number, self._offset = opened, number, 0
                 return True
         return False
@@ -126,14 +133,12 @@ class LogTail:
     def _parse(self, data: bytes) -> int:
         offset = 0
         while offset + FRAME.size <= len(data):
-            magic, stream, _flags, _reserved, length, _previous, time_ns, lost = FRAME.unpack_from(data, offset)
+            magic, stream, _flags, _reserved, length, _previous, time_ns, _ = FRAME.unpack_from(data, offset)
             if magic != MAGIC or offset + FRAME.size + length > len(data):
                 break
             payload = data[offset + FRAME.size : offset + FRAME.size + length]
             offset += FRAME.size + length
-            if stream == NOTE:
-                self._note(lost)
-            else:
+            if stream != NOTE:
                 self._take(stream, time_ns, payload)
         if not offset and len(data) == _READ_BYTES:
             return self._large_frame(data)
@@ -148,15 +153,22 @@ class LogTail:
         self._take(stream, time_ns, payload)
         return FRAME.size + int(length)
 
-    def _note(self, lost: int) -> None:
-        if self._lost_seen is None:
-            self._lost = lost
-        elif self._skipped:
-            self._lost += lost - self._lost_seen
-            self._partial.clear()
-        self._lost_seen = lost
+    def _lost_before(self, oldest: int) -> int:
+        """Lines of the segments before ``oldest``: the note that was written when it became the oldest tells."""
+        for number in self._segments():
+            try:
+                with open(self._path(number), "rb") as file:
+                    head = file.read(FRAME.size)
+            except FileNotFoundError:
+                continue
+            if len(head) == FRAME.size:
+                note = FRAME.unpack(head)
+                if note[1] == NOTE and note[5] == oldest:
+                    return int(note[7])
+        return 0
 
-    _skipped: bool | int = False
+    def _path(self, number: int) -> str:
+        return f"{self._directory}/{number:010d}"
 
     def _take(self, stream: int, time_ns: int, payload: bytes) -> None:
         partial = self._partial.setdefault(stream, bytearray())
@@ -167,6 +179,7 @@ class LogTail:
             rest = rest[MAX_LINE_BYTES:]
         self._partial[stream] = bytearray(rest)
         self._partial_time[stream] = time_ns
+        self._accounted += payload.count(b"\n")
         for line in lines:
             self._emit(stream, time_ns, line)
 

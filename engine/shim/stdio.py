@@ -3,7 +3,10 @@
 A segment is a file of frames, each a 32-byte header and its payload:
 
     magic "WLOG" · stream (0 note, 1 stdout, 2 stderr) · flags · reserved · length · length of the frame before ·
-    time in ns (Unix) · lines lost to rotation before this segment (notes only)
+    time in ns (Unix) · 0
+
+A segment begins with a note, a frame without payload whose last numbers say something else: the number of the oldest
+segment that was left when this one was begun, and how many lines the ones before that had.
 
 Segments are named by a rising number. A full one is followed by a new one and the oldest is deleted first, so the
 directory never holds more than was promised. What is deleted is counted, in lines, and said in the new segment's note.
@@ -65,7 +68,7 @@ class Log:
     def _rotate(self) -> None:
         while len(self._numbers) >= self._segments:
             path = f"{self._directory}/{self._numbers[0]:010d}"
-            self._lost += self._count_lines(path)
+            self._lost += count_lines(path)
             os.unlink(path)
             del self._numbers[0]
         number = self._numbers[-1] + 1 if self._numbers else 1
@@ -78,24 +81,8 @@ class Log:
             0o600,
         )
         self._numbers.append(number)
-        os.write(self._fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, 0, time.time_ns(), self._lost))
+        os.write(self._fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, self._numbers[0], time.time_ns(), self._lost))
         self._size, self._previous = FRAME.size, 0
-
-    @staticmethod
-    def _count_lines(path: str) -> int:
-        lines = 0
-        with open(path, "rb") as file:
-            while header := file.read(FRAME.size):
-                if len(header) < FRAME.size:
-                    break
-                left = FRAME.unpack(header)[4]
-                while left:
-                    data = file.read(min(left, 65536))
-                    if not data:
-                        return lines
-                    lines += data.count(b"\n")
-                    left -= len(data)
-        return lines
 
     def append(self, stream: int, pipe: int, available: int) -> None:
         """Move ``available`` bytes from a pipe into the log."""
@@ -116,6 +103,23 @@ class Log:
     def close(self) -> None:
         """Close the current segment."""
         os.close(self._fd)
+
+
+def count_lines(path: str) -> int:
+    """How many line ends the frames of a segment hold."""
+    lines = 0
+    with open(path, "rb") as file:
+        while header := file.read(FRAME.size):
+            if len(header) < FRAME.size:
+                break
+            left = FRAME.unpack(header)[4]
+            while left:
+                data = file.read(min(left, 65536))
+                if not data:
+                    return lines
+                lines += data.count(b"\n")
+                left -= len(data)
+    return lines
 
 
 class Pump:
