@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.archives.fields import (
@@ -25,7 +25,7 @@ from engine.archives.fields import (
     pax_time,
     verify_checksum,
 )
-from engine.errors import InvalidRequest, Unsupported
+from engine.errors import EngineError, InvalidRequest, Unsupported
 
 BLOCK = 512
 NAME_BYTES = 4096  # PATH_MAX
@@ -52,10 +52,8 @@ class Kind(enum.Enum):
     FIFO = b"6"
 
 
-_KINDS = {kind.value: kind for kind in Kind} | {
-    b"\0": Kind.FILE,
-    b"7": Kind.FILE,
-}  # 7: contiguous, to be read as a file
+# "\0" is v7's file, 7 a contiguous file, to be read as any other.
+_KINDS = {kind.value: kind for kind in Kind} | {b"\0": Kind.FILE, b"7": Kind.FILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +73,20 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The name for an error message: short, and harmless in a terminal."""
-        text = ascii(self.name.decode(errors="backslashreplace"))[1:-1]
-        return text if len(text) <= 200 else f"{text[:197]}..."
+        """The name for an error message."""
+        return printable(self.name)
+
+
+def printable(name: bytes) -> str:
+    """A name made short, and harmless in a terminal."""
+    text = ascii(name.decode(errors="backslashreplace"))[1:-1]
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _unreadable(flag: bytes, label: str) -> EngineError:
+    if flag not in _KINDS and flag != b"S":
+        return InvalidRequest(f"the archive has an entry of unknown type {flag!r}: {label}", subject=label)
+    return Unsupported(f"the archive has a sparse file: {label}", hint="make it without --sparse", subject=label)
 
 
 class Source(Protocol):
@@ -179,33 +188,30 @@ class Reader:
         name, mode, uid, gid, size, mtime, _, flag, link, magic, _, _, major, minor, prefix = fields
         name = extra.get("path", joined_name(name, prefix, magic, block))
         kind = _KINDS.get(flag)
+        if kind is None or any(key.startswith("GNU.sparse.") for key in extra):
+            raise _unreadable(flag, printable(name))
+        if flag == b"\0" and name.endswith(b"/"):
+            kind = Kind.DIRECTORY  # v7 had no type for directories
+        length = pax_decimal(extra, "size", number(size, "size"))
+        mtime_ns = pax_time(extra["mtime"]) if "mtime" in extra else number(mtime, "mtime", signed=True) * 10**9
+        if not -INT64 <= mtime_ns < INT64:
+            raise broken(f"it has a time out of range: {printable(name)}")
+        device = (0, 0)
+        if kind in (Kind.CHARACTER, Kind.BLOCK):
+            device = number(major, "device number"), number(minor, "device number")
         entry = Entry(
             name=name,
-            kind=Kind.FILE if kind is None else kind,
+            kind=kind,
             mode=number(mode, "mode") & 0o7777,
             uid=pax_decimal(extra, "uid", number(uid, "uid")),
             gid=pax_decimal(extra, "gid", number(gid, "gid")),
-            size=pax_decimal(extra, "size", number(size, "size")),
-            mtime_ns=pax_time(extra["mtime"]) if "mtime" in extra else number(mtime, "mtime", signed=True) * 10**9,
+            # Other kinds have no data, whatever their size says: so write and read Go's archive/tar and tarfile.
+            size=length if kind is Kind.FILE else 0,
+            mtime_ns=mtime_ns,
             link=extra.get("linkpath", link.split(b"\0", 1)[0]),
+            device=device,
             xattrs={k.removeprefix("SCHILY.xattr."): v for k, v in extra.items() if k.startswith("SCHILY.xattr.")},
         )
-        if flag == b"S" or any(key.startswith("GNU.sparse.") for key in extra):
-            raise Unsupported(
-                f"the archive has a sparse file: {entry.label}", hint="make it without --sparse", subject=entry.label
-            )
-        if kind is None:
-            raise InvalidRequest(
-                f"the archive has an entry of unknown type {flag!r}: {entry.label}", subject=entry.label
-            )
-        if not -INT64 <= entry.mtime_ns < INT64:
-            raise broken(f"it has a time out of range: {entry.label}")
-        if kind is Kind.FILE and flag == b"\0" and name.endswith(b"/"):
-            kind = Kind.DIRECTORY  # v7 had no type for directories
-        if kind in (Kind.CHARACTER, Kind.BLOCK):
-            entry = replace(entry, device=(number(major, "device number"), number(minor, "device number")))
-        # Other kinds have no data, whatever their size says: so write and read Go's archive/tar and tarfile.
-        entry = replace(entry, kind=kind, size=entry.size if kind is Kind.FILE else 0)
         self._expect(entry.size)
         return entry
 
