@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
-from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT, count_lines
+from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
 from engine.storage.paths import Paths
 
 MAX_LINE_BYTES = 256 * 1024  # a longer line is shown in pieces, so that one without an end cannot fill memory
@@ -39,6 +39,7 @@ class LogTail:
         self._partial: dict[int, bytearray] = {}
         self._partial_time: dict[int, int] = {}
         self._ready: deque[LogLine] = deque()
+        self._keep: int | None = None  # while the end is looked for: how many lines of a frame are of interest
         if tail is not None:
             self._start_at_tail(tail)
 
@@ -49,31 +50,56 @@ class LogTail:
             return []
 
     def _start_at_tail(self, wanted: int) -> None:
-        """Begin in the youngest segment from which on there are enough lines, and drop those too many."""
-        segments = self._segments()
-        have = 0
-        for number in reversed(segments):
-            self._number = number
-            have += self._count(number)
-            if have >= wanted:
-                break
-        if segments:
-            older = [number for number in segments if number < self._number]
-            self._accounted = self._lost_before(segments[0]) + sum(count_lines(self._path(number)) for number in older)
-            self._number -= 1
-        kept: deque[LogLine] = deque(maxlen=max(wanted, 1))
-        while lines := self.read(10_000):
-            kept.extend(lines)
-        self._ready = kept if wanted else deque()
-        self._ready = deque(self._ready)
+        """Begin at the youngest frame from which on there are more than ``wanted`` lines, and drop those too many.
 
-    def _count(self, number: int) -> int:
+        Up to where the log ends now: a container that floods it would be ahead of any reader for ever.
+        """
+        segments = self._segments()
+        number = offset = have = 0
+        for number in reversed(segments):
+            for at, lines in reversed(self._frames(number)):
+                offset = at
+                have += lines
+                if have > wanted:
+                    break
+            if have > wanted:
+                break
+        if not segments:
+            return
+        before = sum(lines for at, lines in self._frames(number) if at < offset)
+        older = sum(lines for older in segments if older < number for _, lines in self._frames(older))
+        self._number = number - 1
+        if not self._next_segment():
+            return
+        self._offset = offset
+        self._accounted = self._lost_before(segments[0]) + older + before
+        end = (segments[-1], self._size(segments[-1]))
+        self._keep = wanted
+        while (self._number, self._offset) < end and self._fill():
+            self._ready = deque(self._ready, maxlen=wanted)
+        self._ready = deque(self._ready)
+        self._keep = None
+
+    def _frames(self, number: int) -> list[tuple[int, int]]:
+        """(offset, lines) of each frame of a segment; [] when it was rotated away."""
+        found = []
         try:
             with open(self._path(number), "rb") as file:
-                lines = 0
-                while data := file.read(_READ_BYTES):
-                    lines += data.count(b"\n")  # a header can hold that byte too: a few lines more are read than needed
-                return max(0, lines - os.fstat(file.fileno()).st_size // 4096)
+                offset = 0
+                while len(head := file.read(FRAME.size)) == FRAME.size:
+                    length = FRAME.unpack(head)[4]
+                    payload = file.read(length)
+                    if len(payload) < length:
+                        break
+                    found.append((offset, payload.count(b"\n")))
+                    offset += FRAME.size + length
+        except FileNotFoundError:
+            return []
+        return found
+
+    def _size(self, number: int) -> int:
+        try:
+            return os.stat(self._path(number)).st_size
         except FileNotFoundError:
             return 0
 
@@ -180,7 +206,7 @@ class LogTail:
         self._partial[stream] = bytearray(rest)
         self._partial_time[stream] = time_ns
         self._accounted += payload.count(b"\n")
-        for line in lines:
+        for line in lines if self._keep is None else lines[-self._keep :] if self._keep else ():
             self._emit(stream, time_ns, line)
 
     def _emit(self, stream: int, time_ns: int, line: bytes) -> None:

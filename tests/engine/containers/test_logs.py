@@ -77,3 +77,16 @@ def test_the_log_of_a_removed_container_ends(dock: Engine) -> None:
     assert tail.read() == []
     assert tail.finished
     tail.close()
+
+
+def test_the_tail_of_a_flood_is_there_at_once(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("yes",)))
+    dock.start(container.id)
+    next(dock.logs(container.id, follow=True))
+    for _ in range(5):
+        tail = dock.log_tail(container.id, tail=200)
+        lines = tail.read(200)
+        assert [line.text for line in lines] == ["y"] * len(lines)
+        tail.close()
+    assert len(lines) == 200
+    dock.stop(container.id, timeout_s=0)
