@@ -72,6 +72,7 @@ class Engine:
     def tidy(self) -> None:
         """Delete what a crash left half deleted; called once when the console starts."""
         atomic.empty(self.paths.trash)
+        self._images.tidy()
 
     # Containers
 

@@ -81,6 +81,7 @@ _setns = Syscall("setns", fd, flags)
 _prctl = Syscall("prctl", flags, word, word, word, word)
 _close_range = Syscall("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _capset = Syscall("capset", pointer, pointer)
+_rt_sigaction = Syscall("rt_sigaction", ctypes.c_int, pointer, pointer, size)
 _keyctl = Syscall("keyctl", flags, text)
 _sethostname = LIBC["sethostname"]
 _sethostname.argtypes = (text, size)
@@ -159,6 +160,17 @@ def sethostname(name: str) -> None:
     encoded = name.encode()
     if _sethostname(encoded, len(encoded)) != 0:
         raise failure(ctypes.get_errno(), "sethostname", name)
+
+
+def reset_signals() -> None:
+    """Every signal to its default, those too that libc keeps for itself (32, 33); sigaction(2).
+
+    execve keeps what is ignored: CPython ignores SIGPIPE and SIGXFSZ, and whoever started us may have ignored more.
+    """
+    default = ctypes.create_string_buffer(32)  # struct kernel_sigaction, all zero: SIG_DFL, no flags, empty mask
+    for number in range(1, 65):
+        if number not in (9, 19):  # SIGKILL, SIGSTOP
+            _rt_sigaction(number, ctypes.addressof(default), None, 8)
 
 
 def join_session_keyring(name: str) -> None:

@@ -71,8 +71,7 @@ def run(request: dict[str, Any], door: socket.socket, filter_: bytes, stdout: in
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
         process.capset(CAPABILITIES if who.uid == 0 else 0)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)  # CPython ignores the first two, and execve keeps that
+        process.reset_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         process.prctl(process.PR_SET_PDEATHSIG, 0)
         process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)

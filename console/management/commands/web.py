@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from console import gateway
+
 
 class Command(BaseCommand):
     """Serves until SIGTERM or SIGINT, and then ends with code 0. Containers do not notice."""
@@ -29,6 +31,7 @@ class Command(BaseCommand):
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
         tempfile.tempdir = str(settings.PATHS.tmp)  # daphne spools large bodies; /tmp is memory on many hosts
         call_command("migrate", interactive=False, verbosity=0)
+        gateway.engine().tidy()
         self._serve(options["endpoint"], options["fd"])
 
     def _greet(self) -> None:
