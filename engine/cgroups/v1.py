@@ -77,6 +77,19 @@ class Group:
         for hierarchy in self._hierarchies:
             write_text(self._path(hierarchy, "cgroup.procs"), pid)
 
+    def birthplace(self) -> int | None:
+        """A descriptor of the v2 directory, on a hybrid host."""
+        if UNIFIED not in self._hierarchies:
+            return None
+        return os.open(self._path(UNIFIED), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Move the calling process in, thread by thread: ``0`` into ``tasks`` is the one move that needs no lock of
+        all the host's processes (kernel/cgroup/cgroup.c, cgroup_procs_write_start)."""
+        for hierarchy in self._hierarchies:
+            if hierarchy != UNIFIED:
+                write_text(self._path(hierarchy, "tasks"), 0)
+
     def counters(self) -> Counters:
         """Read what it used."""
         stat = keyed(read_text(self._path("memory", "memory.stat")))

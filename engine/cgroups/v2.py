@@ -60,6 +60,13 @@ class Group:
         """Move a process in."""
         write_text(f"{self._directory}/cgroup.procs", pid)
 
+    def birthplace(self) -> int | None:
+        """A descriptor of the directory."""
+        return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Nothing to do for who was born there."""
+
     def counters(self) -> Counters:
         """Read what it used."""
         usage = int(read_text(f"{self._directory}/memory.current"))

@@ -56,7 +56,11 @@ class Lifecycle:
         with self._locked(container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
-            if container.state is State.EXITED and container.exit is None:
+            shim_pid = self._records.shim(container.id)
+            if shim_pid is not None and container.exit is not None:  # it is just giving up the last run's file system
+                self._wait_for_pid(shim_pid, AFTER_KILL_S)
+                shim_pid = self._records.shim(container.id)
+            if shim_pid is not None or (container.state is State.EXITED and container.exit is None):
                 raise Busy(
                     f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
                 )
@@ -166,7 +170,7 @@ class Lifecycle:
         self._ask(container, {"op": "wait"}, timeout_s)
         found = self._records.find(container.id)
         if found.exit is None and found.pid is not None:
-            self._wait_for_pid(found, None if deadline is None else max(0.0, deadline - time.monotonic()))
+            self._wait_for_pid(found.pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
             found = self._records.find(container.id)
         if found.exit is None:
             raise Unavailable(
@@ -175,12 +179,12 @@ class Lifecycle:
         return found.exit
 
     @staticmethod
-    def _wait_for_pid(container: Container, timeout_s: float | None) -> None:
+    def _wait_for_pid(pid: int, timeout_s: float | None) -> None:
         """When no shim answers: the kernel tells the end, though not the code."""
         import select
 
         try:
-            pidfd = os.pidfd_open(container.pid or 0)
+            pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             return
         try:

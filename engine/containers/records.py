@@ -124,25 +124,27 @@ class Records:
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         path: Path = self._paths.exit_record(row["id"])
         try:
-            record = json.loads(path.read_bytes())
-            if record.pop("started_at_ns") >= row["started_at_ns"]:
+            text = path.read_bytes()  # empty while it runs
+            record = json.loads(text) if text else None
+            if record is not None and record.pop("started_at_ns") >= row["started_at_ns"]:
                 return ExitRecord(**record)
         except FileNotFoundError:
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
-        if self._shim_alive(row["id"]):
+        if self.shim(row["id"]) is not None:
             return None
         return ExitRecord(
             None, None, False, row["started_at_ns"], "its shim ended with it, so nobody saw the exit code"
         )
 
-    def _shim_alive(self, container_id: str) -> bool:
+    def shim(self, container_id: str) -> int | None:
+        """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
         try:
             record = json.loads(self._paths.run_record(container_id).read_bytes())
-            return bool(
-                record["boot_id"] == self._boot_id
-                and process.start_time(record["shim_pid"]) == record["shim_start_time"]
-            )
+            pid: int = record["shim_pid"]
+            if record["boot_id"] == self._boot_id and process.start_time(pid) == record["shim_start_time"]:
+                return pid
         except (FileNotFoundError, ValueError, KeyError):
-            return False
+            return None
+        return None

@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
+from engine.cgroups.manager import Group
 from engine.errors import CommandNotExecutable, CommandNotFound, EngineError, InvalidRequest, KernelError
 from engine.linux import files, mount, process, seccomp
 from engine.shim import identity, mounts, protocol
@@ -25,10 +26,13 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOFILE_SOFT, NOFILE_HARD = 1024, 524288
 
 
-def run(request: dict[str, Any], door: socket.socket, filter_: bytes, stdout: int, stderr: int) -> NoReturn:
+def run(
+    request: dict[str, Any], door: socket.socket, group: Group, filter_: bytes, stdout: int, stderr: int
+) -> NoReturn:
     """Become the container's command. ``door`` leads to the shim."""
     step = "starting"
     try:
+        group.enter()  # before any mount, and while the shim writes the maps
         message = protocol.receive(door)  # the maps are written
         if message is None:
             os._exit(125)
@@ -41,15 +45,16 @@ def run(request: dict[str, Any], door: socket.socket, filter_: bytes, stdout: in
         os.setresuid(0, 0, 0)
         # After setresuid, which clears it. For set-up only: a dead shim must not take a running container along.
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        message = protocol.receive(door)  # in our control groups; the mounts come along
+        message = protocol.receive(door)  # the mounts
         if message is None:
             os._exit(125)
         step = "setting up the root file system"
         process.unshare(process.CLONE_NEWCGROUP)
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         root, *volumes = message[1]
+        etc = mounts.etc_store(place)
         mount.attach(root, place)
-        mounts.build(root, request, volumes)
+        mounts.build(root, request, etc, volumes)
         os.fchdir(root)
         mount.enter_root(".")
         step = "hardening the process"

@@ -63,14 +63,18 @@ def _start(request: dict[str, Any]) -> Supervisor:
             ends.append(both)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         own_network = 0 if request["network"] == "host" else process.CLONE_NEWNET
-        pid, pidfd = process.clone3(NAMESPACES | own_network)
+        birthplace = group.birthplace()
+        pid, pidfd = process.clone3(NAMESPACES | own_network, cgroup_fd=birthplace)
         if pid == 0:
             ours.close()
             listener.close()
-            init.run(request, theirs, FILTER, *ends)
+            init.run(request, theirs, group, FILTER, *ends)
+        if birthplace is not None:
+            os.close(birthplace)
         theirs.close()
         undo.append(lambda: _end(pid, pidfd))
-        _admit(request, ours, pid, group)
+        root = _admit(request, ours, pid)
+        undo.append(lambda: os.close(root) if root >= 0 else None)
         for descriptor in ends:
             os.close(descriptor)
         try:
@@ -80,7 +84,7 @@ def _start(request: dict[str, Any]) -> Supervisor:
         ours.close()
         if answer is not None:
             raise from_wire(answer[0])
-        supervisor = Supervisor(request, pid, pidfd, group, log, pumps, listener)
+        supervisor = Supervisor(request, pid, pidfd, group, root, log, pumps, listener)
         supervisor.record()
         return supervisor
     except BaseException:
@@ -89,25 +93,25 @@ def _start(request: dict[str, Any]) -> Supervisor:
         raise
 
 
-def _admit(request: dict[str, Any], door: socket.socket, pid: int, group: manager.Group) -> None:
-    """What only the host's root can give to the waiting child: ids, control groups, mounts."""
+def _admit(request: dict[str, Any], door: socket.socket, pid: int) -> int:
+    """What only the host's root can give to the waiting child: ids and mounts. Returns the overlay's descriptor."""
     try:
         process.write_id_maps(pid, request["uid_base"])
         protocol.send(door, {"step": "mapped"})
         # Written by us, so that it becomes the floor as well: the container cannot go below; proc(5) oom_score_adj.
         manager.write_text(f"/proc/{pid}/oom_score_adj", 0)
-        group.add(pid)
         userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         given: list[int] = []
         try:
             given.append(rootfs.overlay(request["layers"], request["upper"], request["work"], userns))
             given += rootfs.volumes(request["volumes"], userns)
             protocol.send(door, {"step": "go"}, given)
+            return os.dup(given[0])
         finally:
             for descriptor in (userns, *given):
                 os.close(descriptor)
     except ConnectionError:
-        return  # the child is gone; what it said is read next
+        return -1  # the child is gone; what it said is read next
 
 
 def _end(pid: int, pidfd: int) -> None:

@@ -40,12 +40,12 @@ _IFF_UP, _SIOCSIFFLAGS = 0x1, 0x8914
 _KERNEL = NOSUID | NODEV | NOEXEC
 
 
-def build(root: int, request: dict[str, Any], volume_fds: list[int]) -> None:
+def build(root: int, request: dict[str, Any], etc: int, volume_fds: list[int]) -> None:
     """Mount everything below ``root``, the overlay's own descriptor."""
     proc = _proc(root)
     _sys(root, own_network=request["network"] != "host")
     _dev(root)
-    _etc(root, request["etc"])
+    _etc(root, etc, request["etc"])
     for volume, descriptor in zip(request["volumes"], volume_fds, strict=True):
         _put(descriptor, files.directory_beneath(root, volume["target"]))
     _settings(proc, own_network=request["network"] != "host")
@@ -114,19 +114,22 @@ def _dev(root: int) -> None:
     os.close(dev)
 
 
-def _etc(root: int, contents: dict[str, str]) -> None:
-    """/etc/hosts and its like, made anew at each start, on a small file system of their own: nothing of the image
-    is overwritten, and no path of the host shows in mountinfo."""
+def etc_store(place: int) -> int:
+    """A small file system for `build`. It must be attached to be copied from, so it lies on ``place``, below the root
+    that comes there next, and goes with the host's tree: an umount of its own would wait for a grace period."""
     store = mount.filesystem("tmpfs", [("mode", "755"), ("size", "256k")], attributes=_KERNEL)
-    place = files.directory_beneath(root, "dev/shm")  # any directory: it must be attached to be copied from
     mount.attach(store, place)
-    os.close(place)
+    return store
+
+
+def _etc(root: int, store: int, contents: dict[str, str]) -> None:
+    """/etc/hosts and its like, made anew at each start, on a file system of their own: nothing of the image
+    is overwritten, and no path of the host shows in mountinfo."""
     for name, text in contents.items():
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=store)
         os.write(descriptor, text.encode())
         os.close(descriptor)
         _put(mount.tree(name, dirfd=store), files.file_beneath(root, f"etc/{name}"))
-    mount.umount2(f"/proc/self/fd/{store}", mount.MNT_DETACH)
     os.close(store)
 
 

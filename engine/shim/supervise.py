@@ -18,7 +18,7 @@ from engine.storage import wakeups
 
 
 class Supervisor:
-    """The loop of a shim. Uses poll and plain descriptors: 8 of them, and nothing wakes it while nothing happens."""
+    """The loop of a shim. Uses poll and plain descriptors: 10 of them, and nothing wakes it while nothing happens."""
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Supervisor:
         pid: int,
         pidfd: int,
         group: Group,
+        root: int,
         log: Log,
         pumps: list[Pump],
         listener: socket.socket,
@@ -35,6 +36,8 @@ class Supervisor:
         self._request = request
         self._pidfd = pidfd
         self._group = group
+        self._root = root
+        self._exit = -1
         self._log = log
         self._pumps = {pump.pipe: pump for pump in pumps}
         self._listener = listener
@@ -53,7 +56,11 @@ class Supervisor:
             "boot_id": process.boot_id(),
             "started_at_ns": self.started_at_ns,
         }
-        _replace(self._request["record"], json.dumps(facts).encode(), durable=False)
+        # Open, and empty, from the start: at the end one flush makes name and content durable.
+        self._exit = os.open(
+            self._request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        _replace(self._request["record"], json.dumps(facts).encode())
 
     def run(self) -> None:
         """Until the container has ended and everybody knows."""
@@ -116,11 +123,8 @@ class Supervisor:
         }
         self._log.close()
         self._remove_group()
-        _replace(
-            self._request["exit"], json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode(), durable=True
-        )
-        os.unlink(self._request["record"])
-        os.unlink(self._request["socket"])
+        os.write(self._exit, json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode())
+        os.fsync(self._exit)
         for descriptor in self._waiting:
             if descriptor in self._clients:
                 try:
@@ -128,6 +132,11 @@ class Supervisor:
                 except OSError:  # it left; the record is there for whoever looks
                     continue
         wakeups.wake(self._request["events"])
+        # The last descriptor of the overlay: its end writes back all that is dirty on the host's file system, which
+        # nobody has to wait for but the next start of this container. The record says until when.
+        os.close(self._root)
+        os.unlink(self._request["socket"])
+        os.unlink(self._request["record"])
 
     def _remove_group(self) -> None:
         """The last process is reaped, but the kernel may take a moment to empty the group."""
@@ -142,19 +151,11 @@ class Supervisor:
                 select.select((), (), (), 0.01)
 
 
-def _replace(path: str, data: bytes, *, durable: bool) -> None:
+def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(descriptor, data)
-        if durable:
-            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.rename(temporary, path)
-    if durable:
-        directory = os.open(path.rpartition("/")[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -76,35 +76,47 @@ def claim(config: Config, more_than: int) -> list[int]:
     A claim is a file named by the instance that says where its store is; one whose store is gone is void and removed.
     """
     name = instance_id(config)
+    root, mine = _claimed(name)
+    if root == str(config.root) and len(_ranges(mine)) > more_than:  # a claim only grows: no look at the others
+        return _ranges(mine)
     CLAIMS.mkdir(mode=0o700, exist_ok=True)
     with locked(CLAIMS / ".lock"):
         taken = _subordinate_ids()
-        mine: list[int] = []
+        root, mine = _claimed(name)
+        known = len(mine)
         for file in CLAIMS.iterdir():
-            if not _ID.fullmatch(file.name):
+            if file.name == name or not _ID.fullmatch(file.name):
                 continue
             claim_ = json.loads(file.read_text())
-            if file.name == name:
-                mine = claim_["bases"]
-            elif _alive(file.name, claim_["root"]):
+            if _alive(file.name, claim_["root"]):
                 taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in claim_["bases"]]
             else:
                 file.unlink()
-        known = len(mine)
-        ranges = [base + step * IDS_PER_RANGE for base in mine for step in range(RANGES_PER_CLAIM)]
         width = RANGES_PER_CLAIM * IDS_PER_RANGE
         base = FIRST_ID
-        while len(ranges) <= more_than:
+        while len(_ranges(mine)) <= more_than:
             if base + width > LAST_ID:
                 raise Unavailable("no range of user ids is left on this host", hint="remove containers")
             if base in mine or any(start < base + width and base < start + count for start, count in taken):
                 base += width
                 continue
             mine.append(base)
-            ranges += [base + step * IDS_PER_RANGE for step in range(RANGES_PER_CLAIM)]
-        if len(mine) > known:
+        if len(mine) > known or root != str(config.root):
             write_atomically(CLAIMS / name, json.dumps({"root": str(config.root), "bases": mine}).encode())
-    return ranges
+    return _ranges(mine)
+
+
+def _ranges(bases: list[int]) -> list[int]:
+    return [base + step * IDS_PER_RANGE for base in bases for step in range(RANGES_PER_CLAIM)]
+
+
+def _claimed(name: str) -> tuple[str, list[int]]:
+    """An instance's own claim: where its store was then, and the bases."""
+    try:
+        claim_ = json.loads((CLAIMS / name).read_text())
+    except FileNotFoundError:
+        return "", []
+    return claim_["root"], claim_["bases"]
 
 
 def release(config: Config) -> None:
