@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import names
+from engine.cgroups import manager
 from engine.containers import state
 from engine.containers.records import Records
 from engine.containers.spec import Container, ContainerSpec, ExitRecord, NetworkMode, State
@@ -64,6 +65,7 @@ class Lifecycle:
                 raise Busy(
                     f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
                 )
+            self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
             answer = self._launcher.call("start", self._request(container, image))
             with self._database.transaction() as connection:
@@ -73,6 +75,23 @@ class Lifecycle:
                 )
                 self._events.add(connection, "container", "start", container.id, container.name)
         self._events.wake()
+
+    def _clear(self, container: Container) -> None:
+        """Take away what a shim that was killed could not: its control groups, record and socket."""
+        record = self._paths.run_record(container.id)
+        deadline = time.monotonic() + AFTER_KILL_S
+        while self._records.shim_alive(container.id):  # it is just ending, and takes everything away itself
+            if time.monotonic() > deadline:
+                raise Busy(f"container {container.name!r} is just ending", hint="try again", subject=container.name)
+            time.sleep(0.002)
+        if not record.exists():
+            return
+        group = manager.group(self._instance, container.id)
+        if group.pids():
+            group.kill()
+        group.remove()
+        self._paths.shim_socket(container.id).unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
 
     def _request(self, container: Container, image: Image) -> dict[str, Any]:
         directory = self._paths.container(container.id)
@@ -219,6 +238,7 @@ class Lifecycle:
         with self._locked(container):
             container = self._records.find(container.id)
             state.require("remove", container.state, container.name)
+            self._clear(container)
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
                 self._events.add(connection, "container", "remove", container.id, container.name)

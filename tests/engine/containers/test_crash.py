@@ -79,3 +79,5 @@ def test_a_killed_shim_is_said_and_never_invented(dock: Engine) -> None:
     assert ended is not None
     assert ended.code is None
     assert "nobody saw" in ended.reason
+    dock.start(container.id)
+    assert dock.inspect(container.id).state is State.RUNNING, "and it can be started again"
