@@ -80,7 +80,7 @@ class Lifecycle:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
         record = self._paths.run_record(container.id)
         deadline = time.monotonic() + AFTER_KILL_S
-        while self._records.shim_alive(container.id):  # it is just ending, and takes everything away itself
+        while self._records.shim(container.id) is not None:  # it is just ending, and takes everything away itself
             if time.monotonic() > deadline:
                 raise Busy(f"container {container.name!r} is just ending", hint="try again", subject=container.name)
             time.sleep(0.002)
