@@ -31,6 +31,7 @@ class LogTail:
     def __init__(self, paths: Paths, container_id: str, *, tail: int | None = None) -> None:
         self._directory = str(paths.log(container_id))
         self._run_record = paths.run_record(container_id)
+        self._exit_record = paths.exit_record(container_id)
         self._number = 0
         self._fd = -1
         self._offset = 0
@@ -113,7 +114,12 @@ class LogTail:
 
     @property
     def ended(self) -> bool:
-        """No shim writes this log now."""
+        """Nobody writes this log now: the exit record, which follows the last line, is written, or no shim is left."""
+        try:
+            if self._exit_record.stat().st_size:
+                return True
+        except FileNotFoundError:  # it never ran, or is just being started
+            return not self._run_record.exists()
         return not self._run_record.exists()
 
     @property
