@@ -3,11 +3,14 @@
 import ctypes
 import errno
 import json
+import mmap
 import os
 import resource
 import signal
 import stat
 
+# mov eax, 20; int 0x80; ret: getpid(2) of the 32-bit table
+INT_80 = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
 libc = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {
     "add_key": 248,
@@ -31,6 +34,7 @@ NUMBERS = {
     "userfaultfd": 323,
     "x32_getpid": 0x40000000 | 39,
 }
+SYSCTLS = ("net/ipv4/ping_group_range", "net/ipv4/ip_unprivileged_port_start", "net/ipv4/conf/all/route_localnet")
 CLONE_NEWUSER = 0x10000000
 
 
@@ -61,6 +65,22 @@ def in_child(act):
 def syscall(number, *arguments):
     result = libc.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
     return "ok" if result >= 0 else errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
+
+
+def thirty_two_bit():
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(INT_80)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    return "ok" if ctypes.CFUNCTYPE(ctypes.c_int)(address)() > 0 else "failed"
+
+
+def directory(path):
+    try:
+        os.mkdir(path)
+        os.rmdir(path)
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
 
 
 def opened(path, flags=os.O_RDONLY):
@@ -127,8 +147,10 @@ facts = {
         name: in_child(lambda n=number, k=name: syscall(n, CLONE_NEWUSER if k == "unshare" else 0, 0, 0, 0, 0))
         for name, number in NUMBERS.items()
     },
+    "i386": in_child(thirty_two_bit),
     "ptrace": in_child(lambda: syscall(101, 0, 0, 0, 0)),
-    "personality": in_child(lambda: syscall(135, 0x40000)),
+    "personality": {hex(kind): in_child(lambda k=kind: syscall(135, k)) for kind in (0, 0x40000)},
+    "clone": in_child(lambda: syscall(56, CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0)),
     "sockets": {
         str(family): in_child(lambda f=family: syscall(41, f, 3 if f == 16 else 5 if f == 38 else 1, 0))
         for family in (2, 38, 40)
@@ -144,7 +166,17 @@ facts = {
         )
         for path in paths
     },
-    "read_only": {path: opened(path, os.O_WRONLY) for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger")},
+    "mask_device": "{}:{}".format(*(f(os.stat("/proc/keys").st_rdev) for f in (os.major, os.minor))),
+    "read_only": {
+        path: opened(path, os.O_WRONLY)
+        for path in ("/proc/sys/kernel/hostname", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger")
+    },
+    "sysctls": {name: read(f"/proc/sys/{name}").split() for name in SYSCTLS},
+    "cgroup_made": {
+        name: directory(f"/sys/fs/cgroup/{name}/made-inside")
+        for name in os.listdir("/sys/fs/cgroup")
+        if os.path.isdir(f"/sys/fs/cgroup/{name}")
+    },
     "mounts": mounts,
     "dev": {
         name: oct(stat.S_IMODE(os.stat(f"/dev/{name}").st_mode))
@@ -169,12 +201,16 @@ facts = {
     "oom_score_adj": read("/proc/self/oom_score_adj").strip(),
     "oom_lower": in_child(lowered),
     "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
+    "memlock": resource.getrlimit(resource.RLIMIT_MEMLOCK),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "groups": os.getgroups(),
     "environment": sorted(os.environ),
     "umask": oct(os.umask(0o022)),
     "cmdline": read("/proc/1/cmdline").split("\0")[0],
     "pid": os.getpid(),
+    "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+    "terminal": opened("/dev/tty", os.O_RDWR | os.O_NOCTTY),
+    "stdin": os.readlink("/proc/self/fd/0"),
     "session": os.getsid(0) == os.getpid(),
     "umount_mask": in_child(
         lambda: syscall(166, ctypes.cast(ctypes.c_char_p(b"/proc/keys"), ctypes.c_void_p).value, 0)
