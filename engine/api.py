@@ -125,17 +125,17 @@ class Engine:
             if watch:
                 watch.add(container.id)
             while True:
-                for line in reader.read():
+                lines = reader.read()
+                for line in lines:
                     if since_ns is None or line.time_ns >= since_ns:
                         yield line
+                if lines or (reader.ended and not reader.finished):
+                    continue  # a read is bounded: there may be more already, and no change would tell of it
                 if watch is None or subscription is None or reader.finished:
-                    if not (lines := reader.read()):
-                        return
-                    yield from lines
-                elif not reader.finished:
-                    select.select([watch.fileno(), subscription.fileno()], (), (), 1.0)
-                    watch.changed()
-                    subscription.drain()
+                    return
+                select.select([watch.fileno(), subscription.fileno()], (), (), 1.0)
+                watch.changed()
+                subscription.drain()
         finally:
             reader.close()
             if watch:

@@ -106,9 +106,10 @@ class LogTail:
 
     def read(self, max_lines: int = 1000) -> list[LogLine]:
         """At most ``max_lines`` lines that came since the last call; [] when there are none."""
+        ended = self.ended  # asked first: what comes after the question is read the next time
         while len(self._ready) < max_lines and self._fill():
             pass
-        if not self._ready and self.ended:
+        if not self._ready and ended:
             self._flush()
         return [self._ready.popleft() for _ in range(min(max_lines, len(self._ready)))]
 
