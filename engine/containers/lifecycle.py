@@ -6,6 +6,8 @@ import dataclasses
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,14 @@ class Lifecycle:
         self._records = records
         self._launcher = launcher
 
-    def _locked(self, container: Container) -> Any:
-        if not self._paths.container(container.id).exists():
-            return instance.locked(self._paths.containers / f".lock-{container.id[:12]}")
-        return instance.locked(self._paths.container(container.id) / ".lock")
+    @contextmanager
+    def _locked(self, container: Container) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(instance.locked(self._paths.container_lock(container.id)))
+            except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
+                stack.enter_context(instance.locked(self._paths.containers / ".lock"))
+            yield
 
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
@@ -67,7 +73,13 @@ class Lifecycle:
                 )
             self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
-            answer = self._launcher.call("start", self._request(container, image))
+            try:
+                answer = self._launcher.call("start", self._request(container, image))
+            except Unavailable:
+                record = self._records.running(container.id)
+                if record is None:
+                    raise
+                answer = record  # its shim died between starting it and saying so
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
@@ -84,14 +96,15 @@ class Lifecycle:
             if time.monotonic() > deadline:
                 raise Busy(f"container {container.name!r} is just ending", hint="try again", subject=container.name)
             time.sleep(0.002)
-        if not record.exists():
+        door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
+        if not record.exists() and not door.exists():
             return
         group = manager.group(self._instance, container.id)
         if group.pids():
             group.kill()
         group.remove()
-        self._paths.shim_socket(container.id).unlink(missing_ok=True)
         record.unlink(missing_ok=True)
+        door.unlink(missing_ok=True)
 
     def _request(self, container: Container, image: Image) -> dict[str, Any]:
         directory = self._paths.container(container.id)

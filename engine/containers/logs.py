@@ -74,7 +74,7 @@ class LogTail:
             return
         self._offset = offset
         self._accounted = self._lost_before(segments[0]) + older + before
-        end = (segments[-1], self._size(segments[-1]))
+        end = self.end()
         self._keep = wanted
         while (self._number, self._offset) < end and self._fill():
             self._ready = deque(self._ready, maxlen=wanted)
@@ -103,6 +103,15 @@ class LogTail:
             return os.stat(self._path(number)).st_size
         except FileNotFoundError:
             return 0
+
+    def end(self) -> tuple[int, int]:
+        """Where the log ends now; for `passed`."""
+        segments = self._segments()
+        return (segments[-1], self._size(segments[-1])) if segments else (0, 0)
+
+    def passed(self, end: tuple[int, int]) -> bool:
+        """Whether everything before ``end`` was given out."""
+        return not self._ready and (self._number, self._offset) >= end
 
     def read(self, max_lines: int = 1000) -> list[LogLine]:
         """At most ``max_lines`` lines that came since the last call; [] when there are none."""

@@ -16,6 +16,7 @@ from engine.containers.spec import Container, ContainerSpec, ExitRecord, Limits,
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
 from engine.linux import process
+from engine.storage import instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -88,6 +89,7 @@ class Records:
         record = self.running(row["id"])
         if record is not None:
             return self._make(row, State.RUNNING, spec, argv, pid=record["pid"], started=record["started_at_ns"])
+        row = self._adopted(row)
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
         ended = ExitRecord(**json.loads(row["exit"])) if row["exit"] else self.fold(row)
@@ -103,6 +105,24 @@ class Records:
             created_at_ns=row["created_at_ns"], started_at_ns=started or row["started_at_ns"], pid=pid, exit=ended,
             spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken,
         )  # fmt: skip
+
+    def _adopted(self, row: sqlite3.Row) -> sqlite3.Row:
+        """The row, once a run is in it whose starter died before it could write that down: the shim's record tells."""
+        try:
+            text = self._paths.exit_record(row["id"]).read_bytes()
+            started: int = json.loads(text)["started_at_ns"] if text else 0
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return row
+        if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
+            return row  # known; or its starter lives and will say so itself
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ? AND started_at_ns IS ?",
+                (started, row["id"], row["started_at_ns"]),
+            ).rowcount
+            if changed:
+                self._events.add(connection, "container", "start", row["id"], row["name"])
+        return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.

@@ -68,7 +68,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     gc.freeze()
 
     messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    children = 0
+    children = False
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -83,28 +83,27 @@ def main(run: str, instance: str, idle: bool) -> int:
                 connection, _address = listener.accept()
                 if os.fork() == 0:
                     _child(connection, (listener.fileno(), wake_read, wake_write, lock), messages)
-                children += 1
                 connection.close()
-        children = _reap(children)
+        children = _reap()
     if os.path.lexists(path):
         os.unlink(path)
     listener.close()
     for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
-        if not (children := _reap(children)):
+        if not (children := _reap()):
             break
         select.select((), (), (), 0.01)
     _leave_group(own_group, instance, children)
     return 0
 
 
-def _reap(children: int) -> int:
-    """Take the exit status of those that ended; returns how many are left."""
-    while children:
-        pid, _status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            break
-        children -= 1
-    return children
+def _reap() -> bool:
+    """Take the exit status of those that ended; whether any child is left: a shim, or the orphan of a killed one."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _rehearse(scratch: str) -> None:
@@ -115,7 +114,7 @@ def _rehearse(scratch: str) -> None:
     os.rmdir(scratch)
 
 
-def _leave_group(own_group: manager.Group, instance: str, children: int) -> None:
+def _leave_group(own_group: manager.Group, instance: str, children: bool) -> None:
     """With no shim left nothing of the instance stays behind; with some, they live on in the group."""
     if children:
         return

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from typing import Any, NoReturn
 
@@ -40,7 +41,10 @@ def run(request: dict[str, Any], connection: socket.socket) -> None:
     except OSError as error:
         protocol.send(connection, {"error": KernelError.from_os(error, "starting the container").to_wire()})
         return
-    protocol.send(connection, {"pid": supervisor.pid, "started_at_ns": supervisor.started_at_ns})
+    try:
+        protocol.send(connection, {"pid": supervisor.pid, "started_at_ns": supervisor.started_at_ns})
+    except OSError as error:  # the caller was killed; the container runs, and its record tells whoever looks
+        print(f"wharfie shim: nobody waits for the start any more: {error}", file=sys.stderr, flush=True)
     connection.close()
     supervisor.run()
 
@@ -49,11 +53,11 @@ def _start(request: dict[str, Any]) -> Supervisor:
     """All of it or nothing: what was made is undone in reverse."""
     undo: list[Any] = []
     try:
+        listener = _listen(request)  # first: were this shim killed, its socket tells that there is something to clear
+        undo += [lambda: os.unlink(request["socket"]), listener.close]
         group = manager.group(request["instance"], request["id"])
         group.create(request["limits"])
         undo.append(group.remove)
-        listener = _listen(request)
-        undo += [lambda: os.unlink(request["socket"]), listener.close]
         log = stdio.Log(request["log"], request["log_segment_bytes"], request["log_segments"])
         base = request["uid_base"]
         pumps, ends = [], []
@@ -89,7 +93,10 @@ def _start(request: dict[str, Any]) -> Supervisor:
         return supervisor
     except BaseException:
         for step in reversed(undo):
-            step()
+            try:
+                step()
+            except OSError as failed:  # the others are tried all the same
+                print(f"wharfie shim: undoing a start: {failed}", file=sys.stderr, flush=True)
         raise
 
 

@@ -58,6 +58,10 @@ class Paths:
         """A container's own directory."""
         return self.containers / container_id
 
+    def container_lock(self, container_id: str) -> Path:
+        """Held while a container is started or removed."""
+        return self.containers / container_id / ".lock"
+
     def log(self, container_id: str) -> Path:
         """The directory of a container's log segments."""
         return self.containers / container_id / "log"

@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from console.supervisor import answering
-from engine import ContainerSpec, Engine, State
+from engine import Container, ContainerSpec, Engine, State
+from engine.errors import Unavailable
+from tests.conftest import eventually
 
 LINES = 20_000
 COUNT = 5
@@ -27,6 +31,22 @@ print("started", flush=True)
 for line in engine.logs(sys.argv[3], follow=True):
     pass
 """
+
+
+STARTER = """
+import os, signal, sys
+from pathlib import Path
+from engine import Config, Engine
+from engine.launcher import client
+ask = client.protocol.receive
+def die(connection):
+    if sys.argv[4] == "after the answer":
+        ask(connection)
+    os.kill(os.getpid(), signal.SIGKILL)
+client.protocol.receive = die
+Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).start(sys.argv[3])
+"""
+TOP = Path(__file__).resolve().parents[3]
 
 
 def kill(pid: int) -> None:
@@ -49,7 +69,7 @@ def test_containers_lose_nothing_when_their_keepers_are_killed(dock: Engine, vic
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(dock.config.root), str(dock.config.run), *(c.id for c in containers)],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).resolve().parents[3],
+        cwd=TOP,
     ) as web:
         assert web.stdout is not None
         assert web.stdout.readline() == b"started\n"
@@ -61,6 +81,8 @@ def test_containers_lose_nothing_when_their_keepers_are_killed(dock: Engine, vic
             kill(web.pid)
         for number, container in enumerate(containers, 1):
             assert dock.wait(container.id, timeout_s=60).code == number
+            times = [line.time_ns for line in dock.logs(container.id)]
+            assert times == sorted(times)
             assert [line.text for line in dock.logs(container.id)] == [f"line {i}" for i in range(LINES)]
         web.wait(30)
     again = dock.create(ContainerSpec(image="busybox", command=("sleep", "100")))
@@ -81,3 +103,82 @@ def test_a_killed_shim_is_said_and_never_invented(dock: Engine) -> None:
     assert "nobody saw" in ended.reason
     dock.start(container.id)
     assert dock.inspect(container.id).state is State.RUNNING, "and it can be started again"
+
+
+@pytest.mark.parametrize("moment", ["before the answer", "after the answer"])
+def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_code(dock: Engine, moment: str) -> None:
+    script = "[ -e /again ] && exit 5; touch /again; echo first; exit 3"
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script)))
+    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
+    dock.start(up.id)  # the launcher is up
+    for code in (3, 5):  # the second run must not be taken for the first
+        before = dock.inspect(container.id).started_at_ns or 0
+        command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id, moment]
+        assert subprocess.run(command, cwd=TOP).returncode == -signal.SIGKILL
+        assert eventually(lambda: (dock.inspect(container.id).started_at_ns or 0) > before)  # noqa: B023
+        assert dock.wait(container.id, timeout_s=10).code == code
+        assert dock.inspect(container.id).state is State.EXITED
+    assert [line.text for line in dock.logs(container.id)] == ["first"]
+    told = [(event.action, event.detail.get("code")) for event in dock.events() if event.object_id == container.id]
+    assert told == [("create", None), ("start", None), ("die", 3), ("start", None), ("die", 5)]
+
+
+def test_a_start_whose_shim_is_killed_on_the_way_leaves_the_old_state_or_the_new(dock: Engine) -> None:
+    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
+    dock.start(up.id)
+    launcher = answering(str(dock.paths.launcher_socket))
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    outcomes = set()
+    for step in range(40):
+        container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+        assert eventually(lambda: not children.read_text()), "the shim before is gone"
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(dock.start, container.id)
+            while not (shims := children.read_text().split()) and not started.done():
+                pass  # not `eventually`: a start is shorter than its pause
+            until_ns = time.monotonic_ns() + step * 500_000
+            while time.monotonic_ns() < until_ns:
+                pass  # each try hits the start at another place
+            for pid in shims[:1]:
+                kill(int(pid))
+            try:
+                started.result(30)
+                expected = State.RUNNING
+            except Unavailable:
+                expected = State.CREATED
+        outcomes.add(expected)
+        assert dock.inspect(container.id).state is expected
+        if expected is State.CREATED:
+            dock.start(container.id)
+        assert dock.inspect(container.id).state is State.RUNNING
+        dock.remove(container.id, force=True)
+        assert not list(dock.paths.shims.iterdir())
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/wharfie-{dock.instance}/{container.id}"))
+    assert outcomes == {State.CREATED, State.RUNNING}, "it was hit before and after"
+
+
+def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -> None:
+    containers = [dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))) for _ in range(12)]
+    dock.start(containers.pop().id)
+    launcher = answering(str(dock.paths.launcher_socket))
+    assert launcher
+
+    def start(container: Container) -> State:
+        try:
+            return dock.start(container.id).state
+        except Unavailable:
+            return State.CREATED
+
+    with ThreadPoolExecutor(4) as pool:
+        started = [pool.submit(start, container) for container in containers]
+        started[2].result(30)
+        kill(launcher)
+        said = [future.result(30) for future in started]
+    for container, state in zip(containers, said, strict=True):
+        # A start that could not be confirmed may have happened; one that was confirmed has.
+        assert dock.inspect(container.id).state is state or state is State.CREATED
+        if dock.inspect(container.id).state is State.CREATED:
+            dock.start(container.id)
+        dock.remove(container.id, force=True)
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/wharfie-{dock.instance}/{container.id}"))
+    assert State.RUNNING in said
