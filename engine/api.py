@@ -119,7 +119,8 @@ class Engine:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
         container = self._records.find(ref)
         reader = self.log_tail(container.id, tail=tail)
-        end = reader.end()  # without ``follow`` up to here: a container that floods its log is ahead of any reader
+        if not follow:
+            reader.stop_at_end()
         watch = LogWatch(self.paths) if follow else None
         subscription = self.subscribe() if follow else None
         try:
@@ -130,8 +131,6 @@ class Engine:
                 for line in lines:
                     if since_ns is None or line.time_ns >= since_ns:
                         yield line
-                if watch is None and reader.passed(end) and not reader.ended:
-                    return
                 if lines or (reader.ended and not reader.finished):
                     continue  # a read is bounded: there may be more already, and no change would tell of it
                 if watch is None or subscription is None or reader.finished:

@@ -41,6 +41,7 @@ class LogTail:
         self._partial_time: dict[int, int] = {}
         self._ready: deque[LogLine] = deque()
         self._keep: int | None = None  # while the end is looked for: how many lines of a frame are of interest
+        self._limit: tuple[int, int] | None = None
         if tail is not None:
             self._start_at_tail(tail)
 
@@ -74,7 +75,7 @@ class LogTail:
             return
         self._offset = offset
         self._accounted = self._lost_before(segments[0]) + older + before
-        end = self.end()
+        end = self._end()
         self._keep = wanted
         while (self._number, self._offset) < end and self._fill():
             self._ready = deque(self._ready, maxlen=wanted)
@@ -104,14 +105,14 @@ class LogTail:
         except FileNotFoundError:
             return 0
 
-    def end(self) -> tuple[int, int]:
-        """Where the log ends now; for `passed`."""
+    def _end(self) -> tuple[int, int]:
+        """Where the log ends now."""
         segments = self._segments()
         return (segments[-1], self._size(segments[-1])) if segments else (0, 0)
 
-    def passed(self, end: tuple[int, int]) -> bool:
-        """Whether everything before ``end`` was given out."""
-        return not self._ready and (self._number, self._offset) >= end
+    def stop_at_end(self) -> None:
+        """Read no further than where the log ends now: a container that floods it is ahead of any reader."""
+        self._limit = self._end()
 
     def read(self, max_lines: int = 1000) -> list[LogLine]:
         """At most ``max_lines`` lines that came since the last call; [] when there are none."""
@@ -141,6 +142,8 @@ class LogTail:
 
     def _fill(self) -> bool:
         """Take one chunk of frames; False when nothing new is there."""
+        if self._limit is not None and (self._number, self._offset) >= self._limit:
+            return False
         if self._fd < 0 and not self._next_segment():
             return False
         data = os.pread(self._fd, _READ_BYTES, self._offset)

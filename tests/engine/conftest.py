@@ -46,6 +46,12 @@ def busybox_rootfs(path: Path) -> Path:
     return path
 
 
+def groups(engine: Engine, container_id: str) -> list[Path]:
+    """The control groups of a container, in every hierarchy."""
+    top, name = Path("/sys/fs/cgroup"), f"wharfie-{engine.instance}/{container_id}"
+    return [group for group in (top / name, *(path / name for path in top.iterdir())) if group.exists()]
+
+
 @pytest.fixture
 def dock(engine: Engine, tmp_path: Path) -> Engine:
     """An engine that has the image ``busybox``."""

@@ -16,6 +16,7 @@ from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, State
 from engine.errors import Unavailable
 from tests.conftest import eventually
+from tests.engine.conftest import groups
 
 LINES = 20_000
 COUNT = 5
@@ -153,7 +154,7 @@ def test_a_start_whose_shim_is_killed_on_the_way_leaves_the_old_state_or_the_new
         assert dock.inspect(container.id).state is State.RUNNING
         dock.remove(container.id, force=True)
         assert not list(dock.paths.shims.iterdir())
-        assert not list(Path("/sys/fs/cgroup").glob(f"**/wharfie-{dock.instance}/{container.id}"))
+        assert not groups(dock, container.id)
     assert outcomes == {State.CREATED, State.RUNNING}, "it was hit before and after"
 
 
@@ -180,5 +181,5 @@ def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -
         if dock.inspect(container.id).state is State.CREATED:
             dock.start(container.id)
         dock.remove(container.id, force=True)
-        assert not list(Path("/sys/fs/cgroup").glob(f"**/wharfie-{dock.instance}/{container.id}"))
+        assert not groups(dock, container.id)
     assert State.RUNNING in said

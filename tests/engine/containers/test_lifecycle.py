@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from engine import ContainerSpec, Engine, EngineError, Limits, NetworkMode, State, VolumeMount
+from console.supervisor import answering
+from engine import Container, ContainerSpec, Engine, EngineError, Limits, NetworkMode, State, VolumeMount
 from engine.containers import state
 from engine.errors import (
     AlreadyExists,
@@ -20,14 +23,16 @@ from engine.errors import (
     Unavailable,
     WrongState,
 )
-from tests.engine.conftest import Run
+from engine.launcher import client
+from tests.conftest import eventually, stop_launcher
+from tests.engine.conftest import Run, groups
 
 
 def spec(*command: str, **options: object) -> ContainerSpec:
     return ContainerSpec(image="busybox", command=command, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 42, 126, 255])
+@pytest.mark.parametrize("code", [0, 1, 3, 42, 125, 126, 127, 137, 255])
 def test_the_exit_code_is_the_commands(run: Run, code: int) -> None:
     ended, _ = run("sh", "-c", f"exit {code}")
     assert (ended.code, ended.signal, ended.oom_killed) == (code, None, False)
@@ -60,6 +65,37 @@ def test_a_container_that_heeds_its_stop_signal_says_its_own_code(dock: Engine) 
     assert next(dock.logs(container.id, follow=True)).text == "ready"
     dock.kill(container.id, "USR1")
     assert dock.wait(container.id, timeout_s=10).code == 7
+
+
+def test_a_signal_that_ends_it_is_128_and_its_number(dock: Engine) -> None:
+    container = dock.create(spec("sleep", "100"))
+    dock.start(container.id)
+    dock.kill(container.id)
+    ended = dock.wait(container.id, timeout_s=10)
+    assert (ended.code, ended.signal, ended.oom_killed) == (128 + 9, 9, False)
+    assert "signal 9" in ended.reason
+
+
+@pytest.mark.parametrize(("number", "code"), [(1, 129), (2, 130), (11, 139), (15, 143)])
+def test_a_signal_that_ends_its_child_is_passed_on_by_its_shell(run: Run, number: int, code: int) -> None:
+    ended, _ = run("sh", "-c", f"sh -c 'kill -{number} $$'; exit $?")
+    assert (ended.code, ended.signal) == (code, None)
+
+
+def test_the_stop_signal_is_the_containers_own(dock: Engine) -> None:
+    script = "trap 'exit 4' TERM; trap 'exit 5' USR2; echo ready; while true; do sleep 0.05; done"
+    container = dock.create(spec("sh", "-c", script, stop_signal="SIGUSR2"))
+    dock.start(container.id)
+    assert next(dock.logs(container.id, follow=True)).text == "ready"
+    stopped = dock.stop(container.id)
+    assert stopped.exit is not None
+    assert stopped.exit.code == 5
+
+
+def test_what_it_left_running_ends_with_its_first_process(dock: Engine, run: Run) -> None:
+    ended, lines = run("sh", "-c", "sleep 1000 & sleep 1000 & echo $!; exit 6")
+    assert (ended.code, len(lines)) == (6, 1)
+    assert not [path for path in Path("/sys/fs/cgroup").glob(f"*/wharfie-{dock.instance}/*") if len(path.name) == 64]
 
 
 def test_the_kernels_out_of_memory_killer_is_named(run: Run) -> None:
@@ -95,7 +131,7 @@ def test_a_command_that_cannot_run_says_why_and_leaves_nothing(
         assert caught.value.hint
     assert dock.inspect(container.id).state is State.CREATED
     assert not list(dock.paths.shims.iterdir())
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-{dock.instance}/{container.id}"))
+    assert not groups(dock, container.id)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +175,161 @@ def test_what_is_not_there_is_not_found(dock: Engine) -> None:
     assert list(dock.paths.containers.iterdir()) == []
 
 
+def test_a_name_is_free_again_when_its_container_is_gone(dock: Engine) -> None:
+    first = dock.create(spec("true", name="wanted"))
+    with pytest.raises(AlreadyExists) as caught:
+        dock.create(spec("true", name="wanted"))
+    assert (caught.value.field, caught.value.subject) == ("name", "wanted")
+    assert caught.value.hint
+    dock.remove(first.id)
+    assert dock.create(spec("true", name="wanted")).id != first.id
+
+
+def test_a_container_is_found_by_name_id_and_a_prefix_that_is_its_alone(dock: Engine) -> None:
+    containers = [dock.create(spec("true", name=f"boat-{number}")) for number in range(3)]
+    assert [c.id for c in dock.containers()] == [c.id for c in reversed(containers)], "the newest first"
+    for container in containers:
+        assert {dock.inspect(ref).name for ref in (container.id, container.name, container.short_id)} == {
+            container.name
+        }
+    with dock._database.transaction() as connection:  # two ids that begin alike, which chance would take long to make
+        for number, container in enumerate(containers[:2]):
+            connection.execute("UPDATE containers SET id = ? WHERE id = ?", (f"abcd{number}" + "0" * 59, container.id))
+    with pytest.raises(InvalidRequest, match="several"):
+        dock.inspect("abcd")
+    assert dock.inspect("abcd1").name == "boat-1"
+    with pytest.raises(NotFound):
+        dock.inspect("abc")
+
+
+def test_what_is_inspected_is_what_runs(dock: Engine) -> None:
+    container = dock.create(spec("sleep", "100", env=("A=b",), limits=Limits(memory_bytes=32 << 20, cpus=0.5, pids=9)))
+    started = dock.start(container.id)
+    assert started.pid is not None
+    assert Path(f"/proc/{started.pid}/cmdline").read_bytes() == b"sleep\x00100\x00"
+    assert b"A=b" in Path(f"/proc/{started.pid}/environ").read_bytes().split(b"\0")
+    assert started.spec.limits == Limits(32 << 20, 32 << 20, 0.5, 9)
+    assert (started.argv, started.spec.workdir, started.spec.hostname) == (("sleep", "100"), "/", container.id[:12])
+    assert container.created_at_ns <= (started.started_at_ns or 0) <= time.time_ns()
+
+
+def break_layer(dock: Engine, container: Container) -> Path:
+    return dock.paths.layer(dock.image("busybox").layers[0].diff_id)
+
+
+def break_volume(dock: Engine, container: Container) -> Path:
+    return dock.paths.volume("data")
+
+
+def break_upper(dock: Engine, container: Container) -> Path:
+    return dock.paths.container(container.id) / "upper"
+
+
+def break_log(dock: Engine, container: Container) -> Path:
+    return dock.paths.log(container.id)
+
+
+def break_shims(dock: Engine, container: Container) -> Path:
+    return dock.paths.shims
+
+
+def break_rootfs(dock: Engine, container: Container) -> Path:
+    return dock.paths.rootfs
+
+
+@pytest.mark.parametrize("part", [break_layer, break_volume, break_upper, break_log, break_shims, break_rootfs])
+def test_a_start_that_fails_at_any_step_is_undone_and_works_once_that_is_repaired(
+    dock: Engine, part: Callable[[Engine, Container], Path]
+) -> None:
+    dock.create_volume("data")
+    container = dock.create(spec("sh", "-c", "exit 8", volumes=(VolumeMount("data", "/data"),)))
+    ok = dock.create(spec("true"))
+    dock.start(ok.id)
+    dock.wait(ok.id, timeout_s=10)
+    assert eventually(lambda: not list(dock.paths.shims.iterdir()))
+    events = len(dock.events())
+    path = part(dock, container)
+    away = path.with_name("away")
+    path.rename(away)
+    for _ in range(3):
+        with pytest.raises(EngineError) as caught:
+            dock.start(container.id)
+        assert caught.value.exit_code == 125
+    away.rename(path)
+    assert dock.inspect(container.id).state is State.CREATED
+    assert not list(dock.paths.shims.iterdir())
+    assert not groups(dock, container.id)
+    assert len(dock.events()) == events
+    launcher = answering(str(dock.paths.launcher_socket))
+    assert eventually(lambda: not Path(f"/proc/{launcher}/task/{launcher}/children").read_text()), "no process is left"
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"workdir": "/bin/sh"}, InvalidRequest),
+        ({"workdir": "/proc/self/fd/5"}, InvalidRequest),
+        ({"workdir": "/opt/text/below"}, InvalidRequest),
+        ({"user": "nobody-here"}, InvalidRequest),
+        ({"volumes": (VolumeMount("data", "/opt/text"),)}, EngineError),
+    ],
+)
+def test_a_start_that_fails_inside_the_container_is_undone(
+    dock: Engine, options: dict[str, object], error: type[EngineError]
+) -> None:
+    dock.create_volume("data")
+    container = dock.create(spec("true", **options))
+    with pytest.raises(error):
+        dock.start(container.id)
+    assert dock.inspect(container.id).state is State.CREATED
+    assert not list(dock.paths.shims.iterdir())
+    assert not groups(dock, container.id)
+
+
+def test_without_a_launcher_a_start_says_so_and_changes_nothing(dock: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STARTUP_S", 0.1)
+    container = dock.create(spec("true"))
+    stop_launcher(dock.config)
+    with Engine(dock.config) as other:
+        with pytest.raises(Unavailable) as caught:
+            other.start(container.id)
+        assert caught.value.hint
+        assert other.inspect(container.id).state is State.CREATED
+
+
+def test_one_of_many_removes_removes_and_nothing_is_left(dock: Engine) -> None:
+    container = dock.create(spec("true"))
+
+    def remove(_: int) -> bool:
+        try:
+            dock.remove(container.id)
+        except NotFound:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(remove, range(16))).count(True) == 1
+    assert {path.name for path in dock.paths.containers.iterdir()} <= {".lock"}
+    assert list(dock.paths.trash.iterdir()) == []
+
+
+def test_one_of_many_starts_starts(dock: Engine) -> None:
+    container = dock.create(spec("sleep", "100"))
+
+    def start(_: int) -> bool:
+        try:
+            dock.start(container.id)
+        except WrongState:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(start, range(16))).count(True) == 1
+    assert dock.inspect(container.id).state is State.RUNNING
+
+
 def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
     def create(_: int) -> bool:
         try:
@@ -147,8 +338,8 @@ def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
             return False
         return True
 
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(create, range(24))).count(True) == 1
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(create, range(20))).count(True) == 1
     assert len(list(dock.paths.containers.iterdir())) == 1
 
 

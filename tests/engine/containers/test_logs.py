@@ -62,7 +62,12 @@ def test_a_reader_that_rotation_overtakes_is_told_how_many_lines_it_missed(dock:
     dock.start(container.id)
     tail = dock.log_tail(container.id)
     seen: list[LogLine] = []
-    assert eventually(lambda: seen.extend(tail.read()) or len(seen) == 100)
+
+    def read() -> bool:
+        seen.extend(tail.read())
+        return len(seen) == 100
+
+    assert eventually(read)
     gate.open()
     assert dock.wait(container.id, timeout_s=60).code == 0
     while not tail.finished:
