@@ -140,7 +140,7 @@ def names(directory: Path | str, pattern: str) -> set[str]:
 def claims() -> set[str]:
     """Ranges of user ids that an instance has claimed on this host."""
     found: set[str] = set()
-    for path in UID_CLAIMS.glob("*"):
+    for path in UID_CLAIMS.glob("[!.]*"):  # the lock file is the host's, as the directory is: no instance owns it
         owner = os.readlink(path) if path.is_symlink() else read(path).decode(errors="replace")
         if not is_foreign_name(owner):
             found.add(f"{path}: {owner.strip()}")
