@@ -161,7 +161,9 @@ class Layers:
 def _lock_directory(path: Path) -> int:
     """Make and lock a directory that whoever holds it deletes: what one waited for may be gone, so look again."""
     while True:
-        path.mkdir(mode=0o700, exist_ok=True)
+        # Not exist_ok=True: that looks again whether it is a directory, and raises when its holder has just left.
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
