@@ -13,7 +13,12 @@ http = get_asgi_application()
 # These need Django set up, which the line above does.
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
 
 from console.live.routing import patterns
+from console.proxy import believe_only
 
-application = ProtocolTypeRouter({"http": http, "websocket": AuthMiddlewareStack(URLRouter(patterns))})
+application = believe_only(
+    settings.TRUSTED_PROXY,
+    ProtocolTypeRouter({"http": http, "websocket": AuthMiddlewareStack(URLRouter(patterns))}),
+)

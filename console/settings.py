@@ -5,6 +5,7 @@ WHARFIE_LISTEN              host:port that people reach, 127.0.0.1:8000 by defau
 WHARFIE_HOSTS               more host names to answer to, separated by commas
 WHARFIE_TLS=1               the socket speaks TLS (set by the supervisor)
 WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For
+WHARFIE_TRUSTED_PROXY       its IP address: from others these headers are dropped (console/proxy.py)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SECRET_KEY = lazy(lambda: read_or_make_key(PATHS.secret_key), str)()
 
 LISTEN = os.environ.get("WHARFIE_LISTEN") or "127.0.0.1:8000"
 BEHIND_PROXY = os.environ.get("WHARFIE_PROXY") == "1"
+TRUSTED_PROXY = os.environ.get("WHARFIE_TRUSTED_PROXY", "") if BEHIND_PROXY else ""
 SECURE = os.environ.get("WHARFIE_TLS") == "1" or BEHIND_PROXY
 ALLOWED_HOSTS = [
     *dict.fromkeys(

@@ -26,6 +26,7 @@ from engine.metrics.sampler import sample
 from engine.metrics.spec import Sample
 from engine.storage import atomic, instance
 from engine.storage.database import Database
+from engine.storage.paths import Paths
 from engine.volumes.spec import Volume
 from engine.volumes.store import VolumeStore
 
@@ -46,7 +47,7 @@ class Engine:
     def __init__(self, config: Config | None = None, *, spawn_launcher: bool = False) -> None:
         self.config = config or Config.from_environment()
         self.instance = instance.instance_id(self.config)
-        self.paths = instance.prepare(self.config)
+        self.paths = Paths(self.config)
         self._database = Database(self.paths.database)
         self._events = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
@@ -78,7 +79,7 @@ class Engine:
 
     def create(self, spec: ContainerSpec) -> Container:
         """Create a container; it does not run yet."""
-        container_id = create.create(self.config, self.paths, self._database, self._events, self.image, spec)
+        container_id = create.create(self.instance, self.paths, self._database, self._events, self.image, spec)
         return self._records.find(container_id)
 
     def start(self, ref: str) -> Container:
@@ -164,7 +165,7 @@ class Engine:
         return self._image_store
 
     def _unpack(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-        base = instance.claim(self.config, 0)[0]
+        base = instance.claim(self.instance, self.paths, 0)[0]
         return self._launcher.call("unpack", request | {"uid_base": base}, fds, timeout_s=UNPACK_TIMEOUT_S)
 
     def images(self) -> list[Image]:
@@ -217,7 +218,8 @@ class Engine:
         """What this host can do, in words."""
         from engine.linux import probe
 
-        return probe.report(self.config.root)
+        # By the launcher: it tries things in forked processes, and the web process, which has threads, never forks.
+        return probe.from_wire(self._launcher.call("probe", {"root": str(self.paths.root)}))
 
     def events(self, after: int = 0) -> list[Event]:
         """What happened after a sequence number, oldest first."""

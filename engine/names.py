@@ -42,13 +42,13 @@ def container_name(text: str) -> str:
     return text
 
 
-def volume_name(text: str) -> str:
+def volume_name(text: str, field: str = "name") -> str:
     """A volume's name, or InvalidRequest."""
     if not VOLUME_NAME.fullmatch(text):
         raise InvalidRequest(
             f"{text!r} is not a volume name",
             hint="use 1 to 64 letters, digits, '_', '.' and '-', beginning with a letter or digit",
-            field="name",
+            field=field,
         )
     return text
 
@@ -94,7 +94,7 @@ def size_bytes(text: str | int, field: str = "") -> int:
     return int(value)
 
 
-def signal_number(text: str | int) -> int:
+def signal_number(text: str | int, field: str = "signal") -> int:
     """A signal by number or name (``TERM``, ``SIGTERM``, ``15``, ``RTMIN+3``), or InvalidRequest; signal(7)."""
     word = str(text).strip().upper()
     if word.isascii() and word.isdigit() and 1 <= int(word) <= 64:
@@ -105,7 +105,7 @@ def signal_number(text: str | int) -> int:
         value = int(number) + (int(offset) if plus and offset.isdigit() else 0)
         if (not plus or (base == "RTMIN" and offset.isdigit())) and value <= 64:
             return value
-    raise InvalidRequest(f"{text!r} is not a signal", hint="write it like TERM, SIGKILL or 15", field="signal")
+    raise InvalidRequest(f"{text!r} is not a signal", hint="write it like TERM, SIGKILL or 15", field=field)
 
 
 def environment(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def check(spec: ContainerSpec) -> None:
         if words and any("\0" in word for word in words):
             raise InvalidRequest("an argument contains a NUL byte", hint="remove it", field=field)
     if spec.stop_signal is not None:
-        names.signal_number(spec.stop_signal)
+        names.signal_number(spec.stop_signal, "stop_signal")
     if not (spec.stop_timeout_s >= 0 and math.isfinite(spec.stop_timeout_s)):
         raise InvalidRequest(
             "the stop timeout is not a number of seconds", hint="use 0 or more", field="stop_timeout_s"
@@ -69,7 +69,7 @@ def _limits(spec: ContainerSpec) -> None:
 def _volumes(spec: ContainerSpec) -> None:
     seen = set()
     for volume in spec.volumes:
-        names.volume_name(volume.volume)
+        names.volume_name(volume.volume, "volumes")
         _absolute(volume.target, "volumes")
         target = os.path.normpath(volume.target)
         if target == "/" or any(target == top or target.startswith(top + "/") for top in FORBIDDEN_TARGETS):

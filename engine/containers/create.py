@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 
 from engine import names, policy
-from engine.config import Config
 from engine.containers.records import spec_to_json
 from engine.containers.spec import ContainerSpec, Limits, NetworkMode
 from engine.errors import AlreadyExists, InvalidRequest, NotFound
@@ -60,7 +59,7 @@ _NOUNS = [
 
 
 def create(
-    config: Config,
+    instance_id: str,
     paths: Paths,
     database: Database,
     events: Events,
@@ -79,7 +78,7 @@ def create(
     directory = paths.container(container_id)
     try:
         with database.transaction(durable=True) as connection:
-            base = _uid_base(config, connection)
+            base = _uid_base(instance_id, paths, connection)
             for volume in spec.volumes:
                 if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.volume,)).fetchone():
                     raise NotFound(
@@ -161,10 +160,10 @@ def _pick(words: list[str]) -> str:
     return words[int.from_bytes(os.urandom(2), "big") % len(words)]
 
 
-def _uid_base(config: Config, connection: sqlite3.Connection) -> int:
+def _uid_base(instance_id: str, paths: Paths, connection: sqlite3.Connection) -> int:
     """The lowest free range; range 0 is the unpack worker's."""
     used = {row[0] for row in connection.execute("SELECT uid_base FROM containers")}
-    free = [base for base in instance.claim(config, len(used) + 1)[1:] if base not in used]
+    free = [base for base in instance.claim(instance_id, paths, len(used) + 1)[1:] if base not in used]
     return free[0]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import select
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -63,14 +65,10 @@ class Lifecycle:
         with self._locked(container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
-            shim_pid = self._records.shim(container.id)
-            if shim_pid is not None and container.exit is not None:  # it is just giving up the last run's file system
-                self._wait_for_pid(shim_pid, AFTER_KILL_S)
-                shim_pid = self._records.shim(container.id)
-            if shim_pid is not None or (container.state is State.EXITED and container.exit is None):
-                raise Busy(
-                    f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
-                )
+            if container.exit is None and (
+                container.state is State.EXITED or self._records.shim(container.id) is not None
+            ):
+                raise self._just_ending(container)
             self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
             try:
@@ -90,12 +88,12 @@ class Lifecycle:
 
     def _clear(self, container: Container) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
+        shim_pid = self._records.shim(container.id)
+        if shim_pid is not None:  # it is just giving up the last run's file system, and takes everything away itself
+            self._wait_for_pid(shim_pid, AFTER_KILL_S)
+            if self._records.shim(container.id) is not None:
+                raise self._just_ending(container)
         record = self._paths.run_record(container.id)
-        deadline = time.monotonic() + AFTER_KILL_S
-        while self._records.shim(container.id) is not None:  # it is just ending, and takes everything away itself
-            if time.monotonic() > deadline:
-                raise Busy(f"container {container.name!r} is just ending", hint="try again", subject=container.name)
-            time.sleep(0.002)
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
         if not record.exists() and not door.exists():
             return
@@ -105,6 +103,12 @@ class Lifecycle:
         group.remove()
         record.unlink(missing_ok=True)
         door.unlink(missing_ok=True)
+
+    @staticmethod
+    def _just_ending(container: Container) -> Busy:
+        return Busy(
+            f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
+        )
 
     def _request(self, container: Container, image: Image) -> dict[str, Any]:
         directory = self._paths.container(container.id)
@@ -150,8 +154,6 @@ class Lifecycle:
 
     @staticmethod
     def _signal_directly(pid: int, start_time: int, number: int) -> None:
-        import signal
-
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -212,9 +214,7 @@ class Lifecycle:
 
     @staticmethod
     def _wait_for_pid(pid: int, timeout_s: float | None) -> None:
-        """When no shim answers: the kernel tells the end, though not the code."""
-        import select
-
+        """Until a process has ended, asked of the kernel: a shim, or an init whose shim does not answer."""
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:

@@ -146,17 +146,15 @@ class LogTail:
             return False
         if self._fd < 0 and not self._next_segment():
             return False
-        data = os.pread(self._fd, _READ_BYTES, self._offset)
-        used = self._parse(data)
-        self._offset += used
-        if used:
-            return True
-        later = [number for number in self._segments() if number > self._number]
-        if later and not os.pread(self._fd, 1, self._offset):
-            return self._next_segment()
-        if later:  # a torn frame of a writer that was killed: nothing more comes here
-            return self._next_segment()
-        return False
+        for _ in range(2):
+            used = self._parse(os.pread(self._fd, _READ_BYTES, self._offset))
+            self._offset += used
+            if used:
+                return True
+            if not any(number > self._number for number in self._segments()):
+                return False
+            # There is a later one, so nothing more comes here: but look again, for what came before it was begun.
+        return self._next_segment()
 
     def _next_segment(self) -> bool:
         for number in self._segments():

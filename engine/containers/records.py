@@ -9,6 +9,7 @@ import dataclasses
 import json
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,8 @@ class Records:
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         path: Path = self._paths.exit_record(row["id"])
+        # Asked before the record is read: one that writes it and leaves between the two must not be missed.
+        shim_lives = self.shim(row["id"]) is not None
         try:
             text = path.read_bytes()  # empty while it runs
             record = json.loads(text) if text else None
@@ -152,11 +155,9 @@ class Records:
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
-        if self.shim(row["id"]) is not None:
+        if shim_lives:
             return None
-        return ExitRecord(
-            None, None, False, row["started_at_ns"], "its shim ended with it, so nobody saw the exit code"
-        )
+        return ExitRecord(None, None, False, time.time_ns(), "its shim ended with it, so nobody saw the exit code")
 
     def shim(self, container_id: str) -> int | None:
         """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""

@@ -70,7 +70,7 @@ class ExitRecord:
     code: int | None  # 0..255; 128+n when a signal ended it
     signal: int | None  # the signal that ended it, else None
     oom_killed: bool  # the kernel's out-of-memory killer struck in its cgroup
-    finished_at_ns: int  # Unix time
+    finished_at_ns: int  # Unix time; when nobody saw the end, that of finding out
     reason: str = ""  # in words, when there is more to say
 
 

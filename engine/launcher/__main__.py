@@ -27,7 +27,7 @@ from engine.shim import protocol
 IDLE_S = 3.0
 OOM_SCORE = -500
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
-WORKERS = {"unpack": ("engine.archives.worker", "unpack")}
+WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
 
 
 def main(run: str, instance: str, idle: bool) -> int:

@@ -6,8 +6,9 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.linux import files, mount, process, seccomp
 from engine.linux.files import filesystem_magic
@@ -48,6 +49,16 @@ def report(root: Path) -> Report:
     if all(check.ok for check in checks):
         checks += [_machine(), _proc(), _cgroups(), _storage(root), _overlay(root), _filter()]
     return Report(tuple(checks))
+
+
+def answer(request: dict[str, Any], _fds: list[int]) -> dict[str, Any]:
+    """`report` as a request to the launcher, which runs it in a process of its own."""
+    return {"checks": [asdict(check) for check in report(Path(request["root"])).checks]}
+
+
+def from_wire(result: dict[str, Any]) -> Report:
+    """The report out of an `answer`."""
+    return Report(tuple(Check(**check) for check in result["checks"]))
 
 
 def _linux() -> Check:
@@ -196,9 +207,7 @@ def _try_overlay(scratch: Path) -> str:
         process.write_id_maps(pid, 524288)
         userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            from engine.linux.mount import NODEV
-
-            lower = mount.tree(str(scratch / "lower"), add=NODEV, userns_fd=userns)
+            lower = mount.tree(str(scratch / "lower"), add=mount.NODEV, userns_fd=userns)
             try:
                 options: list[tuple[str, str | None]] = [
                     ("lowerdir+", f"/proc/self/fd/{lower}"),

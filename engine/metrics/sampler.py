@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterable
 
@@ -18,7 +19,9 @@ def sample(instance: str, containers: Iterable[Container]) -> dict[str, Sample]:
             continue
         try:
             counters = manager.group(instance, container.id).counters()
-        except (FileNotFoundError, OSError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # either says that the group has just gone
+                raise
             continue
         found[container.id] = Sample(
             time_ns=time.monotonic_ns(),

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
@@ -140,11 +140,6 @@ def _listen(request: dict[str, Any]) -> socket.socket:
     finally:
         os.close(directory_fd)
     return listener
-
-
-def leave(status: int = 0) -> NoReturn:
-    """End a forked process without running what its parent registered for exit."""
-    os._exit(status)
 
 
 def rehearse(directory: str) -> None:

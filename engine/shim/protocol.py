@@ -1,6 +1,6 @@
 """Messages between Wharfie's processes: a 4-byte length, then JSON. Both ends are root on this host.
 
-Engine ─▶ launcher   {"op": "start" | "unpack" | "shutdown", …}    the forked child answers on the same connection
+Engine ─▶ launcher   {"op": "start" | "unpack" | "probe", …}       the forked child answers on the same connection
 Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
                      {"op": "wait"}                 ─▶ the exit record, when there is one
 """

@@ -25,7 +25,6 @@ FRAME = struct.Struct("<4sBBHIIQQ")
 MAGIC = b"WLOG"
 NOTE, STDOUT, STDERR = 0, 1, 2
 PIPE_BYTES = 2**20
-_F_SETPIPE_SZ = 1031
 _NAP_S = 0.0005
 _BUSY_NS = 300_000
 
@@ -143,8 +142,11 @@ class Pump:
             select.select((), (), (), _NAP_S)
             available = self._available()
         if available >= 32768 and not self._grown:
-            fcntl.fcntl(self.pipe, _F_SETPIPE_SZ, PIPE_BYTES)
             self._grown = True
+            try:
+                fcntl.fcntl(self.pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            except PermissionError:  # this host's fs.pipe-max-size is lower: slower, and as right
+                return self.move()
         self._log.append(self._stream, self.pipe, available)
         self._last_ns = time.monotonic_ns()
 

@@ -85,14 +85,13 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def claim(config: Config, more_than: int) -> list[int]:
-    """First ids of the ranges that this instance may use, at least ``more_than`` + 1 of them.
+def claim(name: str, paths: Paths, more_than: int) -> list[int]:
+    """First ids of the ranges that the instance ``name`` may use, at least ``more_than`` + 1 of them.
 
     A claim is a file named by the instance that says where its store is; one whose store is gone is void and removed.
     """
-    name = instance_id(config)
     root, mine = _claimed(name)
-    if root == str(config.root) and len(_ranges(mine)) > more_than:  # a claim only grows: no look at the others
+    if root == str(paths.root) and len(_ranges(mine)) > more_than:  # a claim only grows: no look at the others
         return _ranges(mine)
     CLAIMS.mkdir(mode=0o700, exist_ok=True)
     with locked(CLAIMS / ".lock"):
@@ -116,8 +115,8 @@ def claim(config: Config, more_than: int) -> list[int]:
                 base += width
                 continue
             mine.append(base)
-        if len(mine) > known or root != str(config.root):
-            write_atomically(CLAIMS / name, json.dumps({"root": str(config.root), "bases": mine}).encode())
+        if len(mine) > known or root != str(paths.root):
+            write_atomically(CLAIMS / name, json.dumps({"root": str(paths.root), "bases": mine}).encode())
     return _ranges(mine)
 
 

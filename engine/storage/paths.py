@@ -1,7 +1,7 @@
 """Every path that the engine uses, in one class. Nobody else joins them.
 
 WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
- ├─ instance      id of this store       ├─ launcher.sock, launcher.lock
+ ├─ instance      id of this store       ├─ launcher.sock, .lock, .log
  ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
  ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process

@@ -7,9 +7,10 @@ from itertools import islice
 
 import pytest
 
-from engine import ContainerSpec, Engine, LogLine, State, VolumeMount
+from engine import Config, ContainerSpec, Engine, LogLine, LogTail, State, VolumeMount
 from engine.containers.logs import MAX_LINE_BYTES
 from engine.shim.stdio import FRAME
+from engine.storage.paths import Paths
 from tests.conftest import eventually
 
 SEGMENT = 65_536
@@ -178,3 +179,30 @@ def test_reading_a_flood_without_following_it_ends(dock: Engine) -> None:
     assert sum(1 for _ in islice(dock.logs(container.id), enough)) < enough
     assert dock.inspect(container.id).state is State.RUNNING, "it ended because that was all, not because it was over"
     dock.stop(container.id, timeout_s=0)
+
+
+def test_a_frame_that_is_finished_while_it_is_read_is_not_skipped(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer ends a frame and begins the next segment between the reader's look at the one and at the other."""
+    paths = Paths(config)
+    directory = paths.log("f" * 64)
+    directory.mkdir(parents=True)
+
+    def frame(text: bytes) -> bytes:
+        return FRAME.pack(b"WLOG", 1, 0, 0, len(text), 0, 0, 0) + text
+
+    first, second = directory / "0000000001", directory / "0000000002"
+    first.write_bytes(frame(b"one\n") + frame(b"two\n")[:-2])
+    reader = LogTail(paths, "f" * 64)
+    look = reader._segments
+
+    def go_on() -> list[int]:
+        first.write_bytes(frame(b"one\n") + frame(b"two\n"))
+        second.write_bytes(frame(b"three\n"))
+        return look()
+
+    assert [line.text for line in reader.read(1)] == ["one"]
+    monkeypatch.setattr(reader, "_segments", go_on)
+    assert [line.text for line in reader.read()] == ["two", "three"]
+    reader.close()

@@ -93,7 +93,6 @@ def test_umoci_unpacks_the_same_files(store: Store, busybox: Path, tmp_path: Pat
     assert ours == theirs
 
 
-@pytest.mark.skipif(not os.environ.get("WHARFIE_SLOW_TESTS"), reason="downloads Debian; set WHARFIE_SLOW_TESTS=1")
 def test_a_debian_root_file_system_comes_out_complete(store: Store, tmp_path: Path) -> None:
     needs("mmdebstrap")
     archive = tmp_path / "debian.tar"
