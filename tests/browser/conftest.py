@@ -64,9 +64,12 @@ def console(config: Config) -> Iterator[Console]:
     assert not leaks.host().get("process", set()) & {str(process.pid)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium of the distribution."""
+    """Headless Chromium of the distribution.
+
+    No longer than a module: Playwright keeps an event loop running, beside which no asynchronous test can run.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
