@@ -85,3 +85,11 @@ def test_what_cannot_work_is_said_at_its_field(page: Page, console: Console) -> 
     page.get_by_role("button", name="Create and start").click()
     expect(page.get_by_text("no/such-image").first).to_be_visible()
     picture(page, "create-error")
+
+
+def test_the_system_page_says_what_the_host_can_do(page: Page, console: Console) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/system/")
+    expect(page.get_by_text("idmapped overlay")).to_be_visible()
+    expect(page.get_by_text("the filter loads")).to_be_visible()
+    picture(page, "system")

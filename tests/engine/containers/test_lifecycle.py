@@ -477,3 +477,9 @@ def test_a_damaged_record_breaks_one_container_which_can_be_removed(dock: Engine
         dock.start(bad.id)
     dock.remove(bad.id)
     assert [c.id for c in dock.containers()] == [good.id]
+
+
+def test_what_the_host_can_do_is_found_out_in_another_process(engine: Engine) -> None:
+    report = engine.report()
+    assert report.fatal == ()
+    assert {"root", "idmapped overlay", "seccomp"} <= {check.name for check in report.checks}
