@@ -21,6 +21,7 @@ from engine.storage import instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
+_RUN_FACTS = {"pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns"}
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -68,13 +69,25 @@ class Records:
 
     def running(self, container_id: str) -> dict[str, Any] | None:
         """The run record of a container whose init lives, else None."""
+        record = self._run_record(container_id)
+        return record if record is not None and self._lives(record, "pid", "start_time") else None
+
+    def shim(self, container_id: str) -> int | None:
+        """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
+        record = self._run_record(container_id)
+        return record["shim_pid"] if record and self._lives(record, "shim_pid", "shim_start_time") else None
+
+    def _run_record(self, container_id: str) -> dict[str, Any] | None:
+        """What the shim wrote when it started the last run, in this boot or an earlier one; None when it is cleared."""
         try:
             record: dict[str, Any] = json.loads(self._paths.run_record(container_id).read_bytes())
-            if record["boot_id"] == self._boot_id and process.start_time(record["pid"]) == record["start_time"]:
-                return record
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError):
             return None
-        return None
+        return record if record.keys() >= _RUN_FACTS else None
+
+    def _lives(self, record: dict[str, Any], pid: str, start_time: str) -> bool:
+        """A pid alone means nothing: it counts with its start time and in its boot."""
+        return record["boot_id"] == self._boot_id and process.start_time(record[pid]) == record[start_time]
 
     def _container(self, row: sqlite3.Row) -> Container:
         try:
@@ -87,10 +100,11 @@ class Records:
                 (),
                 broken=f"its record is damaged: {error!r}",
             )
-        record = self.running(row["id"])
-        if record is not None:
+        # Read before the exit record: a shim writes that first and takes this one away last, so one of them tells.
+        record = self._run_record(row["id"])
+        row = self._adopted(row, record)
+        if record is not None and self._lives(record, "pid", "start_time"):
             return self._make(row, State.RUNNING, spec, argv, pid=record["pid"], started=record["started_at_ns"])
-        row = self._adopted(row)
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
         ended = ExitRecord(**json.loads(row["exit"])) if row["exit"] else self.fold(row)
@@ -107,13 +121,9 @@ class Records:
             spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken,
         )  # fmt: skip
 
-    def _adopted(self, row: sqlite3.Row) -> sqlite3.Row:
-        """The row, once a run is in it whose starter died before it could write that down: the shim's record tells."""
-        try:
-            text = self._paths.exit_record(row["id"]).read_bytes()
-            started: int = json.loads(text)["started_at_ns"] if text else 0
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return row
+    def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:
+        """The row, once a run is in it whose starter died before it could write that down: the shim's records tell."""
+        started: int = record["started_at_ns"] if record is not None else self._started(row["id"])
         if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # known; or its starter lives and will say so itself
         with self._database.transaction() as connection:
@@ -124,6 +134,15 @@ class Records:
             if changed:
                 self._events.add(connection, "container", "start", row["id"], row["name"])
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
+
+    def _started(self, container_id: str) -> int:
+        """When the run began that the exit record is of, ns since the epoch; 0 when there is none."""
+        try:
+            text = self._paths.exit_record(container_id).read_bytes()
+            started: int = json.loads(text)["started_at_ns"] if text else 0
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return 0
+        return started
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
@@ -158,14 +177,3 @@ class Records:
         if shim_lives:
             return None
         return ExitRecord(None, None, False, time.time_ns(), "its shim ended with it, so nobody saw the exit code")
-
-    def shim(self, container_id: str) -> int | None:
-        """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
-        try:
-            record = json.loads(self._paths.run_record(container_id).read_bytes())
-            pid: int = record["shim_pid"]
-            if record["boot_id"] == self._boot_id and process.start_time(pid) == record["shim_start_time"]:
-                return pid
-        except (FileNotFoundError, ValueError, KeyError):
-            return None
-        return None

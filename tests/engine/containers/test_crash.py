@@ -126,6 +126,31 @@ def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_cod
     assert told == [("create", None), ("start", None), ("die", 3), ("start", None), ("die", 5)]
 
 
+def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_record(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
+    dock.start(up.id)  # the launcher is up
+    command = [
+        sys.executable,
+        "-c",
+        STARTER,
+        str(dock.config.root),
+        str(dock.config.run),
+        container.id,
+        "after the answer",
+    ]
+    assert subprocess.run(command, cwd=TOP).returncode == -signal.SIGKILL
+    record = dock._records.running(container.id)
+    assert record is not None
+    os.kill(record["shim_pid"], signal.SIGSTOP)  # its exit record has to wait
+    os.kill(record["pid"], signal.SIGKILL)
+    assert eventually(lambda: dock._records.running(container.id) is None)
+    between = dock.inspect(container.id)
+    os.kill(record["shim_pid"], signal.SIGCONT)
+    assert (between.state, between.exit) == (State.EXITED, None)
+    assert dock.wait(container.id, timeout_s=10).code == 137
+
+
 def test_a_start_whose_shim_is_killed_on_the_way_leaves_the_old_state_or_the_new(dock: Engine) -> None:
     for _ in range(2):  # the first brings the launcher up, the second says how long a start takes here and now
         up = dock.create(ContainerSpec(image="busybox", command=("true",)))
