@@ -87,7 +87,8 @@ class Records:
 
     def _lives(self, record: dict[str, Any], pid: str, start_time: str) -> bool:
         """A pid alone means nothing: it counts with its start time and in its boot."""
-        return record["boot_id"] == self._boot_id and process.start_time(record[pid]) == record[start_time]
+        same_boot: bool = record["boot_id"] == self._boot_id
+        return same_boot and process.start_time(record[pid]) == record[start_time]
 
     def _container(self, row: sqlite3.Row) -> Container:
         try:
