@@ -120,14 +120,27 @@ def stop_launcher(config: Config) -> None:
     pid = answering(str(Paths(config).launcher_socket))
     if pid:
         # It forks for each caller, this one too; while a child is left it believes that a container may run.
-        children = Path(f"/proc/{pid}/task/{pid}/children")
-        assert eventually(lambda: not children.read_text()), "a shim outlives its container"
+        assert eventually(lambda: not shims(pid)), "a shim outlives its container"
         pidfd = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
             assert wait_readable(pidfd, timeout_s=10), "the launcher did not end"
         finally:
             os.close(pidfd)
+
+
+def shims(launcher: int | None) -> list[int]:
+    """A launcher's children, without the spare one that waits for the next request."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return [int(pid) for pid in children if name_of(int(pid)) != "wharfie-spare"]
+
+
+def name_of(pid: int) -> str:
+    """What ps(1) calls a process; "" when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def wait_readable(fd: int, timeout_s: float) -> bool:

@@ -28,17 +28,20 @@ class Counters(NamedTuple):
 class Group(Protocol):
     """The groups of one name, in all hierarchies."""
 
-    def create(self, limits: dict[str, float]) -> None:
-        """Make the group and set memory_bytes, memory_swap_bytes, cpus, pids. OSError leaves nothing behind."""
+    def create(self, *, exist_ok: bool = False) -> None:
+        """Make the group. OSError leaves nothing behind; FileExistsError unless ``exist_ok``."""
+
+    def limit(self, limits: dict[str, float]) -> None:
+        """Set memory_bytes, memory_swap_bytes, cpus and pids, and which devices may be opened."""
 
     def add(self, pid: int) -> None:
         """Move a process in. Slow, for it waits for an RCU grace period (2 to 15 ms): a container's way in is below."""
 
     def birthplace(self) -> int | None:
-        """A descriptor for CLONE_INTO_CGROUP, which the caller closes; None when no v2 hierarchy is in use."""
+        """A descriptor for CLONE_INTO_CGROUP, which the caller closes; None where `doors` are the way in."""
 
-    def enter(self) -> None:
-        """Move the calling process, of one thread and born in `birthplace`, into what is left."""
+    def doors(self) -> list[int]:
+        """Descriptors that the caller closes: who writes ``0`` to each has moved itself in, if it has one thread."""
 
     def counters(self) -> Counters:
         """Read what it used; FileNotFoundError when it is gone."""
@@ -56,6 +59,11 @@ class Group(Protocol):
 def unified_mount() -> str | None:
     """Where cgroup v2 alone rules: its mount point, or None on a v1 or hybrid host."""
     return "/sys/fs/cgroup" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else None
+
+
+def births() -> bool:
+    """Whether a container's first process must be born in its group, since there is no cheap way into it later."""
+    return unified_mount() is not None
 
 
 def group(instance: str, name: str) -> Group:

@@ -1,7 +1,7 @@
 """cgroup v1, one hierarchy a controller; kernel documentation admin-guide/cgroup-v1/.
 
-On a hybrid host the v2 hierarchy at /sys/fs/cgroup/unified has no controllers, but it has cgroup.kill,
-so a group is made there too.
+On a hybrid host the v2 hierarchy at /sys/fs/cgroup/unified has no controllers. Only the engine gets a group there, so
+that it leaves its caller's; containers stay in that one, since moving into another one waits for an RCU grace period.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from engine.cgroups.manager import Counters, keyed, read_text, write_text
+from engine.cgroups.manager import ENGINE_GROUP, Counters, keyed, read_text, write_text
 
 MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
@@ -24,7 +24,7 @@ DEVICES = (
 
 
 def hierarchies() -> tuple[str, ...]:
-    """The hierarchies that a container gets a group in, as directory names under /sys/fs/cgroup."""
+    """The hierarchies that the engine gets a group in, as directory names under /sys/fs/cgroup."""
     present = [name for name in CONTROLLERS if os.path.isdir(f"{MOUNT}/{name}")]
     if os.path.exists(f"{MOUNT}/{UNIFIED}/cgroup.procs"):
         present.append(UNIFIED)
@@ -37,29 +37,29 @@ class Group:
     def __init__(self, instance: str, name: str) -> None:
         self._parent = f"wharfie-{instance}"
         self._name = name
-        self._hierarchies = hierarchies()
+        self._hierarchies = [each for each in hierarchies() if each != UNIFIED or name == ENGINE_GROUP]
 
     def _path(self, hierarchy: str, file: str = "") -> str:
         path = f"{MOUNT}/{hierarchy}/{self._parent}/{self._name}"
         return f"{path}/{file}" if file else path
 
-    def create(self, limits: dict[str, float]) -> None:
-        """Make the group and set its limits."""
+    def create(self, *, exist_ok: bool = False) -> None:
+        """Make the group."""
         try:
             for hierarchy in self._hierarchies:
-                os.makedirs(f"{MOUNT}/{hierarchy}/{self._parent}", 0o755, exist_ok=True)
                 try:
                     os.mkdir(self._path(hierarchy), 0o755)
+                except FileNotFoundError:  # the instance's first
+                    os.makedirs(self._path(hierarchy), 0o755, exist_ok=True)
                 except FileExistsError:
-                    if limits:  # a container's group is made for each start; the engine's own is found again
+                    if not exist_ok:
                         raise
-            if limits:
-                self._limit(limits)
         except BaseException:
             self.remove()
             raise
 
-    def _limit(self, limits: dict[str, float]) -> None:
+    def limit(self, limits: dict[str, float]) -> None:
+        """Set its limits."""
         # memory first, then memory+swap: the kernel keeps the second >= the first at every moment.
         write_text(self._path("memory", "memory.limit_in_bytes"), int(limits["memory_bytes"]))
         swap = self._path("memory", "memory.memsw.limit_in_bytes")
@@ -78,17 +78,13 @@ class Group:
             write_text(self._path(hierarchy, "cgroup.procs"), pid)
 
     def birthplace(self) -> int | None:
-        """A descriptor of the v2 directory, on a hybrid host."""
-        if UNIFIED not in self._hierarchies:
-            return None
-        return os.open(self._path(UNIFIED), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Not on v1."""
+        return None
 
-    def enter(self) -> None:
-        """Move the calling process in, thread by thread: ``0`` into ``tasks`` is the one move that needs no lock of
-        all the host's processes (kernel/cgroup/cgroup.c, cgroup_procs_write_start)."""
-        for hierarchy in self._hierarchies:
-            if hierarchy != UNIFIED:
-                write_text(self._path(hierarchy, "tasks"), 0)
+    def doors(self) -> list[int]:
+        """``tasks`` of each: ``0`` written there is the one move that needs no lock of all the host's processes
+        (kernel/cgroup/cgroup.c, cgroup_procs_write_start)."""
+        return [os.open(self._path(each, "tasks"), os.O_WRONLY | os.O_CLOEXEC) for each in self._hierarchies]
 
     def counters(self) -> Counters:
         """Read what it used."""
@@ -110,8 +106,6 @@ class Group:
 
     def kill(self) -> None:
         """SIGKILL to all in it."""
-        if UNIFIED in self._hierarchies and os.path.exists(self._path(UNIFIED, "cgroup.kill")):
-            write_text(self._path(UNIFIED, "cgroup.kill"), 1)
         while pids := self.pids():
             alive = 0
             for pid in pids:

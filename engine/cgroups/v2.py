@@ -23,19 +23,17 @@ class Group:
         self._parent = f"{mount}/wharfie-{instance}"
         self._directory = f"{self._parent}/{name}"
 
-    def create(self, limits: dict[str, float]) -> None:
-        """Make the group and set its limits."""
+    def create(self, *, exist_ok: bool = False) -> None:
+        """Make the group."""
         if not os.path.isdir(self._parent):
             self._delegate(self._mount)
             os.makedirs(self._parent, 0o755, exist_ok=True)
         self._delegate(self._parent)
-        os.mkdir(self._directory, 0o755) if limits else os.makedirs(self._directory, 0o755, exist_ok=True)
         try:
-            if limits:
-                self._limit(limits)
-        except BaseException:
-            self.remove()
-            raise
+            os.mkdir(self._directory, 0o755)
+        except FileExistsError:
+            if not exist_ok:
+                raise
 
     @staticmethod
     def _delegate(directory: str) -> None:
@@ -46,7 +44,8 @@ class Group:
         if missing:
             write_text(f"{directory}/cgroup.subtree_control", " ".join(missing))
 
-    def _limit(self, limits: dict[str, float]) -> None:
+    def limit(self, limits: dict[str, float]) -> None:
+        """Set its limits."""
         memory = int(limits["memory_bytes"])
         write_text(f"{self._directory}/memory.max", memory)
         swap = f"{self._directory}/memory.swap.max"
@@ -64,8 +63,9 @@ class Group:
         """A descriptor of the directory."""
         return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def enter(self) -> None:
-        """Nothing to do for who was born there."""
+    def doors(self) -> list[int]:
+        """None: who belongs there was born there."""
+        return []
 
     def counters(self) -> Counters:
         """Read what it used."""

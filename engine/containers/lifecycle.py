@@ -73,11 +73,11 @@ class Lifecycle:
             self._paths.exit_record(container.id).unlink(missing_ok=True)
             try:
                 answer = self._launcher.call("start", self._request(container, image))
-            except Unavailable:
-                record = self._records.running(container.id)
-                if record is None:
+            except Unavailable:  # who started it was killed, before the shim was in charge or after
+                if self._ask(container, {"op": "signal", "signal": 0}, AFTER_KILL_S) is None:
+                    self._clear(container)
                     raise
-                answer = record  # its shim died between starting it and saying so
+                return  # it runs; the next look takes that from its record
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
@@ -203,9 +203,11 @@ class Lifecycle:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ask(container, {"op": "wait"}, timeout_s)
         found = self._records.find(container.id)
-        if found.exit is None and found.pid is not None:
-            self._wait_for_pid(found.pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
-            found = self._records.find(container.id)
+        # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
+        for pid in (found.pid, self._records.shim(container.id)):
+            if found.exit is None and pid is not None:
+                self._wait_for_pid(pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
+                found = self._records.find(container.id)
         if found.exit is None:
             raise Unavailable(
                 f"container {container.name!r} has not ended", hint="wait longer, or stop it", subject=container.name
@@ -251,7 +253,9 @@ class Lifecycle:
         with self._locked(container):
             container = self._records.find(container.id)
             state.require("remove", container.state, container.name)
-            self._clear(container)
+            if container.exit is None or self._records.shim(container.id) is None:
+                self._clear(container)
+            # Else its shim has only the file system to give up, of which nothing is wanted any more.
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
                 self._events.add(connection, "container", "remove", container.id, container.name)

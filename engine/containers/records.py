@@ -149,11 +149,12 @@ class Records:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
 
         A shim that died with its container leaves no record; then the code is unknown, and said so.
+        Not flushed to disk: the shim's record was, and a power failure has it folded again.
         """
         ended = self._read_exit(row)
         if ended is None:
             return None
-        with self._database.transaction(durable=True) as connection:
+        with self._database.transaction() as connection:
             changed = connection.execute(
                 "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
                 (json.dumps(dataclasses.asdict(ended)), row["id"], row["started_at_ns"]),

@@ -1,7 +1,8 @@
 """Started as ``python -I -S engine/launcher/__main__.py RUN INSTANCE idle|stay``; see `engine.launcher.start`.
 
-Accepts a connection and forks; the child reads the request, serves it and answers. So a request can neither block
-nor break the launcher. With IDLE it ends by itself when nobody needed it for a while and no child is left.
+Accepts a connection and gives it to a child, forked ahead when there was time; the child reads the request, serves it
+and answers. So a request can neither block nor break the launcher. With IDLE it ends by itself when nobody needed it
+for a while and no child is left.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import select
 import signal
 import socket
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -22,9 +23,10 @@ from engine.cgroups import manager
 from engine.errors import EngineError, KernelError
 from engine.linux import process, unix
 from engine.shim import main as shim
-from engine.shim import protocol
+from engine.shim import protocol, starter
 
 IDLE_S = 3.0
+AT_REST_S = 0.02  # so long without a request, and there is time for a spare child
 OOM_SCORE = -500
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
 WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
@@ -43,7 +45,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.protect_from_oom(OOM_SCORE)
     own_group = manager.group(instance, manager.ENGINE_GROUP)
-    own_group.create({})
+    own_group.create(exist_ok=True)
     own_group.add(os.getpid())
 
     stopping: list[int] = []
@@ -68,42 +70,80 @@ def main(run: str, instance: str, idle: bool) -> int:
     gc.freeze()
 
     messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    children = False
+    inherited = (listener.fileno(), wake_read, wake_write, lock)
+    spare: Spare | None = None
+    spares_last = True  # until one dies unused; then the next request shows whether they do again
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
     poll.register(wake_read, select.POLLIN)
     while not stopping:
-        ready = poll.poll(IDLE_S * 1000 if idle and not children else None)
-        if not ready and not children:
-            break
+        wants_spare = spare is None and spares_last
+        ready = poll.poll(AT_REST_S * 1000 if wants_spare else IDLE_S * 1000 if idle else None)
         for descriptor, _ in ready:
             if descriptor == wake_read:
                 os.read(wake_read, 4096)
-            else:
-                connection, _address = listener.accept()
-                if os.fork() == 0:
-                    _child(connection, (listener.fileno(), wake_read, wake_write, lock), messages)
-                connection.close()
-        children = _reap()
+                continue
+            connection, _address = listener.accept()
+            if spare is None or not spare.serve(connection):
+                _fork(connection, None, inherited, messages)
+            connection.close()
+            spare, spares_last = None, True
+        dead = _reap()
+        if spare is not None and spare.pid in dead:
+            spare, spares_last = None, False
+        if not ready and wants_spare:
+            spare = Spare.made(inherited, messages)
+        elif not ready and process.children() == ([spare.pid] if spare else []):
+            break
+
     if os.path.lexists(path):
         os.unlink(path)
     listener.close()
+    if spare is not None:
+        spare.door.close()
     for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
-        if not (children := _reap()):
+        _reap()
+        if not process.children():
+            _leave_group(own_group, instance)
             break
         select.select((), (), (), 0.01)
-    _leave_group(own_group, instance, children)
     return 0
 
 
-def _reap() -> bool:
-    """Take the exit status of those that ended; whether any child is left: a shim, or the orphan of a killed one."""
+class Spare(NamedTuple):
+    """A child forked ahead, with a container's first process prepared, so that a start need not wait for either."""
+
+    pid: int
+    door: socket.socket
+
+    @classmethod
+    def made(cls, inherited: tuple[int, ...], messages: int) -> Spare:
+        """A new one, which waits at the other end of ``door``."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        pid = _fork(None, theirs, (*inherited, ours.fileno()), messages)
+        theirs.close()
+        return cls(pid, ours)
+
+    def serve(self, connection: socket.socket) -> bool:
+        """Give it a request's connection; False when it is dead."""
+        try:
+            socket.send_fds(self.door, [b"c"], [connection.fileno()])
+        except ConnectionError:
+            return False
+        finally:
+            self.door.close()
+        return True
+
+
+def _reap() -> list[int]:
+    """The children that ended: shims, and the orphans of killed ones."""
+    dead = []
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            dead.append(pid)
     except ChildProcessError:
-        return False
-    return True
+        return dead
+    return dead
 
 
 def _rehearse(scratch: str) -> None:
@@ -114,16 +154,20 @@ def _rehearse(scratch: str) -> None:
     os.rmdir(scratch)
 
 
-def _leave_group(own_group: manager.Group, instance: str, children: bool) -> None:
+def _leave_group(own_group: manager.Group, instance: str) -> None:
     """With no shim left nothing of the instance stays behind; with some, they live on in the group."""
-    if children:
-        return
     manager.leave(os.getpid())
     own_group.remove()
     manager.remove_instance(instance)
 
 
-def _child(connection: socket.socket, inherited: tuple[int, ...], messages: int) -> None:
+def _fork(
+    connection: socket.socket | None, door: socket.socket | None, inherited: tuple[int, ...], messages: int
+) -> int:
+    """A child that serves one request: at ``connection``, or at the connection that comes through ``door``."""
+    pid = os.fork()
+    if pid:
+        return pid
     status = 0
     try:
         # Nothing of the caller's terminal: a shim lives longer, and a pipe it held open would never end for its reader.
@@ -137,29 +181,50 @@ def _child(connection: socket.socket, inherited: tuple[int, ...], messages: int)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in inherited:
             os.close(descriptor)
-        connection.settimeout(30.0)
-        message = protocol.receive(connection)
-        if message is None:
-            os._exit(0)
-        request, fds = message
-        if request["op"] == "start":
-            process.protect_from_oom(shim.SHIM_OOM_SCORE)
-            shim.run(request, connection)
-        else:
-            protocol.send(connection, _work(request, fds))
+        if door is not None:
+            process.set_name("wharfie-spare")
+        asked_at = connection or door
+        assert asked_at is not None
+        shim.run(lambda handover: _serve(connection, door, handover), asked_at)
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         status = 1
     os._exit(status)
 
 
-def _work(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-    if request["op"] not in WORKERS:
-        return {"error": {"class": "Unsupported", "message": f"unknown request {request['op']!r}"}}
-    module, function = WORKERS[request["op"]]
+def _serve(connection: socket.socket | None, door: socket.socket | None, handover: socket.socket) -> None:
     try:
-        result: dict[str, Any] = getattr(importlib.import_module(module), function)(request, fds)
-        return {"result": result}
+        init = starter.prepared()
+    except OSError:  # what is wrong is met again, and said, if the request is for a container
+        init = None
+    if connection is None:
+        assert door is not None
+        _data, fds, _flags, _address = socket.recv_fds(door, 1, 1)
+        door.close()
+        if not fds:
+            return  # the launcher has ended
+        connection = socket.socket(fileno=fds[0])
+    connection.settimeout(30.0)
+    message = protocol.receive(connection)
+    if message is None:
+        return
+    request, fds = message
+    try:
+        protocol.send(connection, _work(request, fds, init, handover))
+    except OSError as error:  # the caller was killed; a container that runs is on record, for whoever looks
+        print(f"wharfie launcher: nobody waits for the answer any more: {error}", file=sys.stderr, flush=True)
+
+
+def _work(
+    request: dict[str, Any], fds: list[int], init: starter.Init | None, handover: socket.socket
+) -> dict[str, Any]:
+    try:
+        if request["op"] == "start":
+            return {"result": starter.start(request, init, handover)}
+        if request["op"] not in WORKERS:
+            return {"error": {"class": "Unsupported", "message": f"unknown request {request['op']!r}"}}
+        module, function = WORKERS[request["op"]]
+        return {"result": getattr(importlib.import_module(module), function)(request, fds)}
     except EngineError as error:
         return {"error": error.to_wire()}
     except OSError as error:

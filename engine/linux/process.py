@@ -8,6 +8,7 @@ import os
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text, word
 
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -113,10 +114,12 @@ class _CloneArgs(ctypes.Structure):
 def clone3(flag: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """clone3(2) like fork(2): returns (pid, pidfd) in the parent and (0, -1) in the child.
 
-    Only for a process with one thread: the child is not told to Python's own at-fork hooks.
+    Only for a process with one thread: the child is not told to Python's own at-fork hooks. With CLONE_PARENT the child
+    is a sibling, and signals its end as the caller does.
     """
     pidfd = ctypes.c_int(-1)
-    arguments = _CloneArgs(flags=flag | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=SIGCHLD)
+    exit_signal = 0 if flag & CLONE_PARENT else SIGCHLD
+    arguments = _CloneArgs(flags=flag | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal)
     if cgroup_fd is not None:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = cgroup_fd
@@ -199,6 +202,12 @@ def capset(permitted: int, inheritable: int = 0) -> None:
     low, high = permitted & 0xFFFFFFFF, permitted >> 32
     data = (ctypes.c_uint32 * 6)(low, low, inheritable & 0xFFFFFFFF, high, high, inheritable >> 32)
     _capset(ctypes.addressof(header), ctypes.addressof(data))
+
+
+def children() -> list[int]:
+    """The pids of this process's children, of one thread, zombies included; proc_pid_task(5)."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
 
 
 def start_time(pid: int) -> int | None:

@@ -1,6 +1,6 @@
 """PID 1 of a container, from clone to execve. The order matters; isolation.md "Order of the child".
 
-What fails is told to the shim as one message; what works is told by the socket closing at execve.
+What fails is told to the starter as one message; what works is told by the socket closing at execve.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import resource
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from engine.cgroups.manager import Group
 from engine.errors import CommandNotExecutable, CommandNotFound, EngineError, InvalidRequest, KernelError
 from engine.linux import files, mount, process, seccomp
 from engine.shim import identity, mounts, protocol
@@ -23,19 +22,32 @@ CAPABILITIES = process.capability_mask(
      "SYS_CHROOT")
 )  # fmt: skip
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What of the request its first process needs.
+NEEDS = ("id", "rootfs", "etc", "volumes", "argv", "env", "user", "workdir", "hostname")
 NOFILE_SOFT, NOFILE_HARD = 1024, 524288
 
 
-def run(
-    request: dict[str, Any], door: socket.socket, group: Group, filter_: bytes, stdout: int, stderr: int
-) -> NoReturn:
-    """Become the container's command. ``door`` leads to the shim."""
-    step = "starting"
+def run(door: socket.socket, filter_: bytes, *, own_network: bool) -> NoReturn:
+    """Prepare, wait at ``door`` for the starter's request, and become the container's command."""
+    step = "preparing"
     try:
-        group.enter()  # before any mount, and while the shim writes the maps
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # a dead shim's is nobody's
+        os.setsid()
+        process.reset_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.umask(0o022)
+        _limits()
+        process.drop_bounding_set(CAPABILITIES)
+        mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+        stage = mounts.prepare(own_network=own_network)
+        step = "entering its groups"
         message = protocol.receive(door)  # the maps are written
         if message is None:
             os._exit(125)
+        request, (stdout, stderr, *groups) = message
+        for group in groups:
+            os.write(group, b"0")
+            os.close(group)
         process.prctl(process.PR_SET_DUMPABLE, 0)
         # While still the host's uid 0 to the file system, since WHARFIE_ROOT is closed to everybody else; and in this
         # mount namespace, since a mount can only be put on a place of one's own.
@@ -43,45 +55,41 @@ def run(
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-        # After setresuid, which clears it. For set-up only: a dead shim must not take a running container along.
-        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # setresuid has cleared it
+        step = "setting up the root file system"
+        process.unshare(process.CLONE_NEWCGROUP)
+        dev = mounts.build(stage)
+        etc = mounts.etc_copies(place, request["etc"])
         message = protocol.receive(door)  # the mounts
         if message is None:
             os._exit(125)
-        step = "setting up the root file system"
-        process.unshare(process.CLONE_NEWCGROUP)
-        mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         root, *volumes = message[1]
-        etc = mounts.etc_store(place)
         mount.attach(root, place)
-        mounts.build(root, request, etc, volumes)
+        targets = [volume["target"] for volume in request["volumes"]]
+        mounts.assemble(root, stage, dev, etc, list(zip(targets, volumes, strict=True)))
         os.fchdir(root)
         mount.enter_root(".")
         step = "hardening the process"
         process.sethostname(request["hostname"])
         process.join_session_keyring(f"_ses.{request['id'][:12]}")
-        _limits()
-        os.setsid()
         who = identity.resolve(request["user"])
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target, inheritable=True)
         process.close_on_exec_from(3)
-        os.umask(0o022)
         step = "entering the working directory"
         _working_directory(request["workdir"])
         step = "dropping privileges"
-        process.drop_bounding_set(CAPABILITIES)
         os.setgroups(who.groups)
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
         process.capset(CAPABILITIES if who.uid == 0 else 0)
-        process.reset_signals()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        process.prctl(process.PR_SET_PDEATHSIG, 0)
         process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
         environment = _environment(request["env"], who.home, request["hostname"])
         programs = _candidates(request["argv"][0], environment["PATH"])
+        if protocol.receive(door) is None:  # limits are set, and the run is on record
+            os._exit(125)
+        process.prctl(process.PR_SET_PDEATHSIG, 0)  # a dead shim must not take a running container along
         seccomp.load(filter_)
         step = "executing the command"
         _execute(programs, request["argv"], environment)

@@ -1,5 +1,6 @@
 """What PID 1 mounts into its root before it enters it. Values: isolation.md I10 to I14, after Docker's.
 
+In three steps, since only the middle one and the last need the request: `prepare`, `build`, `assemble`.
 Runs as root of the container's own user namespace. Every target is reached by descriptor without following
 a link, so an image cannot send a mount elsewhere; every mask comes from the host's own /dev/null, checked by its
 device number (CVE-2025-31133).
@@ -12,7 +13,7 @@ import os
 import socket
 import stat
 import struct
-from typing import Any
+from typing import NamedTuple
 
 from engine.linux import files, mount
 from engine.linux.mount import AT_FDCWD, NODEV, NOEXEC, NOSUID, RDONLY
@@ -34,23 +35,75 @@ READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")  # below /proc
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
          "ptmx": "pts/ptmx"}  # fmt: skip
-V1_VIEW = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
+V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+V1_VIEW = [
+    name
+    for name in ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
+    if os.path.isdir(f"/sys/fs/cgroup/{name}")
+]
 
 _IFF_UP, _SIOCSIFFLAGS = 0x1, 0x8914
 _KERNEL = NOSUID | NODEV | NOEXEC
 
 
-def build(root: int, request: dict[str, Any], etc: int, volume_fds: list[int]) -> None:
-    """Mount everything below ``root``, the overlay's own descriptor."""
-    proc = _proc(root)
-    _sys(root, own_network=request["network"] != "host")
-    _dev(root)
-    _etc(root, etc, request["etc"])
-    for volume, descriptor in zip(request["volumes"], volume_fds, strict=True):
-        _put(descriptor, files.directory_beneath(root, volume["target"]))
-    _settings(proc, own_network=request["network"] != "host")
-    _mask(root, proc)
-    os.close(proc)
+class Stage(NamedTuple):
+    """File systems that a container will see, made before it is known which one: open descriptors of their roots."""
+
+    proc: int  # attached and masked
+    sys: int  # attached and masked
+    cgroup: int | None  # the place for cgroup file systems in it; None in a copy of the host's /sys, which has them
+    devices: dict[str, int]  # detached copies of the host's nodes
+    ping_groups: int | None  # a setting that takes ids, so it waits for the maps
+
+
+def prepare(*, own_network: bool) -> Stage:
+    """All that needs neither ids nor groups, attached to the host's own places in this private copy of its tree."""
+    devices = {name: _host_device(name, number) for name, number in DEVICES.items()}
+    masks = [_host_device("null", (1, 3)) for _ in MASKED]
+    proc = mount.filesystem("proc", attributes=_KERNEL)
+    _attach(proc, "/proc")
+    if files.filesystem_magic(proc) != files.PROC_SUPER_MAGIC:
+        raise OSError("the new /proc is not a proc file system")
+    ping_groups = _settings(proc, own_network=own_network)
+    for path in READ_ONLY:
+        place = _existing(proc, path)
+        if place is not None:
+            _put(mount.tree(path, dirfd=proc, add=_KERNEL | RDONLY), place)
+    sys, cgroup = _sys(own_network=own_network)
+    _mask([_existing(proc, path) for path in MASKED] + [_existing(sys, path) for path in _masked_sys()], masks)
+    return Stage(proc, sys, cgroup, devices, ping_groups)
+
+
+def build(stage: Stage) -> int:
+    """What needs ids and groups: /dev, whose descriptor it returns, and the view of the control groups."""
+    if stage.ping_groups is not None:
+        os.write(stage.ping_groups, b"0 65535")
+        os.close(stage.ping_groups)
+    if stage.cgroup is not None:
+        _cgroups(stage.cgroup)
+    dev = mount.filesystem("tmpfs", [("mode", "755"), ("size", "65536k")], attributes=NOSUID | NOEXEC)
+    _attach(dev, "/dev")
+    for name, node in stage.devices.items():
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=dev))
+        _put(node, os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=dev))
+    for name, text in LINKS.items():
+        os.symlink(text, name, dir_fd=dev)
+    pts = [("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")]
+    _put(mount.filesystem("devpts", pts, attributes=NOSUID | NOEXEC), files.directory_beneath(dev, "pts"))
+    shm = [("mode", "1777"), ("size", "65536k")]
+    _put(mount.filesystem("tmpfs", shm, attributes=_KERNEL), files.directory_beneath(dev, "shm"))
+    _put(mount.filesystem("mqueue", attributes=_KERNEL), files.directory_beneath(dev, "mqueue"))
+    return dev
+
+
+def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: list[tuple[str, int]]) -> None:
+    """Move everything to its place below ``root``, the overlay's own descriptor."""
+    for name, made in (("proc", stage.proc), ("sys", stage.sys), ("dev", dev)):
+        _put(made, files.directory_beneath(root, name))
+    for name, copy in etc.items():
+        _put(copy, files.file_beneath(root, f"etc/{name}"))
+    for target, volume in volumes:
+        _put(volume, files.directory_beneath(root, target))
 
 
 def _put(detached: int, target: int) -> None:
@@ -62,75 +115,58 @@ def _put(detached: int, target: int) -> None:
         os.close(target)
 
 
-def _proc(root: int) -> int:
-    """Mount /proc; returns a descriptor of its root, which later steps use instead of any path."""
-    proc = mount.filesystem("proc", attributes=_KERNEL)
-    target = files.directory_beneath(root, "proc")
-    mount.attach(proc, target)
-    os.close(target)
-    if files.filesystem_magic(proc) != files.PROC_SUPER_MAGIC:
-        raise OSError("the new /proc is not a proc file system")
-    return proc
+def _attach(detached: int, path: str) -> None:
+    """Attach on a directory of the host's tree, of which this process has a private copy."""
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mount.attach(detached, target)
+    finally:
+        os.close(target)
 
 
-def _sys(root: int, *, own_network: bool) -> None:
+def _sys(*, own_network: bool) -> tuple[int, int | None]:
     """A new sysfs for this network namespace; with the host's network, the kernel allows only a copy of its /sys."""
-    target = files.directory_beneath(root, "sys")
     if own_network:
-        _put(mount.filesystem("sysfs", attributes=_KERNEL | RDONLY), target)
-    else:
-        copy = mount.open_tree(AT_FDCWD, "/sys", mount.OPEN_TREE_CLONE | mount.OPEN_TREE_CLOEXEC | mount.AT_RECURSIVE)
-        mount.mount_setattr(copy, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, add=_KERNEL | RDONLY)
-        _put(copy, target)
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        _put(mount.filesystem("cgroup2", attributes=_KERNEL | RDONLY), files.directory_beneath(root, "sys/fs/cgroup"))
+        new = mount.filesystem("sysfs", attributes=_KERNEL | RDONLY)
+        _attach(new, "/sys")
+        return new, files.directory_beneath(new, "fs/cgroup")
+    copy = mount.open_tree(AT_FDCWD, "/sys", mount.OPEN_TREE_CLONE | mount.OPEN_TREE_CLOEXEC | mount.AT_RECURSIVE)
+    mount.mount_setattr(copy, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, add=_KERNEL | RDONLY)
+    _attach(copy, "/sys")
+    return copy, os.open("/sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _cgroups(place: int) -> None:
+    """The container's own groups, as roots: this comes after the new cgroup namespace."""
+    if V2:
+        _put(mount.filesystem("cgroup2", attributes=_KERNEL | RDONLY), place)
         return
     view = mount.filesystem("tmpfs", [("mode", "755"), ("size", "64k")], attributes=_KERNEL)
-    mounted = files.directory_beneath(root, "sys/fs/cgroup")
-    mount.attach(view, mounted)
+    mount.attach(view, place)
     for name in V1_VIEW:
-        if os.path.isdir(f"/sys/fs/cgroup/{name}"):
-            hierarchy = mount.filesystem("cgroup", [(name, None)], attributes=_KERNEL | RDONLY)
-            _put(hierarchy, files.directory_beneath(view, name))
+        hierarchy = mount.filesystem("cgroup", [(name, None)], attributes=_KERNEL | RDONLY)
+        _put(hierarchy, files.directory_beneath(view, name))
     mount.mount_setattr(view, "", mount.AT_EMPTY_PATH, add=RDONLY)
     os.close(view)
-    os.close(mounted)
+    os.close(place)
 
 
-def _dev(root: int) -> None:
-    dev = mount.filesystem("tmpfs", [("mode", "755"), ("size", "65536k")], attributes=NOSUID | NOEXEC)
-    target = files.directory_beneath(root, "dev")
-    mount.attach(dev, target)
-    os.close(target)
-    for name, number in DEVICES.items():
-        _put(_host_device(name, number), files.file_beneath(dev, name))
-    for name, text in LINKS.items():
-        os.symlink(text, name, dir_fd=dev)
-    pts = [("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")]
-    _put(mount.filesystem("devpts", pts, attributes=NOSUID | NOEXEC), files.directory_beneath(dev, "pts"))
-    shm = [("mode", "1777"), ("size", "65536k")]
-    _put(mount.filesystem("tmpfs", shm, attributes=_KERNEL), files.directory_beneath(dev, "shm"))
-    _put(mount.filesystem("mqueue", attributes=_KERNEL), files.directory_beneath(dev, "mqueue"))
-    os.close(dev)
+def etc_copies(place: int, contents: dict[str, str]) -> dict[str, int]:
+    """/etc/hosts and its like, made anew at each start, on a small file system of their own: nothing of the image
+    is overwritten, and no path of the host shows in mountinfo. Returns detached copies.
 
-
-def etc_store(place: int) -> int:
-    """A small file system for `build`. It must be attached to be copied from, so it lies on ``place``, below the root
-    that comes there next, and goes with the host's tree: an umount of its own would wait for a grace period."""
+    The store must be attached to be copied from, so it lies on ``place``, below the root that comes there next, and
+    goes with the host's tree: an umount of its own would wait for a grace period."""
     store = mount.filesystem("tmpfs", [("mode", "755"), ("size", "256k")], attributes=_KERNEL)
     mount.attach(store, place)
-    return store
-
-
-def _etc(root: int, store: int, contents: dict[str, str]) -> None:
-    """/etc/hosts and its like, made anew at each start, on a file system of their own: nothing of the image
-    is overwritten, and no path of the host shows in mountinfo."""
+    copies = {}
     for name, text in contents.items():
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=store)
         os.write(descriptor, text.encode())
         os.close(descriptor)
-        _put(mount.tree(name, dirfd=store), files.file_beneath(root, f"etc/{name}"))
+        copies[name] = mount.tree(name, dirfd=store)
     os.close(store)
+    return copies
 
 
 def _host_device(name: str, number: tuple[int, int]) -> int:
@@ -143,21 +179,30 @@ def _host_device(name: str, number: tuple[int, int]) -> int:
     return node
 
 
-def _settings(proc: int, *, own_network: bool) -> None:
-    """Kernel settings of the new namespaces, written before /proc/sys turns read-only."""
-    values = {"sys/user/max_user_namespaces": "0"}  # no further user namespace in here; bwrap(1) --disable-userns
-    if own_network:
-        values["sys/net/ipv4/ping_group_range"] = "0 65535"
-        values["sys/net/ipv4/ip_unprivileged_port_start"] = "0"
-        _loopback_up()
-    for path, value in values.items():
-        descriptor = files.openat2(proc, path, os.O_WRONLY, resolve=files.BENEATH | files.NO_SYMLINKS | files.NO_XDEV)
-        try:
-            if files.filesystem_magic(descriptor) != files.PROC_SUPER_MAGIC:  # CVE-2025-52881
-                raise OSError(f"{path} is not on proc")
-            os.write(descriptor, value.encode())
-        finally:
-            os.close(descriptor)
+def _settings(proc: int, *, own_network: bool) -> int | None:
+    """Kernel settings of the new namespaces, before /proc/sys turns read-only; returns the one that is left, opened."""
+    _set(proc, "sys/user/max_user_namespaces", "0")  # no further user namespace in here; bwrap(1) --disable-userns
+    if not own_network:
+        return None
+    _set(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")
+    _loopback_up()
+    return _setting(proc, "sys/net/ipv4/ping_group_range")
+
+
+def _set(proc: int, path: str, value: str) -> None:
+    descriptor = _setting(proc, path)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _setting(proc: int, path: str) -> int:
+    descriptor = files.openat2(proc, path, os.O_WRONLY, resolve=files.BENEATH | files.NO_SYMLINKS | files.NO_XDEV)
+    if files.filesystem_magic(descriptor) != files.PROC_SUPER_MAGIC:  # CVE-2025-52881
+        os.close(descriptor)
+        raise OSError(f"{path} is not on proc")
+    return descriptor
 
 
 def _loopback_up() -> None:
@@ -166,31 +211,21 @@ def _loopback_up() -> None:
         fcntl.ioctl(door, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
 
-def _mask(root: int, proc: int) -> None:
-    """Hide what tells about the host, and make read-only what would change it. What this kernel lacks is skipped."""
-    for path in READ_ONLY:
-        place = _existing(proc, path)
-        if place is not None:
-            _put(mount.tree(path, dirfd=proc, add=_KERNEL | RDONLY), place)
-    sys_root = files.directory_beneath(root, "sys")
+def _mask(targets: list[int | None], nulls: list[int]) -> None:
+    """Hide what tells about the host. What this kernel lacks is skipped."""
     empty: int | None = None
-    targets = [_existing(proc, path) for path in MASKED] + [_existing(sys_root, path) for path in _masked_sys()]
     for target in targets:
         if target is None:
             continue
-        if stat.S_ISDIR(os.fstat(target).st_mode):
-            if empty is None:
-                empty = mount.filesystem("tmpfs", [("mode", "555"), ("size", "4k")], attributes=_KERNEL | RDONLY)
-                first = os.dup(target)
-                _put(os.dup(empty), first)
-            else:
-                _put(mount.tree("", dirfd=empty), os.dup(target))
+        if not stat.S_ISDIR(os.fstat(target).st_mode):
+            _put(nulls.pop(), target)
+        elif empty is None:
+            empty = mount.filesystem("tmpfs", [("mode", "555"), ("size", "4k")], attributes=_KERNEL | RDONLY)
+            _put(os.dup(empty), target)
         else:
-            _put(_host_device("null", (1, 3)), os.dup(target))
-        os.close(target)
-    if empty is not None:
-        os.close(empty)
-    os.close(sys_root)
+            _put(mount.tree("", dirfd=empty), target)
+    for descriptor in (*nulls, *(() if empty is None else (empty,))):
+        os.close(descriptor)
 
 
 def _masked_sys() -> list[str]:

@@ -26,7 +26,8 @@ def send(connection: socket.socket, message: dict[str, Any], fds: list[int] | No
     if fds:
         sent = socket.send_fds(connection, [data], fds)
         data = data[sent:]
-    connection.sendall(data)
+    if data:  # sending nothing is an error too, when the receiver has got all and closed
+        connection.sendall(data)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

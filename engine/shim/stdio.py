@@ -20,6 +20,7 @@ import select
 import struct
 import termios
 import time
+from typing import Any
 
 FRAME = struct.Struct("<4sBBHIIQQ")
 MAGIC = b"WLOG"
@@ -47,22 +48,34 @@ def open_pipe(owner: int) -> tuple[int, int]:
 class Log:
     """The log of one container: where frames go, and rotation."""
 
-    def __init__(self, directory: str, segment_bytes: int, segments: int) -> None:
+    def __init__(
+        self, directory: str, segment_bytes: int, segments: int, fd: int, numbers: list[int], lost: int
+    ) -> None:
         self._directory = directory
         self._segment_bytes = max(segment_bytes, 4 * FRAME.size)
         self._segments = max(segments, 2)
-        self._fd = -1
-        self._size = 0
-        self._previous = 0
-        self._lost = 0
+        self.fd = fd  # of the segment that is written
+        self._numbers = numbers
+        self._lost = lost
+        self._size, self._previous = FRAME.size, 0
+
+    @classmethod
+    def begun(cls, directory: str, segment_bytes: int, segments: int) -> Log:
+        """A log that goes on after what is in ``directory``, with a segment of its own."""
         numbers = sorted(int(name) for name in os.listdir(directory) if name.isdigit())
+        lost = 0
         if numbers:
             with open(f"{directory}/{numbers[-1]:010d}", "rb") as file:
                 note = file.read(FRAME.size)
             if len(note) == FRAME.size:
-                self._lost = FRAME.unpack(note)[7]
-        self._numbers = numbers
-        self._rotate()
+                lost = FRAME.unpack(note)[7]
+        log = cls(directory, segment_bytes, segments, -1, numbers, lost)
+        log._rotate()
+        return log
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs besides `fd` to go on with it, before anything was appended."""
+        return {"numbers": self._numbers, "lost": self._lost}
 
     def _rotate(self) -> None:
         while len(self._numbers) >= self._segments:
@@ -71,16 +84,16 @@ class Log:
             os.unlink(path)
             del self._numbers[0]
         number = self._numbers[-1] + 1 if self._numbers else 1
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self.fd >= 0:
+            os.close(self.fd)
         # Not O_APPEND: splice(2) refuses such a target.
-        self._fd = os.open(
+        self.fd = os.open(
             f"{self._directory}/{number:010d}",
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
             0o600,
         )
         self._numbers.append(number)
-        os.write(self._fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, self._numbers[0], time.time_ns(), self._lost))
+        os.write(self.fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, self._numbers[0], time.time_ns(), self._lost))
         self._size, self._previous = FRAME.size, 0
 
     def append(self, stream: int, pipe: int, available: int) -> None:
@@ -91,17 +104,17 @@ class Log:
                 self._rotate()
                 continue
             length = min(available, room)
-            os.write(self._fd, FRAME.pack(MAGIC, stream, 0, 0, length, self._previous, time.time_ns(), 0))
+            os.write(self.fd, FRAME.pack(MAGIC, stream, 0, 0, length, self._previous, time.time_ns(), 0))
             left = length
             while left:
-                left -= os.splice(pipe, self._fd, left)
+                left -= os.splice(pipe, self.fd, left)
             self._size += FRAME.size + length
             self._previous = length
             available -= length
 
     def close(self) -> None:
         """Close the current segment."""
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 def count_lines(path: str) -> int:

@@ -11,62 +11,38 @@ import sys
 import time
 from typing import Any
 
-from engine.cgroups.manager import Group
-from engine.linux import process
+from engine.cgroups import manager
 from engine.shim import protocol
-from engine.shim.stdio import Log, Pump
+from engine.shim.stdio import STDERR, STDOUT, Log, Pump
 from engine.storage import wakeups
 
 
 class Supervisor:
-    """The loop of a shim. Uses poll and plain descriptors: 10 of them, and nothing wakes it while nothing happens."""
+    """The loop of a shim. Uses poll and plain descriptors: 11 of them, and nothing wakes it while nothing happens."""
 
-    def __init__(
-        self,
-        request: dict[str, Any],
-        pid: int,
-        pidfd: int,
-        group: Group,
-        root: int,
-        log: Log,
-        pumps: list[Pump],
-        listener: socket.socket,
-    ) -> None:
-        self.pid = pid
-        self.started_at_ns = time.time_ns()
+    def __init__(self, handed: dict[str, Any], descriptors: list[int], starter: int) -> None:
+        """Take over what a starter has made; see `engine.shim.starter.start`."""
+        request = handed["request"]
+        self._pidfd, self._root, self._tree, self._exit, log, out, err, listener = descriptors
+        self._pid = handed["pid"]
+        self._started_at_ns = handed["started_at_ns"]
         self._request = request
-        self._pidfd = pidfd
-        self._group = group
-        self._root = root
-        self._exit = -1
-        self._log = log
-        self._pumps = {pump.pipe: pump for pump in pumps}
-        self._listener = listener
+        self._group = manager.group(request["instance"], request["id"])
+        self._log = Log(
+            request["log"], request["log_segment_bytes"], request["log_segments"], log, **handed["log"]
+        )  # fmt: skip
+        self._pumps = {pipe: Pump(self._log, stream, pipe) for stream, pipe in ((STDOUT, out), (STDERR, err))}
+        self._listener = socket.socket(fileno=listener)
         self._clients: dict[int, socket.socket] = {}
         self._waiting: list[int] = []
         self._signalled = 0
-
-    def record(self) -> None:
-        """Say in WHARFIE_RUN who runs. Pids with their start time and boot: a number alone means nothing later."""
-        facts = {
-            "version": protocol.VERSION,
-            "pid": self.pid,
-            "start_time": process.start_time(self.pid),
-            "shim_pid": os.getpid(),
-            "shim_start_time": process.start_time(os.getpid()),
-            "boot_id": process.boot_id(),
-            "started_at_ns": self.started_at_ns,
-        }
-        # Open, and empty, from the start: at the end one flush makes name and content durable.
-        self._exit = os.open(
-            self._request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        _replace(self._request["record"], json.dumps(facts).encode())
+        self._starter = starter
+        self._starter_pidfd = os.pidfd_open(starter)
 
     def run(self) -> None:
         """Until the container has ended and everybody knows."""
         poll = select.poll()
-        for descriptor in (self._pidfd, self._listener.fileno(), *self._pumps):
+        for descriptor in (self._pidfd, self._listener.fileno(), self._starter_pidfd, *self._pumps):
             poll.register(descriptor, select.POLLIN)
         running = True
         while running:
@@ -75,6 +51,11 @@ class Supervisor:
                     self._pumps[descriptor].move()
                 elif descriptor == self._pidfd:
                     running = False
+                elif descriptor == self._starter_pidfd:
+                    poll.unregister(descriptor)
+                    os.close(descriptor)
+                    os.waitpid(self._starter, 0)
+                    self._starter_pidfd = -1  # the number is used again
                 elif descriptor == self._listener.fileno():
                     client, _address = self._listener.accept()
                     client.settimeout(5.0)
@@ -111,7 +92,7 @@ class Supervisor:
         return True
 
     def _finish(self) -> None:
-        _, status = os.waitpid(self.pid, 0)
+        _, status = os.waitpid(self._pid, 0)
         for pump in self._pumps.values():
             pump.drain()
         code = os.waitstatus_to_exitcode(status)
@@ -124,7 +105,7 @@ class Supervisor:
         }
         self._log.close()
         self._remove_group()
-        os.write(self._exit, json.dumps(ended | {"started_at_ns": self.started_at_ns}).encode())
+        os.write(self._exit, json.dumps(ended | {"started_at_ns": self._started_at_ns}).encode())
         os.fsync(self._exit)
         for descriptor in self._waiting:
             if descriptor in self._clients:
@@ -133,8 +114,9 @@ class Supervisor:
                 except OSError:  # it left; the record is there for whoever looks
                     continue
         wakeups.wake(self._request["events"])
-        # The last descriptor of the overlay: its end writes back all that is dirty on the host's file system, which
-        # nobody has to wait for but the next start of this container. The record says until when.
+        # The last descriptors of its mounts and of the overlay, whose end writes back all that is dirty on the host's
+        # file system: nobody has to wait for that but the next start of this container. The record says until when.
+        os.close(self._tree)
         os.close(self._root)
         os.unlink(self._request["socket"])
         os.unlink(self._request["record"])
@@ -151,13 +133,3 @@ class Supervisor:
                     return
                 self._group.kill()
                 select.select((), (), (), 0.01)
-
-
-def _replace(path: str, data: bytes) -> None:
-    temporary = f"{path}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)

@@ -24,7 +24,7 @@ from engine.errors import (
     WrongState,
 )
 from engine.launcher import client
-from tests.conftest import eventually, stop_launcher
+from tests.conftest import eventually, shims, stop_launcher
 from tests.engine.conftest import Run, groups
 
 
@@ -261,7 +261,7 @@ def test_a_start_that_fails_at_any_step_is_undone_and_works_once_that_is_repaire
     assert not groups(dock, container.id)
     assert len(dock.events()) == events
     launcher = answering(str(dock.paths.launcher_socket))
-    assert eventually(lambda: not Path(f"/proc/{launcher}/task/{launcher}/children").read_text()), "no process is left"
+    assert eventually(lambda: not shims(launcher)), "no process is left"
     dock.start(container.id)
     assert dock.wait(container.id, timeout_s=10).code == 8
 

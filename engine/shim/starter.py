@@ -1,0 +1,219 @@
+"""One start, made by a child of the shim that ends with it: what a start dirties is not the shim's for life.
+
+    shim ── fork ──▶ starter ── clone3(CLONE_PARENT) ──▶ init, which is a child of the shim
+
+Init is born before the request is known, and prepares what every container has, so that little is left to do while
+somebody waits. Nothing of a container is attached to the host's mount tree: its mounts live in its own namespace and
+end with it. What is left to undo are the control groups, three files and a socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any, NamedTuple
+
+from engine.cgroups import manager
+from engine.errors import EngineError, KernelError, from_wire
+from engine.linux import process, seccomp, unix
+from engine.shim import init, protocol, rootfs, stdio
+
+FILTER = seccomp.compile_default()
+AFTER_KILL_S = 10.0
+NAMESPACES = (
+    process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWUTS
+    | process.CLONE_NEWIPC | process.CLONE_NEWTIME
+)  # fmt: skip
+
+
+class Init(NamedTuple):
+    """The first process of a container to be, which waits for its request."""
+
+    pid: int
+    pidfd: int
+    door: socket.socket
+
+    @classmethod
+    def born(cls, *, own_network: bool, birthplace: int | None = None) -> Init:
+        """A new one, in its own namespaces."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        kinds = NAMESPACES | (process.CLONE_NEWNET if own_network else 0)
+        pid, pidfd = process.clone3(kinds | process.CLONE_PARENT, cgroup_fd=birthplace)
+        if pid == 0:
+            ours.close()
+            init.run(theirs, FILTER, own_network=own_network)
+        theirs.close()
+        return cls(pid, pidfd, ours)
+
+    def execute(self) -> None:
+        """Let it execute the command, and wait until it has; raises what it met."""
+        protocol.send(self.door, {"step": "execute"})
+        answer = protocol.receive(self.door)
+        if answer is not None:
+            raise from_wire(answer[0])
+
+    def last_words(self, error: OSError) -> EngineError | None:
+        """What it died of, if that is why ``error`` was met; None when it is still there."""
+        gone = select.poll()
+        gone.register(self.pidfd, select.POLLIN)
+        if not isinstance(error, ConnectionError) and not gone.poll(0):
+            return None
+        try:
+            answer = protocol.receive(self.door)
+        except (EOFError, ConnectionError):
+            answer = None
+        return from_wire(answer[0]) if answer else KernelError("the container's first process died while it was set up")
+
+    def end(self) -> None:
+        """Kill it and all that it has begun; on return it is dead, though its parent has not reaped it yet."""
+        self.door.close()
+        try:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll(AFTER_KILL_S * 1000)
+
+
+def prepared() -> Init | None:
+    """An init that will do for most requests; None where one must be born in its control group."""
+    return None if manager.births() else Init.born(own_network=True)
+
+
+def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> dict[str, Any]:
+    """All of it or nothing: what was made is undone in reverse. Hands the container over to ``shim``.
+
+    Returns the answer for whoever asked. Raises EngineError or OSError.
+    """
+    undo: list[Any] = []
+    try:
+        listener = _listen(
+            request
+        )  # first: were this process killed, its socket tells that there is something to clear
+        undo.append(lambda: os.unlink(request["socket"]))
+        group = manager.group(request["instance"], request["id"])
+        group.create()
+        undo.append(group.remove)
+        child = _init(request, group, ready)
+        undo.append(child.end)
+        try:
+            facts = _set_up(request, child, group, undo, shim, listener)
+        except OSError as error:
+            raise (child.last_words(error) or error) from None
+        try:
+            shim.sendall(b"!")
+        except ConnectionError:
+            raise KernelError("its shim was killed while it started", hint="start it again") from None
+        return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
+    except BaseException:
+        for step in reversed(undo):
+            try:
+                step()
+            except OSError as failed:  # the others are tried all the same
+                print(f"wharfie shim: undoing a start: {failed}", file=sys.stderr, flush=True)
+        raise
+
+
+def _set_up(
+    request: dict[str, Any],
+    child: Init,
+    group: manager.Group,
+    undo: list[Any],
+    shim: socket.socket,
+    listener: socket.socket,
+) -> dict[str, Any]:
+    """From a waiting init to an executed command, of which the shim has all it needs. Returns the run record."""
+    streams = [stdio.open_pipe(request["uid_base"]) for _ in range(2)]
+    process.write_id_maps(child.pid, request["uid_base"])
+    ends = [end for _, end in streams]
+    protocol.send(child.door, {key: request[key] for key in init.NEEDS}, ends + group.doors())
+    # Written by us, so that it becomes the floor as well: the container cannot go below; proc(5) oom_score_adj.
+    manager.write_text(f"/proc/{child.pid}/oom_score_adj", 0)
+    # What only the host's root can give.
+    userns = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    root = rootfs.overlay(request["layers"], request["upper"], request["work"], userns)
+    protocol.send(child.door, {"step": "mounts"}, [root, *rootfs.volumes(request["volumes"], userns)])
+    # The rest is done while init builds its tree.
+    group.limit(request["limits"])
+    log = stdio.Log.begun(request["log"], request["log_segment_bytes"], request["log_segments"])
+    # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
+    tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    facts = _facts(child.pid)
+    undo.append(lambda: _forget(request))
+    # Open, and empty, from the start: at the end one flush makes name and content durable.
+    ended = os.open(request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    _replace(request["record"], json.dumps(facts).encode())
+    handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}, "log": log.state()}
+    pipes = [pipe for pipe, _ in streams]
+    protocol.send(shim, handed, [child.pidfd, root, tree, ended, log.fd, *pipes, listener.fileno()])
+    child.execute()
+    return facts
+
+
+SHIM_NEEDS = ("id", "instance", "log", "log_segment_bytes", "log_segments", "record", "socket", "events")
+
+
+def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:
+    own_network = request["network"] != "host"
+    if ready is not None and own_network:
+        return ready
+    if ready is not None:
+        ready.end()
+    birthplace = group.birthplace()
+    try:
+        return Init.born(own_network=own_network, birthplace=birthplace)
+    finally:
+        if birthplace is not None:
+            os.close(birthplace)
+
+
+def _facts(pid: int) -> dict[str, Any]:
+    """Who runs. Pids with their start time and boot: a number alone means nothing later."""
+    shim = os.getppid()
+    return {
+        "version": protocol.VERSION,
+        "pid": pid,
+        "start_time": process.start_time(pid),
+        "shim_pid": shim,
+        "shim_start_time": process.start_time(shim),
+        "boot_id": process.boot_id(),
+        "started_at_ns": time.time_ns(),
+    }
+
+
+def _forget(request: dict[str, Any]) -> None:
+    """Take back the records of a run that was none."""
+    for path in (request["record"], request["exit"]):
+        if os.path.lexists(path):
+            os.unlink(path)
+
+
+def _listen(request: dict[str, Any]) -> socket.socket:
+    path = request["socket"]
+    directory, _, name = path.rpartition("/")
+    if os.path.lexists(path):
+        os.unlink(path)  # of a shim that was killed: the engine holds this container's lock and knows it is stopped
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(unix.address(directory_fd, name))
+        listener.listen(16)
+    finally:
+        os.close(directory_fd)
+    return listener
+
+
+def _replace(path: str, data: bytes) -> None:
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
