@@ -1,8 +1,8 @@
 """Started as ``python -I -S engine/launcher/__main__.py RUN INSTANCE idle|stay``; see `engine.launcher.start`.
 
-Accepts a connection and gives it to a child, forked ahead when there was time; the child reads the request, serves it
-and answers. So a request can neither block nor break the launcher. With IDLE it ends by itself when nobody needed it
-for a while and no child is left.
+Keeps one child ahead, which accepts the next connection, reads the request, serves it and answers. So a request can
+neither block nor break the launcher. With IDLE it ends by itself when nobody needed it for a while and no child is
+left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -25,9 +25,9 @@ from engine.linux import process, unix
 from engine.shim import main as shim
 from engine.shim import protocol, starter
 
-IDLE_S = 3.0
-AT_REST_S = 0.02  # so long without a request, and there is time for a spare child
 OOM_SCORE = -500
+IDLE_MS = 3000
+AT_REST_MS = 20  # so long without a request, and there is time for a spare child
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
 WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
 
@@ -41,20 +41,16 @@ def main(run: str, instance: str, idle: bool) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return 3  # another launcher serves this instance
-    process.set_name("wharfie-launch")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Blocked for all children too: a shim ends with its container, not before.
+    signals = process.signal_descriptor({signal.SIGTERM, signal.SIGCHLD})
+    process.set_name(b"wharfie-launch")
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.protect_from_oom(OOM_SCORE)
     own_group = manager.group(instance, manager.ENGINE_GROUP)
     own_group.create(exist_ok=True)
     own_group.add(os.getpid())
-
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(wake_write)
 
     path = f"{run}/launcher.sock"
     if os.path.lexists(path):
@@ -65,42 +61,24 @@ def main(run: str, instance: str, idle: bool) -> int:
     os.close(directory_fd)
     listener.listen(256)
 
+    # Nothing of the caller's terminal: shims live longer, and a pipe held open would never end for its reader.
+    messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    for source, target in ((null, 0), (messages, 1), (messages, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(messages)
+
     _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
-
-    messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    inherited = (listener.fileno(), wake_read, wake_write, lock)
-    spare: Spare | None = None
-    spares_last = True  # until one dies unused; then the next request shows whether they do again
-    poll = select.poll()
-    poll.register(listener.fileno(), select.POLLIN)
-    poll.register(wake_read, select.POLLIN)
-    while not stopping:
-        wants_spare = spare is None and spares_last
-        ready = poll.poll(AT_REST_S * 1000 if wants_spare else IDLE_S * 1000 if idle else None)
-        for descriptor, _ in ready:
-            if descriptor == wake_read:
-                os.read(wake_read, 4096)
-                continue
-            connection, _address = listener.accept()
-            if spare is None or not spare.serve(connection):
-                _fork(connection, None, inherited, messages)
-            connection.close()
-            spare, spares_last = None, True
-        dead = _reap()
-        if spare is not None and spare.pid in dead:
-            spare, spares_last = None, False
-        if not ready and wants_spare:
-            spare = Spare.made(inherited, messages)
-        elif not ready and process.children() == ([spare.pid] if spare else []):
-            break
+    spare = _serve(listener, signals, lock, idle)
 
     if os.path.lexists(path):
         os.unlink(path)
     listener.close()
-    if spare is not None:
-        spare.door.close()
+    if spare:
+        os.kill(spare, signal.SIGKILL)
     for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
         _reap()
         if not process.children():
@@ -110,29 +88,41 @@ def main(run: str, instance: str, idle: bool) -> int:
     return 0
 
 
-class Spare(NamedTuple):
-    """A child forked ahead, with a container's first process prepared, so that a start need not wait for either."""
+def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
+    """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Returns its pid, or 0.
 
-    pid: int
-    door: socket.socket
-
-    @classmethod
-    def made(cls, inherited: tuple[int, ...], messages: int) -> Spare:
-        """A new one, which waits at the other end of ``door``."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        pid = _fork(None, theirs, (*inherited, ours.fileno()), messages)
-        theirs.close()
-        return cls(pid, ours)
-
-    def serve(self, connection: socket.socket) -> bool:
-        """Give it a request's connection; False when it is dead."""
-        try:
-            socket.send_fds(self.door, [b"c"], [connection.fileno()])
-        except ConnectionError:
-            return False
-        finally:
-            self.door.close()
-        return True
+    What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
+    """
+    taken, report = os.pipe2(os.O_CLOEXEC)
+    at_rest, asking = select.poll(), select.poll()
+    for poll in (at_rest, asking):
+        poll.register(signals, select.POLLIN)
+    at_rest.register(taken, select.POLLIN)
+    asking.register(listener.fileno(), select.POLLIN)
+    spare, ahead, launcher_pid = 0, True, os.getpid()
+    while True:
+        if spare:
+            ready = at_rest.poll(IDLE_MS if idle else None)
+        else:
+            ready = asking.poll(AT_REST_MS if ahead else IDLE_MS if idle else None)
+        asked = False
+        for descriptor, _ in ready:
+            if descriptor == taken:
+                os.read(taken, 1)
+                spare, ahead = 0, True
+            elif descriptor == signals:
+                if os.read(signals, 128)[0] == signal.SIGTERM:
+                    return spare
+                if spare in _reap():  # it came to nothing, so no other one until there is a need
+                    spare, ahead = 0, False
+            else:
+                asked = True
+        if not spare and (asked or (ahead and not ready)):
+            spare = os.fork()
+            if not spare:
+                _child(listener, report, launcher_pid, (taken, signals, lock))
+        elif not ready and process.children() == ([spare] if spare else []):
+            return spare
 
 
 def _reap() -> list[int]:
@@ -161,49 +151,37 @@ def _leave_group(own_group: manager.Group, instance: str) -> None:
     manager.remove_instance(instance)
 
 
-def _fork(
-    connection: socket.socket | None, door: socket.socket | None, inherited: tuple[int, ...], messages: int
-) -> int:
-    """A child that serves one request: at ``connection``, or at the connection that comes through ``door``."""
-    pid = os.fork()
-    if pid:
-        return pid
+def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...]) -> NoReturn:
+    """A shim, or what serves another request."""
     status = 0
     try:
-        # Nothing of the caller's terminal: a shim lives longer, and a pipe it held open would never end for its reader.
-        null = os.open("/dev/null", os.O_RDONLY)
-        for source, target in ((null, 0), (messages, 1), (messages, 2)):
-            os.dup2(source, target)
-        os.close(null)
-        os.close(messages)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a shim ends with its container, not before
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        process.set_name(b"wharfie-spare")
         for descriptor in inherited:
             os.close(descriptor)
-        if door is not None:
-            process.set_name("wharfie-spare")
-        asked_at = connection or door
-        assert asked_at is not None
-        shim.run(lambda handover: _serve(connection, door, handover), asked_at)
+        shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         status = 1
     os._exit(status)
 
 
-def _serve(connection: socket.socket | None, door: socket.socket | None, handover: socket.socket) -> None:
+def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: socket.socket) -> None:
+    """The starter: takes one connection, before it prepares anything when somebody waits already."""
+    launcher = os.pidfd_open(launcher_pid)
+    if process.parent(os.getppid()) != launcher_pid:
+        return  # it was killed just now
+    connection = _accept(listener, handover, launcher, 0)
     try:
         init = starter.prepared()
     except OSError:  # what is wrong is met again, and said, if the request is for a container
         init = None
     if connection is None:
-        assert door is not None
-        _data, fds, _flags, _address = socket.recv_fds(door, 1, 1)
-        door.close()
-        if not fds:
-            return  # the launcher has ended
-        connection = socket.socket(fileno=fds[0])
+        connection = _accept(listener, handover, launcher, None)
+        if connection is None:
+            return
+    os.write(report, b"t")
+    os.close(report)
+    listener.close()
     connection.settimeout(30.0)
     message = protocol.receive(connection)
     if message is None:
@@ -213,6 +191,18 @@ def _serve(connection: socket.socket | None, door: socket.socket | None, handove
         protocol.send(connection, _work(request, fds, init, handover))
     except OSError as error:  # the caller was killed; a container that runs is on record, for whoever looks
         print(f"wharfie launcher: nobody waits for the answer any more: {error}", file=sys.stderr, flush=True)
+
+
+def _accept(
+    listener: socket.socket, handover: socket.socket, launcher: int, timeout_ms: int | None
+) -> socket.socket | None:
+    """The next connection; None when there is none in time, or when the shim or the launcher is dead."""
+    poll = select.poll()
+    for descriptor in (listener.fileno(), launcher):
+        poll.register(descriptor, select.POLLIN)
+    poll.register(handover.fileno(), 0)  # its POLLHUP is told without being asked for
+    ready = [descriptor for descriptor, _ in poll.poll(timeout_ms)]
+    return listener.accept()[0] if ready == [listener.fileno()] else None
 
 
 def _work(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text, word
 
@@ -21,7 +22,6 @@ CLONE_INTO_CGROUP = 0x200000000
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
@@ -83,6 +83,7 @@ _prctl = Syscall("prctl", flags, word, word, word, word)
 _close_range = Syscall("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _capset = Syscall("capset", pointer, pointer)
 _rt_sigaction = Syscall("rt_sigaction", ctypes.c_int, pointer, pointer, size)
+_signalfd4 = Syscall("signalfd4", ctypes.c_int, pointer, size, flags)
 _keyctl = Syscall("keyctl", flags, text)
 _sethostname = LIBC["sethostname"]
 _sethostname.argtypes = (text, size)
@@ -142,10 +143,11 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     return _prctl(option, a, b, c, d)
 
 
-def set_name(name: str) -> None:
-    """The name of this thread as ps(1) shows it in ``comm``, cut at 15 bytes; PR_SET_NAME."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    _prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+def set_name(name: bytes) -> None:
+    """The name of this process, of one thread, as ps(1) shows it in ``comm``, cut at 15 bytes; proc_pid_comm(5)."""
+    descriptor = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, name)
+    os.close(descriptor)
 
 
 def close_on_exec_from(first: int) -> None:
@@ -174,6 +176,16 @@ def reset_signals() -> None:
     for number in range(1, 65):
         if number not in (9, 19):  # SIGKILL, SIGSTOP
             _rt_sigaction(number, ctypes.addressof(default), None, 8)
+
+
+def signal_descriptor(numbers: set[int]) -> int:
+    """Block these signals and return a descriptor that is readable when one is pending; signalfd(2).
+
+    A read gives 128 bytes for each, the first of which is its number. Children inherit the block.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    mask = ctypes.c_uint64(sum(1 << (number - 1) for number in numbers))
+    return _signalfd4(-1, ctypes.addressof(mask), 8, os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def join_session_keyring(name: str) -> None:
@@ -210,6 +222,15 @@ def children() -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; ProcessLookupError when there is none. proc_pid_stat(5) field 4."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except FileNotFoundError:
+        raise ProcessLookupError(3, "no such process", str(pid)) from None
+
+
 def start_time(pid: int) -> int | None:
     """When a process began, in clock ticks since boot, or None when there is none; proc_pid_stat(5) field 22.
 
@@ -239,10 +260,10 @@ def write_id_maps(pid: int, base: int, count: int = 65536) -> None:
             os.close(descriptor)
 
 
-def protect_from_oom(score: int) -> bool:
-    """Lower this process's oom_score_adj; False where CAP_SYS_RESOURCE is missing, and it stays as it is. proc(5)."""
+def protect_from_oom(score: int, pid: int | str = "self") -> bool:
+    """Lower a process's oom_score_adj; False where CAP_SYS_RESOURCE is missing, and it stays as it is. proc(5)."""
     try:
-        with open("/proc/self/oom_score_adj", "w") as file:
+        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
             file.write(str(score))
     except PermissionError:
         return False

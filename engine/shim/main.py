@@ -1,11 +1,17 @@
-"""The shim's life: have the container started, supervise it until it ends, say how, clean up."""
+"""The shim's life: have the container started, supervise it until it ends, say how, clean up.
+
+Every object that it touches is counted in a page of its own from then on, for the container's whole life; so until
+there is output or a question it uses little of Python, and that from C: `_socket` and not `socket`, and no JSON.
+"""
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -13,28 +19,31 @@ from engine.linux import process
 from engine.shim import protocol, stdio
 from engine.shim.supervise import Supervisor
 
-OOM_SCORE = -998
+MAX_HANDED_BYTES = 32768
+NAME_BYTES = 15  # the shim's name comes first
+HANDED_FDS = struct.Struct("8i")
+HANDED_FDS_BYTES = _socket.CMSG_SPACE(HANDED_FDS.size)
 
 
-def run(serve: Callable[[socket.socket], None], source: socket.socket) -> None:
+def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None:
     """Have ``serve`` make a container in a child, which hands it over, and see it through to its end.
 
-    ``serve`` gets the socket for that, and may well end without a container. ``source`` is the child's alone.
+    ``serve`` gets the socket for that, and may well end without a container. ``others`` are the child's alone.
     """
     os.setsid()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     starter = os.fork()
     if starter == 0:
         ours.close()
-        serve(theirs)
+        serve(socket.socket(fileno=theirs.detach()))
         os._exit(0)
     theirs.close()
-    source.close()
-    handed = protocol.receive(ours)
-    if handed is not None:
-        process.protect_from_oom(OOM_SCORE)
-        process.set_name(f"shim {handed[0]['request']['id'][:10]}")
-        supervisor = Supervisor(*handed, starter)
+    for descriptor in others:
+        os.close(descriptor)
+    handed, ancillary, _flags, _address = ours.recvmsg(MAX_HANDED_BYTES, HANDED_FDS_BYTES)
+    if handed:
+        process.set_name(handed[:NAME_BYTES])
+        supervisor = Supervisor(handed[NAME_BYTES:], HANDED_FDS.unpack(ancillary[0][2]), starter)
         if ours.recv(1):  # its command has been executed
             ours.close()
             supervisor.run()
@@ -62,6 +71,13 @@ def rehearse(directory: str) -> None:
     for _ in range(50):
         protocol.send(left, {"op": "wait", "time": time.time_ns(), "nested": {"limits": [1, 2.5, None]}})
         protocol.receive(right)
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        pidfd = os.pidfd_open(child)
+        Supervisor(b"{}", (pidfd, -1, -1, -1, log.fd, read_end, left.fileno(), right.fileno()), child).watch()
+        os.close(pidfd)
     json.loads(json.dumps({"warm": True}))
     left.close()
     right.close()

@@ -25,6 +25,7 @@ from engine.shim import init, protocol, rootfs, stdio
 
 FILTER = seccomp.compile_default()
 AFTER_KILL_S = 10.0
+SHIM_OOM_SCORE = -998
 NAMESPACES = (
     process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWUTS
     | process.CLONE_NEWIPC | process.CLONE_NEWTIME
@@ -107,7 +108,7 @@ def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> d
         except OSError as error:
             raise (child.last_words(error) or error) from None
         try:
-            shim.sendall(b"!")
+            shim.send(b"!")
         except ConnectionError:
             raise KernelError("its shim was killed while it started", hint="start it again") from None
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
@@ -145,13 +146,16 @@ def _set_up(
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     facts = _facts(child.pid)
+    process.protect_from_oom(SHIM_OOM_SCORE, facts["shim_pid"])
     undo.append(lambda: _forget(request))
     # Open, and empty, from the start: at the end one flush makes name and content durable.
     ended = os.open(request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     _replace(request["record"], json.dumps(facts).encode())
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}, "log": log.state()}
     pipes = [pipe for pipe, _ in streams]
-    protocol.send(shim, handed, [child.pidfd, root, tree, ended, log.fd, *pipes, listener.fileno()])
+    name = f"shim {request['id']}".encode()[:15]
+    held = [child.pidfd, root, tree, ended, log.fd, *pipes, listener.fileno()]
+    socket.send_fds(shim, [name, json.dumps(handed).encode()], held)
     child.execute()
     return facts
 

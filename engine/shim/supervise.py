@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -20,35 +21,52 @@ from engine.storage import wakeups
 class Supervisor:
     """The loop of a shim. Uses poll and plain descriptors: 11 of them, and nothing wakes it while nothing happens."""
 
-    def __init__(self, handed: dict[str, Any], descriptors: list[int], starter: int) -> None:
+    def __init__(self, handed: bytes, descriptors: tuple[int, ...], starter: int) -> None:
         """Take over what a starter has made; see `engine.shim.starter.start`."""
-        request = handed["request"]
-        self._pidfd, self._root, self._tree, self._exit, log, out, err, listener = descriptors
-        self._pid = handed["pid"]
-        self._started_at_ns = handed["started_at_ns"]
-        self._request = request
-        self._group = manager.group(request["instance"], request["id"])
-        self._log = Log(
-            request["log"], request["log_segment_bytes"], request["log_segments"], log, **handed["log"]
-        )  # fmt: skip
-        self._pumps = {pipe: Pump(self._log, stream, pipe) for stream, pipe in ((STDOUT, out), (STDERR, err))}
-        self._listener = socket.socket(fileno=listener)
+        self._raw = handed
+        self._pidfd, self._root, self._tree, self._exit, self._log_fd, *outputs, self._listener = descriptors
+        self._outputs = outputs
+        self._pumps: dict[int, Pump] = {}
         self._clients: dict[int, socket.socket] = {}
         self._waiting: list[int] = []
         self._signalled = 0
         self._starter = starter
         self._starter_pidfd = os.pidfd_open(starter)
 
+    @functools.cached_property
+    def _handed(self) -> dict[str, Any]:
+        handed: dict[str, Any] = json.loads(self._raw)
+        return handed
+
+    @functools.cached_property
+    def _log(self) -> Log:
+        request = self._handed["request"]
+        return Log(
+            request["log"], request["log_segment_bytes"], request["log_segments"], self._log_fd, **self._handed["log"]
+        )
+
+    def _pump(self, descriptor: int) -> Pump:
+        """The pump of an output, made when there is some."""
+        if descriptor not in self._pumps:
+            stream = (STDOUT, STDERR)[self._outputs.index(descriptor)]
+            self._pumps[descriptor] = Pump(self._log, stream, descriptor)
+        return self._pumps[descriptor]
+
     def run(self) -> None:
         """Until the container has ended and everybody knows."""
+        self.watch()
+        self._finish()
+
+    def watch(self) -> None:
+        """Until its first process has ended."""
         poll = select.poll()
-        for descriptor in (self._pidfd, self._listener.fileno(), self._starter_pidfd, *self._pumps):
+        for descriptor in (self._pidfd, self._listener, self._starter_pidfd, *self._outputs):
             poll.register(descriptor, select.POLLIN)
         running = True
         while running:
             for descriptor, _ in poll.poll():
-                if descriptor in self._pumps:
-                    self._pumps[descriptor].move()
+                if descriptor in self._outputs:
+                    self._pump(descriptor).move()
                 elif descriptor == self._pidfd:
                     running = False
                 elif descriptor == self._starter_pidfd:
@@ -56,8 +74,9 @@ class Supervisor:
                     os.close(descriptor)
                     os.waitpid(self._starter, 0)
                     self._starter_pidfd = -1  # the number is used again
-                elif descriptor == self._listener.fileno():
-                    client, _address = self._listener.accept()
+                elif descriptor == self._listener:
+                    with socket.socket(fileno=os.dup(self._listener)) as listener:
+                        client, _address = listener.accept()
                     client.settimeout(5.0)
                     self._clients[client.fileno()] = client
                     poll.register(client.fileno(), select.POLLIN)
@@ -65,7 +84,6 @@ class Supervisor:
                     poll.unregister(descriptor)
                     self._waiting = [waiting for waiting in self._waiting if waiting != descriptor]
                     self._clients.pop(descriptor).close()
-        self._finish()
 
     def _serve(self, client: socket.socket) -> bool:
         """Answer one message; False when the client is done."""
@@ -92,20 +110,22 @@ class Supervisor:
         return True
 
     def _finish(self) -> None:
-        _, status = os.waitpid(self._pid, 0)
-        for pump in self._pumps.values():
-            pump.drain()
+        request = self._handed["request"]
+        _, status = os.waitpid(self._handed["pid"], 0)
+        for output in self._outputs:
+            self._pump(output).drain()
+        group = manager.group(request["instance"], request["id"])
         code = os.waitstatus_to_exitcode(status)
         ended = {
             "code": code if code >= 0 else 128 - code,
             "signal": -code if code < 0 else None,
-            "oom_killed": self._group.counters().oom_kills > 0,
+            "oom_killed": group.counters().oom_kills > 0,
             "finished_at_ns": time.time_ns(),
             "reason": f"signal {self._signalled} was asked for" if self._signalled and code != 0 else "",
         }
         self._log.close()
-        self._remove_group()
-        os.write(self._exit, json.dumps(ended | {"started_at_ns": self._started_at_ns}).encode())
+        _remove(group)
+        os.write(self._exit, json.dumps(ended | {"started_at_ns": self._handed["started_at_ns"]}).encode())
         os.fsync(self._exit)
         for descriptor in self._waiting:
             if descriptor in self._clients:
@@ -113,23 +133,24 @@ class Supervisor:
                     protocol.send(self._clients[descriptor], {"exit": ended})
                 except OSError:  # it left; the record is there for whoever looks
                     continue
-        wakeups.wake(self._request["events"])
+        wakeups.wake(request["events"])
         # The last descriptors of its mounts and of the overlay, whose end writes back all that is dirty on the host's
         # file system: nobody has to wait for that but the next start of this container. The record says until when.
         os.close(self._tree)
         os.close(self._root)
-        os.unlink(self._request["socket"])
-        os.unlink(self._request["record"])
+        os.unlink(request["socket"])
+        os.unlink(request["record"])
 
-    def _remove_group(self) -> None:
-        """The last process is reaped, but the kernel may take a moment to empty the group."""
-        for attempt in range(100):
-            try:
-                self._group.remove()
+
+def _remove(group: manager.Group) -> None:
+    """The last process is reaped, but the kernel may take a moment to empty the group."""
+    for attempt in range(100):
+        try:
+            group.remove()
+            return
+        except OSError as error:
+            if attempt == 99:  # the engine clears it before the next start; the exit record must not wait for it
+                print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
                 return
-            except OSError as error:
-                if attempt == 99:  # the engine clears it before the next start; the exit record must not wait for it
-                    print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
-                    return
-                self._group.kill()
-                select.select((), (), (), 0.01)
+            group.kill()
+            select.select((), (), (), 0.01)

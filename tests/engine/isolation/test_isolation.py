@@ -11,7 +11,7 @@ import pytest
 
 from engine import Container, ContainerSpec, Engine, Limits, NetworkMode
 from engine.linux.process import CLONE_NEWUSER, protect_from_oom
-from engine.shim.main import OOM_SCORE
+from engine.shim.starter import SHIM_OOM_SCORE
 from tests.engine.isolation import table
 from tests.engine.isolation.findings import probe
 from tests.engine.isolation.rows import CAPABILITIES, FROM_OUTSIDE, NOT_BUILT, REFUSED_CALLS, ROWS, Facts, Row
@@ -117,10 +117,10 @@ def test_i15_the_list_of_devices_is_short(starter: Engine, sleeper: Container) -
 def test_i21_who_keeps_it_is_killed_last(starter: Engine, sleeper: Container) -> None:
     pid = os.fork()
     if pid == 0:  # a host may have no right to give: then everybody stays at 0, which is not below the container
-        os._exit(protect_from_oom(OOM_SCORE))
+        os._exit(protect_from_oom(SHIM_OOM_SCORE))
     allowed = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     shim = starter._records.shim(sleeper.id)
-    assert Path(f"/proc/{shim}/oom_score_adj").read_text() == (f"{OOM_SCORE}\n" if allowed else "0\n")
+    assert Path(f"/proc/{shim}/oom_score_adj").read_text() == (f"{SHIM_OOM_SCORE}\n" if allowed else "0\n")
     assert Path(f"/proc/{sleeper.pid}/oom_score_adj").read_text() == "0\n"
 
 
