@@ -119,7 +119,7 @@ class Lifecycle:
             "instance": self._instance,
             "uid_base": container.uid_base,
             "rootfs": str(self._paths.rootfs),
-            "layers": [str(self._paths.layer(layer.diff_id)) for layer in image.layers],
+            "layers": [str(self._paths.skeleton), *(str(self._paths.layer(layer.diff_id)) for layer in image.layers)],
             "upper": str(directory / "upper"),
             "work": str(directory / "work"),
             "etc": etc_files(spec),

@@ -129,8 +129,8 @@ class LogTail:
         try:
             if self._exit_record.stat().st_size:
                 return True
-        except FileNotFoundError:  # it never ran, or is just being started
-            return not self._run_record.exists()
+        except FileNotFoundError:  # it never ran, is just being started, or is removed
+            return not self._run_record.exists() or not self._exit_record.parent.exists()
         return not self._run_record.exists()
 
     @property

@@ -28,6 +28,8 @@ from engine.shim import protocol, starter
 OOM_SCORE = -500
 IDLE_MS = 3000
 AT_REST_MS = 20  # so long without a request, and there is time for a spare child
+# What a child reports: that it took a request, so the next needs another child; that it is done, a good time for that.
+TAKEN, DONE = b"t", b"d"
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
 WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
 
@@ -93,11 +95,11 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
     """
-    taken, report = os.pipe2(os.O_CLOEXEC)
+    reports, report = os.pipe2(os.O_CLOEXEC)
     at_rest, asking = select.poll(), select.poll()
     for poll in (at_rest, asking):
         poll.register(signals, select.POLLIN)
-    at_rest.register(taken, select.POLLIN)
+        poll.register(reports, select.POLLIN)
     asking.register(listener.fileno(), select.POLLIN)
     spare, ahead, launcher_pid = 0, True, os.getpid()
     while True:
@@ -105,11 +107,13 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
             ready = at_rest.poll(IDLE_MS if idle else None)
         else:
             ready = asking.poll(AT_REST_MS if ahead else IDLE_MS if idle else None)
-        asked = False
+        asked = done = False
         for descriptor, _ in ready:
-            if descriptor == taken:
-                os.read(taken, 1)
-                spare, ahead = 0, True
+            if descriptor == reports:
+                told = os.read(reports, 64)
+                done = DONE in told
+                if TAKEN in told:
+                    spare, ahead = 0, True
             elif descriptor == signals:
                 if os.read(signals, 128)[0] == signal.SIGTERM:
                     return spare
@@ -117,10 +121,10 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
                     spare, ahead = 0, False
             else:
                 asked = True
-        if not spare and (asked or (ahead and not ready)):
+        if not spare and (asked or done or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (taken, signals, lock))
+                _child(listener, report, launcher_pid, (reports, signals, lock))
         elif not ready and process.children() == ([spare] if spare else []):
             return spare
 
@@ -179,8 +183,7 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
         connection = _accept(listener, handover, launcher, None)
         if connection is None:
             return
-    os.write(report, b"t")
-    os.close(report)
+    os.write(report, TAKEN)
     listener.close()
     connection.settimeout(30.0)
     message = protocol.receive(connection)
@@ -191,6 +194,7 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
         protocol.send(connection, _work(request, fds, init, handover))
     except OSError as error:  # the caller was killed; a container that runs is on record, for whoever looks
         print(f"wharfie launcher: nobody waits for the answer any more: {error}", file=sys.stderr, flush=True)
+    os.write(report, DONE)
 
 
 def _accept(

@@ -40,14 +40,11 @@ def run(door: socket.socket, filter_: bytes, *, own_network: bool) -> NoReturn:
         process.drop_bounding_set(CAPABILITIES)
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         stage = mounts.prepare(own_network=own_network)
-        step = "entering its groups"
+        step = "setting up the root file system"
         message = protocol.receive(door)  # the maps are written
         if message is None:
             os._exit(125)
-        request, (stdout, stderr, *groups) = message
-        for group in groups:
-            os.write(group, b"0")
-            os.close(group)
+        request, (stdout, stderr) = message
         process.prctl(process.PR_SET_DUMPABLE, 0)
         # While still the host's uid 0 to the file system, since WHARFIE_ROOT is closed to everybody else; and in this
         # mount namespace, since a mount can only be put on a place of one's own.
@@ -56,10 +53,16 @@ def run(door: socket.socket, filter_: bytes, *, own_network: bool) -> NoReturn:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # setresuid has cleared it
-        step = "setting up the root file system"
-        process.unshare(process.CLONE_NEWCGROUP)
-        dev = mounts.build(stage)
+        dev = mounts.devices(stage)
         etc = mounts.etc_copies(place, request["etc"])
+        message = protocol.receive(door)  # the groups are made
+        if message is None:
+            os._exit(125)
+        for group in message[1]:
+            os.write(group, b"0")
+            os.close(group)
+        process.unshare(process.CLONE_NEWCGROUP)
+        mounts.cgroups(stage)
         message = protocol.receive(door)  # the mounts
         if message is None:
             os._exit(125)

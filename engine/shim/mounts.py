@@ -1,6 +1,6 @@
 """What PID 1 mounts into its root before it enters it. Values: isolation.md I10 to I14, after Docker's.
 
-In three steps, since only the middle one and the last need the request: `prepare`, `build`, `assemble`.
+In steps, since not all need the request: `prepare`, then `devices`, `etc_copies`, `cgroups`, then `assemble`.
 Runs as root of the container's own user namespace. Every target is reached by descriptor without following
 a link, so an image cannot send a mount elsewhere; every mask comes from the host's own /dev/null, checked by its
 device number (CVE-2025-31133).
@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
     proc: int  # attached and masked
     sys: int  # attached and masked
-    cgroup: int | None  # the place for cgroup file systems in it; None in a copy of the host's /sys, which has them
+    cgroup: int  # the place for cgroup file systems in it
     devices: dict[str, int]  # detached copies of the host's nodes
     ping_groups: int | None  # a setting that takes ids, so it waits for the maps
 
@@ -74,13 +74,11 @@ def prepare(*, own_network: bool) -> Stage:
     return Stage(proc, sys, cgroup, devices, ping_groups)
 
 
-def build(stage: Stage) -> int:
-    """What needs ids and groups: /dev, whose descriptor it returns, and the view of the control groups."""
+def devices(stage: Stage) -> int:
+    """/dev, which needs ids; returns its descriptor."""
     if stage.ping_groups is not None:
         os.write(stage.ping_groups, b"0 65535")
         os.close(stage.ping_groups)
-    if stage.cgroup is not None:
-        _cgroups(stage.cgroup)
     dev = mount.filesystem("tmpfs", [("mode", "755"), ("size", "65536k")], attributes=NOSUID | NOEXEC)
     _attach(dev, "/dev")
     for name, node in stage.devices.items():
@@ -124,7 +122,7 @@ def _attach(detached: int, path: str) -> None:
         os.close(target)
 
 
-def _sys(*, own_network: bool) -> tuple[int, int | None]:
+def _sys(*, own_network: bool) -> tuple[int, int]:
     """A new sysfs for this network namespace; with the host's network, the kernel allows only a copy of its /sys."""
     if own_network:
         new = mount.filesystem("sysfs", attributes=_KERNEL | RDONLY)
@@ -136,8 +134,9 @@ def _sys(*, own_network: bool) -> tuple[int, int | None]:
     return copy, os.open("/sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _cgroups(place: int) -> None:
+def cgroups(stage: Stage) -> None:
     """The container's own groups, as roots: this comes after the new cgroup namespace."""
+    place = stage.cgroup
     if V2:
         _put(mount.filesystem("cgroup2", attributes=_KERNEL | RDONLY), place)
         return

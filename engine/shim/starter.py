@@ -99,8 +99,9 @@ def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> d
         )  # first: were this process killed, its socket tells that there is something to clear
         undo.append(lambda: os.unlink(request["socket"]))
         group = manager.group(request["instance"], request["id"])
-        group.create()
         undo.append(group.remove)
+        if manager.births():
+            group.create()
         child = _init(request, group, ready)
         undo.append(child.end)
         try:
@@ -130,12 +131,14 @@ def _set_up(
     listener: socket.socket,
 ) -> dict[str, Any]:
     """From a waiting init to an executed command, of which the shim has all it needs. Returns the run record."""
-    streams = [stdio.open_pipe(request["uid_base"]) for _ in range(2)]
     process.write_id_maps(child.pid, request["uid_base"])
-    ends = [end for _, end in streams]
-    protocol.send(child.door, {key: request[key] for key in init.NEEDS}, ends + group.doors())
+    streams = [stdio.open_pipe(request["uid_base"]) for _ in range(2)]
+    protocol.send(child.door, {key: request[key] for key in init.NEEDS}, [end for _, end in streams])
     # Written by us, so that it becomes the floor as well: the container cannot go below; proc(5) oom_score_adj.
     manager.write_text(f"/proc/{child.pid}/oom_score_adj", 0)
+    if not manager.births():
+        group.create()
+    protocol.send(child.door, {"step": "groups"}, group.doors())
     # What only the host's root can give.
     userns = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     root = rootfs.overlay(request["layers"], request["upper"], request["work"], userns)
@@ -164,6 +167,7 @@ SHIM_NEEDS = ("id", "instance", "log", "log_segment_bytes", "log_segments", "rec
 
 
 def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:
+    """The one that is ready, if it will do for this request; else a new one."""
     own_network = request["network"] != "host"
     if ready is not None and own_network:
         return ready

@@ -134,6 +134,11 @@ def count_lines(path: str) -> int:
     return lines
 
 
+def available(pipe: int) -> int:
+    """How many bytes a pipe holds; FIONREAD, ioctl_tty(2)."""
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
+
+
 class Pump:
     """One stream of the container on its way into the log."""
 
@@ -144,26 +149,23 @@ class Pump:
         self._last_ns = 0
         self._grown = False
 
-    def _available(self) -> int:
-        return int(struct.unpack("i", fcntl.ioctl(self.pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
-
     def move(self) -> None:
         """Take what the pipe holds. Small and frequent writes are gathered for half a millisecond first:
         it takes the shim from 90 % of a core to 16 % at full speed, line by line."""
-        available = self._available()
-        if available < PIPE_BYTES // 4 and time.monotonic_ns() - self._last_ns < _BUSY_NS:
+        found = available(self.pipe)
+        if found < PIPE_BYTES // 4 and time.monotonic_ns() - self._last_ns < _BUSY_NS:
             select.select((), (), (), _NAP_S)
-            available = self._available()
-        if available >= 32768 and not self._grown:
+            found = available(self.pipe)
+        if found >= 32768 and not self._grown:
             self._grown = True
             try:
                 fcntl.fcntl(self.pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             except PermissionError:  # this host's fs.pipe-max-size is lower: slower, and as right
                 return self.move()
-        self._log.append(self._stream, self.pipe, available)
+        self._log.append(self._stream, self.pipe, found)
         self._last_ns = time.monotonic_ns()
 
     def drain(self) -> None:
         """Take the rest, after the last writer has ended."""
-        while available := self._available():
-            self._log.append(self._stream, self.pipe, available)
+        while found := available(self.pipe):
+            self._log.append(self._stream, self.pipe, found)

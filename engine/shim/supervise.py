@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.shim import protocol
-from engine.shim.stdio import STDERR, STDOUT, Log, Pump
+from engine.shim.stdio import STDERR, STDOUT, Log, Pump, available
 from engine.storage import wakeups
 
 
@@ -113,7 +113,8 @@ class Supervisor:
         request = self._handed["request"]
         _, status = os.waitpid(self._handed["pid"], 0)
         for output in self._outputs:
-            self._pump(output).drain()
+            if available(output):
+                self._pump(output).drain()
         group = manager.group(request["instance"], request["id"])
         code = os.waitstatus_to_exitcode(status)
         ended = {
@@ -123,16 +124,15 @@ class Supervisor:
             "finished_at_ns": time.time_ns(),
             "reason": f"signal {self._signalled} was asked for" if self._signalled and code != 0 else "",
         }
-        self._log.close()
         _remove(group)
         os.write(self._exit, json.dumps(ended | {"started_at_ns": self._handed["started_at_ns"]}).encode())
-        os.fsync(self._exit)
         for descriptor in self._waiting:
             if descriptor in self._clients:
                 try:
                     protocol.send(self._clients[descriptor], {"exit": ended})
                 except OSError:  # it left; the record is there for whoever looks
                     continue
+        os.fsync(self._exit)  # those who wait need not wait for the disk
         wakeups.wake(request["events"])
         # The last descriptors of its mounts and of the overlay, whose end writes back all that is dirty on the host's
         # file system: nobody has to wait for that but the next start of this container. The record says until when.

@@ -26,6 +26,9 @@ IDS_PER_RANGE = 65_536
 RANGES_PER_CLAIM = 256
 LAST_ID = 2**32 - 2
 
+SKELETON_DIRECTORIES = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "sys": 0o555}
+ETC_FILES = ("hostname", "hosts", "resolv.conf")
+
 
 def prepare(config: Config) -> Paths:
     """Make the instance's directories and id if they are not there yet; many processes may call it at once."""
@@ -36,6 +39,7 @@ def prepare(config: Config) -> Paths:
         for directory in (*paths.persistent(), *paths.volatile()):
             directory.mkdir(mode=0o700, exist_ok=True)
         with locked(paths.root / ".lock"):
+            _make_skeleton(paths.skeleton)
             if not paths.instance.exists():
                 write_atomically(paths.version, LAYOUT_VERSION.encode())
                 write_atomically(paths.instance, new_id()[:12].encode())
@@ -49,6 +53,21 @@ def prepare(config: Config) -> Paths:
             hint="run the Wharfie that wrote it",
         )
     return paths
+
+
+def _make_skeleton(top: Path) -> None:
+    """Places for what every container gets: no start has to make them, and none shows as a container's change."""
+    if top.exists():
+        return
+    new = top.with_name(".skeleton.new")
+    for name, mode in SKELETON_DIRECTORIES.items():
+        (new / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (new / name).chmod(mode)
+    for name in ETC_FILES:
+        (new / "etc" / name).touch(mode=0o644)
+        (new / "etc" / name).chmod(0o644)
+    new.chmod(0o755)
+    new.rename(top)
 
 
 def instance_id(config: Config) -> str:

@@ -5,6 +5,7 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
  ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
+ ├─ skeleton/     the lowest layer of all roots: what mounts and files are put on
  ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
  ├─ containers/<id>/
  │    upper/ work/  of the overlay     log/  segments
@@ -31,6 +32,7 @@ class Paths:
         self.database = config.root / "state.db"
         self.console_database = config.root / "console.db"
         self.secret_key = config.root / "secret_key"
+        self.skeleton = config.root / "skeleton"
         self.layers = config.root / "layers"
         self.containers = config.root / "containers"
         self.volumes = config.root / "volumes"
