@@ -28,11 +28,12 @@ class Counters(NamedTuple):
 class Group(Protocol):
     """The groups of one name, in all hierarchies."""
 
-    def create(self, *, exist_ok: bool = False) -> None:
-        """Make the group. OSError leaves nothing behind; FileExistsError unless ``exist_ok``."""
+    def create(self, *, confined: bool = True) -> None:
+        """Make the group. ``confined``: it must be new, and its processes may open a container's devices only.
+        OSError leaves nothing behind."""
 
     def limit(self, limits: dict[str, float]) -> None:
-        """Set memory_bytes, memory_swap_bytes, cpus and pids, and which devices may be opened."""
+        """Set memory_bytes, memory_swap_bytes, cpus and pids."""
 
     def add(self, pid: int) -> None:
         """Move a process in. Slow, for it waits for an RCU grace period (2 to 15 ms): a container's way in is below."""

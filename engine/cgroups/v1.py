@@ -43,7 +43,7 @@ class Group:
         path = f"{MOUNT}/{hierarchy}/{self._parent}/{self._name}"
         return f"{path}/{file}" if file else path
 
-    def create(self, *, exist_ok: bool = False) -> None:
+    def create(self, *, confined: bool = True) -> None:
         """Make the group."""
         try:
             for hierarchy in self._hierarchies:
@@ -52,8 +52,12 @@ class Group:
                 except FileNotFoundError:  # the instance's first
                     os.makedirs(self._path(hierarchy), 0o755, exist_ok=True)
                 except FileExistsError:
-                    if not exist_ok:
+                    if confined:
                         raise
+            if confined:
+                write_text(self._path("devices", "devices.deny"), "a")
+                for rule in DEVICES:
+                    write_text(self._path("devices", "devices.allow"), rule)
         except BaseException:
             self.remove()
             raise
@@ -68,9 +72,6 @@ class Group:
         write_text(self._path("pids", "pids.max"), int(limits["pids"]))
         write_text(self._path("cpu", "cpu.cfs_period_us"), CPU_PERIOD_US)
         write_text(self._path("cpu", "cpu.cfs_quota_us"), int(limits["cpus"] * CPU_PERIOD_US))
-        write_text(self._path("devices", "devices.deny"), "a")
-        for rule in DEVICES:
-            write_text(self._path("devices", "devices.allow"), rule)
 
     def add(self, pid: int) -> None:
         """Move a process in."""

@@ -23,7 +23,7 @@ class Group:
         self._parent = f"{mount}/wharfie-{instance}"
         self._directory = f"{self._parent}/{name}"
 
-    def create(self, *, exist_ok: bool = False) -> None:
+    def create(self, *, confined: bool = True) -> None:
         """Make the group."""
         if not os.path.isdir(self._parent):
             self._delegate(self._mount)
@@ -32,7 +32,13 @@ class Group:
         try:
             os.mkdir(self._directory, 0o755)
         except FileExistsError:
-            if not exist_ok:
+            if confined:
+                raise
+        if confined:
+            try:
+                bpf.restrict_devices(self._directory, DEVICES)
+            except BaseException:
+                self.remove()
                 raise
 
     @staticmethod
@@ -53,7 +59,6 @@ class Group:
             write_text(swap, int(limits["memory_swap_bytes"]) - memory)
         write_text(f"{self._directory}/pids.max", int(limits["pids"]))
         write_text(f"{self._directory}/cpu.max", f"{int(limits['cpus'] * CPU_PERIOD_US)} {CPU_PERIOD_US}")
-        bpf.restrict_devices(self._directory, DEVICES)
 
     def add(self, pid: int) -> None:
         """Move a process in."""

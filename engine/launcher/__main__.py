@@ -27,9 +27,7 @@ from engine.shim import protocol, starter
 
 OOM_SCORE = -500
 IDLE_MS = 3000
-AT_REST_MS = 20  # so long without a request, and there is time for a spare child
-# What a child reports: that it took a request, so the next needs another child; that it is done, a good time for that.
-TAKEN, DONE = b"t", b"d"
+AT_REST_MS = 8  # after a request: it has started its container, and there is time for the next spare child
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
 WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
 
@@ -51,7 +49,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.protect_from_oom(OOM_SCORE)
     own_group = manager.group(instance, manager.ENGINE_GROUP)
-    own_group.create(exist_ok=True)
+    own_group.create(confined=False)
     own_group.add(os.getpid())
 
     path = f"{run}/launcher.sock"
@@ -107,13 +105,11 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
             ready = at_rest.poll(IDLE_MS if idle else None)
         else:
             ready = asking.poll(AT_REST_MS if ahead else IDLE_MS if idle else None)
-        asked = done = False
+        asked = False
         for descriptor, _ in ready:
             if descriptor == reports:
-                told = os.read(reports, 64)
-                done = DONE in told
-                if TAKEN in told:
-                    spare, ahead = 0, True
+                os.read(reports, 1)
+                spare, ahead = 0, True
             elif descriptor == signals:
                 if os.read(signals, 128)[0] == signal.SIGTERM:
                     return spare
@@ -121,7 +117,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
                     spare, ahead = 0, False
             else:
                 asked = True
-        if not spare and (asked or done or (ahead and not ready)):
+        if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
                 _child(listener, report, launcher_pid, (reports, signals, lock))
@@ -183,7 +179,8 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
         connection = _accept(listener, handover, launcher, None)
         if connection is None:
             return
-    os.write(report, TAKEN)
+    os.write(report, b"!")
+    os.close(report)
     listener.close()
     connection.settimeout(30.0)
     message = protocol.receive(connection)
@@ -194,7 +191,6 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
         protocol.send(connection, _work(request, fds, init, handover))
     except OSError as error:  # the caller was killed; a container that runs is on record, for whoever looks
         print(f"wharfie launcher: nobody waits for the answer any more: {error}", file=sys.stderr, flush=True)
-    os.write(report, DONE)
 
 
 def _accept(

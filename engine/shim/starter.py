@@ -9,6 +9,7 @@ end with it. What is left to undo are the control groups, three files and a sock
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -62,7 +63,9 @@ class Init(NamedTuple):
         """What it died of, if that is why ``error`` was met; None when it is still there."""
         gone = select.poll()
         gone.register(self.pidfd, select.POLLIN)
-        if not isinstance(error, ConnectionError) and not gone.poll(0):
+        # One that is ending has no namespaces in /proc any more, a moment before it counts as ended.
+        ending = error.errno in (errno.ENOENT, errno.ESRCH) and str(error.filename).startswith(f"/proc/{self.pid}/")
+        if not isinstance(error, ConnectionError) and not gone.poll(1000 if ending else 0):
             return None
         try:
             answer = protocol.receive(self.door)
