@@ -52,8 +52,13 @@ def _absolute(path: str, field: str) -> None:
 def _limits(spec: ContainerSpec) -> None:
     limits = spec.limits
     memory = limits.memory_bytes
-    if memory is not None and not MIN_MEMORY_BYTES <= memory < 2**62:
-        raise InvalidRequest("the memory limit is too low or too high", hint="use at least 6m", field="memory")
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if memory is not None and memory < MIN_MEMORY_BYTES:
+        raise InvalidRequest("the memory limit is too low to start anything", hint="use at least 6m", field="memory")
+    if memory is not None and memory > most:
+        raise InvalidRequest(
+            "the memory limit is more than this host has", hint=f"use at most {most // 2**20}m", field="memory"
+        )
     swap = limits.memory_swap_bytes
     if swap is not None and (memory is None or not memory <= swap < 2**62):
         raise InvalidRequest(

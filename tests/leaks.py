@@ -16,7 +16,7 @@ from pathlib import Path
 
 MARK = "WHARFIE_TEST_SESSION"
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-OURS = re.compile(rb"engine[./](launcher|shim)|manage\.py|console[./]supervisor")
+OURS = re.compile(rb"[^\0]*python[^\0]*\0(.*\0)?([^\0]*/)?(engine/launcher/__main__|manage|console/supervisor)\.py\0")
 NAME = "wharfie-t"  # a directory of session 12 begins with wharfie-t12-
 FOREIGN_NAME = re.compile(rf"{NAME}(\d+)-")
 TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
@@ -78,7 +78,7 @@ class Host:
         found: set[str] = set()
         for pid in self.pids:
             command = read(f"/proc/{pid}/cmdline")
-            if OURS.search(command) and not self.is_foreign(pid) and pid != os.getpid() and b"pytest" not in command:
+            if OURS.match(command) and not self.is_foreign(pid) and pid != os.getpid() and b"pytest" not in command:
                 found.add(f"{pid}: {command.replace(bytes(1), b' ').decode(errors='replace').strip()[:150]}")
         return found
 

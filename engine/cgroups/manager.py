@@ -10,7 +10,10 @@ Only files are used here, so that the shim, which forks from a small launcher, c
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 ENGINE_GROUP = "engine"
@@ -96,7 +99,41 @@ def keyed(text: str) -> dict[str, int]:
     return {key: int(value) for key, _, value in (line.partition(" ") for line in text.splitlines())}
 
 
-def leave(pid: int) -> None:
+def join_engine(instance: str, lock: str) -> None:
+    """Move the calling process into the engine's group, which is made when absent."""
+    own = group(instance, ENGINE_GROUP)
+    with _locked(lock):
+        own.create(confined=False)
+        own.add(os.getpid())
+
+
+def leave_engine(instance: str, lock: str) -> None:
+    """Move the calling process, about to end, to the top of each hierarchy. The last removes the groups.
+
+    Groups of containers that still run stay, and so do those above them.
+    """
+    with _locked(lock):
+        _leave(os.getpid())
+        try:
+            group(instance, ENGINE_GROUP).remove()
+            remove_instance(instance)
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # a shim is in it
+                raise
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Held by who joins or leaves: nobody may remove a group that another has made and not entered yet."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _leave(pid: int) -> None:
     """Move a process out of Wharfie's groups, to the top of each hierarchy."""
     from engine.cgroups import v1
 

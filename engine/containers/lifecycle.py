@@ -130,6 +130,7 @@ class Lifecycle:
             "socket": str(self._paths.shim_socket(container.id)),
             "exit": str(self._paths.exit_record(container.id)),
             "events": str(self._paths.events),
+            "groups_lock": str(self._paths.groups_lock),
             "volumes": [
                 {"source": str(self._paths.volume(v.volume)), "target": v.target, "read_only": v.read_only}
                 for v in spec.volumes

@@ -75,14 +75,16 @@ class Layers:
                 )
 
     def collect(self) -> None:
-        """Delete the layers that no image uses, unless somebody is loading, who will do so."""
-        while self._unused():
+        """Delete layers that no image uses, and half loaded ones; unless somebody is loading, who will do so."""
+        while self._unused() or self._abandoned():
             try:
                 with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                     for diff_id in self._unused():
                         with self._database.transaction(durable=True) as connection:
                             connection.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
                         discard(self._paths.layer(diff_id), self._paths.trash)
+                    for workspace in self._abandoned():
+                        discard(workspace, self._paths.trash)
             except BlockingIOError:
                 return
 
@@ -90,6 +92,10 @@ class Layers:
         found = {f"sha256:{name}" for name in os.listdir(self._paths.layers) if names.OBJECT_ID.fullmatch(name)}
         found |= {row["diff_id"] for row in self._database.rows("SELECT diff_id FROM layers")}
         return found - {row["diff_id"] for row in self._database.rows("SELECT DISTINCT diff_id FROM image_layers")}
+
+    def _abandoned(self) -> list[Path]:
+        """Workspaces; of a crash, when nobody is loading."""
+        return list(self._paths.tmp.glob("layer-*"))
 
     def _present(self, diff_id: str) -> bool:
         row = self._database.row("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,))

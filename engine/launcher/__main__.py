@@ -48,9 +48,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     process.set_name(b"wharfie-launch")
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.protect_from_oom(OOM_SCORE)
-    own_group = manager.group(instance, manager.ENGINE_GROUP)
-    own_group.create(confined=False)
-    own_group.add(os.getpid())
+    manager.join_engine(instance, f"{run}/groups.lock")
 
     path = f"{run}/launcher.sock"
     if os.path.lexists(path):
@@ -82,7 +80,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
         _reap()
         if not process.children():
-            _leave_group(own_group, instance)
+            manager.leave_engine(instance, f"{run}/groups.lock")
             break
         select.select((), (), (), 0.01)
     return 0
@@ -142,13 +140,6 @@ def _rehearse(scratch: str) -> None:
     for name in os.listdir(scratch):
         os.unlink(f"{scratch}/{name}")
     os.rmdir(scratch)
-
-
-def _leave_group(own_group: manager.Group, instance: str) -> None:
-    """With no shim left nothing of the instance stays behind; with some, they live on in the group."""
-    manager.leave(os.getpid())
-    own_group.remove()
-    manager.remove_instance(instance)
 
 
 def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...]) -> NoReturn:

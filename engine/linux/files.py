@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import stat
 import struct
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
@@ -67,24 +66,6 @@ def directory_beneath(root_fd: int, path: str) -> int:
         os.close(current)
         raise
     return current
-
-
-def file_beneath(root_fd: int, path: str) -> int:
-    """An O_PATH descriptor of a regular file below ``root_fd``, made empty when absent; no link is followed."""
-    parent, _, name = path.strip("/").rpartition("/")
-    directory = directory_beneath(root_fd, parent) if parent else os.dup(root_fd)
-    try:
-        try:
-            found = openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
-        except FileNotFoundError:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory))
-            found = openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
-    finally:
-        os.close(directory)
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        raise failure(errno.EINVAL, "not a regular file", path)
-    return found
 
 
 def filesystem_magic(descriptor: int) -> int:

@@ -15,7 +15,8 @@ import stat
 import struct
 from typing import NamedTuple
 
-from engine.linux import files, mount
+from engine.errors import InvalidRequest
+from engine.linux import files, mount, places
 from engine.linux.mount import AT_FDCWD, NODEV, NOEXEC, NOSUID, RDONLY
 
 MASKED = [
@@ -99,9 +100,21 @@ def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: li
     for name, made in (("proc", stage.proc), ("sys", stage.sys), ("dev", dev)):
         _put(made, files.directory_beneath(root, name))
     for name, copy in etc.items():
-        _put(copy, files.file_beneath(root, f"etc/{name}"))
-    for target, volume in volumes:
-        _put(volume, files.directory_beneath(root, target))
+        _put(copy, _place(root, f"/etc/{name}", directory=False))
+    for target, volume in sorted(volumes, key=lambda each: each[0].count("/")):  # /a before /a/b, which it would hide
+        _put(volume, _place(root, target, directory=True))
+
+
+def _place(root: int, target: str, *, directory: bool) -> int:
+    try:
+        return places.place(root, target, directory=directory)
+    except OSError as error:
+        what = "a directory" if directory else "a file"
+        raise InvalidRequest(
+            f"nothing can be mounted on {target!r}: {os.strerror(error.errno or 0)}",
+            hint=f"the image must have {what} there, or nothing",
+            field="volumes" if directory else "image",
+        ) from error
 
 
 def _put(detached: int, target: int) -> None:

@@ -166,7 +166,7 @@ def _set_up(
     return facts
 
 
-SHIM_NEEDS = ("id", "instance", "log", "log_segment_bytes", "log_segments", "record", "socket", "events")
+SHIM_NEEDS = ("id", "instance", "log", "log_segment_bytes", "log_segments", "record", "socket", "events", "groups_lock")
 
 
 def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:

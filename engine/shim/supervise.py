@@ -141,6 +141,11 @@ class Supervisor:
         os.unlink(request["socket"])
         os.unlink(request["record"])
 
+    def leave_engine(self) -> None:
+        """The shim of a launcher that is gone may be the last of its instance, and then removes the engine's groups."""
+        request = self._handed["request"]
+        manager.leave_engine(request["instance"], request["groups_lock"])
+
 
 def _remove(group: manager.Group) -> None:
     """The last process is reaped, but the kernel may take a moment to empty the group."""

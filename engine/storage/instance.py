@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.config import Config
-from engine.errors import Corrupt, KernelError, Unavailable
+from engine.errors import Busy, Corrupt, KernelError, Unavailable
+from engine.linux import process
 from engine.names import new_id
 from engine.storage.atomic import write_atomically
 from engine.storage.paths import Paths
@@ -40,6 +41,7 @@ def prepare(config: Config) -> Paths:
             directory.mkdir(mode=0o700, exist_ok=True)
         with locked(paths.root / ".lock"):
             _make_skeleton(paths.skeleton)
+            _bind(paths)
             if not paths.instance.exists():
                 write_atomically(paths.version, LAYOUT_VERSION.encode())
                 write_atomically(paths.instance, new_id()[:12].encode())
@@ -53,6 +55,33 @@ def prepare(config: Config) -> Paths:
             hint="run the Wharfie that wrote it",
         )
     return paths
+
+
+def _bind(paths: Paths) -> None:
+    """One WHARFIE_RUN for a store: whoever looked in another one would take running containers for ended ones."""
+    here = paths.run.resolve()
+    bound = Path(paths.bound.read_text()) if paths.bound.exists() else here
+    if bound != here and _occupied(bound):
+        raise Busy(
+            f"{paths.root} is in use with {bound} as WHARFIE_RUN, not {here}",
+            hint=f"set WHARFIE_RUN={bound}, or stop its console and containers first",
+        )
+    if bound != here or not paths.bound.exists():
+        write_atomically(paths.bound, os.fsencode(here))
+
+
+def _occupied(run: Path) -> bool:
+    """Whether a launcher serves there, or a container of it lives."""
+    if is_locked(run / "launcher.lock"):
+        return True
+    for record in (run / "shims").glob("*.json"):
+        try:
+            facts = json.loads(record.read_bytes())
+            if facts["boot_id"] == process.boot_id() and process.start_time(facts["pid"]) == facts["start_time"]:
+                return True
+        except (FileNotFoundError, ValueError, KeyError):  # it ended meanwhile, or is damaged
+            continue
+    return False
 
 
 def _make_skeleton(top: Path) -> None:

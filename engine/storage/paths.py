@@ -1,8 +1,9 @@
 """Every path that the engine uses, in one class. Nobody else joins them.
 
 WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
- ├─ instance      id of this store       ├─ launcher.sock, .lock, .log
- ├─ version       of the layout          ├─ shims/<id>.sock     a container's control socket
+ ├─ instance      id of this store       ├─ launcher.sock, .lock, .log; groups.lock
+ ├─ version       of the layout
+ ├─ run           which WHARFIE_RUN goes with it          ├─ shims/<id>.sock     a container's control socket
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
  ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
  ├─ skeleton/     the lowest layer of all roots: what mounts and files are put on
@@ -29,6 +30,7 @@ class Paths:
         self.run = config.run
         self.instance = config.root / "instance"
         self.version = config.root / "version"
+        self.bound = config.root / "run"
         self.database = config.root / "state.db"
         self.console_database = config.root / "console.db"
         self.secret_key = config.root / "secret_key"
@@ -40,6 +42,7 @@ class Paths:
         self.tmp = config.root / "tmp"
         self.launcher_socket = config.run / "launcher.sock"
         self.launcher_lock = config.run / "launcher.lock"
+        self.groups_lock = config.run / "groups.lock"
         self.shims = config.run / "shims"
         self.events = config.run / "events"
         self.rootfs = config.run / "rootfs"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, EngineError, Limits, NetworkMode, State, VolumeMount
+from engine.config import Config
 from engine.containers import state
 from engine.errors import (
     AlreadyExists,
@@ -24,7 +27,7 @@ from engine.errors import (
     WrongState,
 )
 from engine.launcher import client
-from tests.conftest import eventually, shims, stop_launcher
+from tests.conftest import eventually, shims, stop_launcher, wait_readable
 from tests.engine.conftest import Run, groups
 
 
@@ -140,6 +143,7 @@ def test_a_command_that_cannot_run_says_why_and_leaves_nothing(
         ({"name": "no good"}, "name"),
         ({"name": "x"}, "name"),
         ({"limits": Limits(memory_bytes=4096)}, "memory"),
+        ({"limits": Limits(memory_bytes=2**50)}, "memory"),
         ({"limits": Limits(cpus=0.0001)}, "cpus"),
         ({"limits": Limits(cpus=10_000)}, "cpus"),
         ({"limits": Limits(pids=0)}, "pids"),
@@ -453,6 +457,41 @@ def test_a_second_engine_on_the_same_store_joins_it(dock: Engine) -> None:
         dock.stop("shared", timeout_s=0)
         assert other.inspect("shared").state is State.EXITED
         assert [event.action for event in other.events()][-3:] == ["create", "start", "die"]
+
+
+def test_a_store_is_opened_with_one_run_directory_while_something_of_it_lives(dock: Engine, tmp_path: Path) -> None:
+    container = dock.create(spec("sleep", "100"))
+    dock.start(container.id)
+    elsewhere = Config(dock.config.root, tmp_path / "run")
+    with pytest.raises(Busy, match=re.escape(str(dock.config.run))) as caught:
+        Engine(elsewhere)
+    assert str(dock.config.run) in caught.value.hint
+    assert dock.inspect(container.id).state is State.RUNNING
+    dock.remove(container.id, force=True)
+    stop_launcher(dock.config)
+    with Engine(elsewhere) as moved:  # nothing lives: after a reboot, or by choice
+        assert not moved.containers()
+    with Engine(dock.config) as back:
+        assert not back.containers()
+
+
+def test_the_groups_go_with_the_last_shim_whoever_started_it(dock: Engine) -> None:
+    first, second = (dock.create(spec("sleep", "100")) for _ in range(2))
+    dock.start(first.id)
+    launcher = answering(str(dock.paths.launcher_socket))
+    pidfd = os.pidfd_open(launcher)
+    os.kill(launcher, signal.SIGTERM)  # its shim stays
+    assert wait_readable(pidfd, timeout_s=10)
+    os.close(pidfd)
+    dock.start(second.id)  # by the next launcher
+    dock.remove(second.id, force=True)
+    stop_launcher(dock.config)
+    messages = dock.config.run / "launcher.log"
+    assert messages.read_text() == ""
+    assert groups(dock, first.id)
+    dock.remove(first.id, force=True)
+    assert eventually(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-{dock.instance}")))
+    assert messages.read_text() == ""
 
 
 def test_subscribers_of_another_process_wake(dock: Engine) -> None:

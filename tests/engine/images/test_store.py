@@ -113,6 +113,15 @@ def test_layers_are_kept_while_somebody_loads_and_go_at_its_end(store: Store, im
     assert store.layers() == set()
 
 
+def test_what_was_left_half_loaded_goes_when_nobody_loads(store: Store) -> None:
+    left = store.paths.tmp / ("layer-" + "ab" * 32)
+    (left / "tree" / "etc").mkdir(parents=True)
+    with store.images._layers.loading():
+        store.images.tidy()
+        assert left.exists(), "somebody may be at it"
+    assert not left.exists()
+
+
 def test_a_damaged_record_breaks_one_image_only(store: Store, image: Image, other: Image) -> None:
     with store.database.transaction() as connection:
         connection.execute("UPDATE images SET config = '{' WHERE id = ?", (image.id,))
