@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable
 from typing import TypeVar
 
+from engine.archives.fields import refused
 from engine.archives.tar import Entry, Kind, Reader, components
 from engine.archives.whiteouts import hidden_name
 from engine.errors import EngineError, InvalidRequest, KernelError, Unsupported
@@ -62,11 +63,11 @@ class Extractor:
         elif entry.kind is Kind.DIRECTORY:
             self._directory(parts, entry)
         elif not parts:
-            raise InvalidRequest(f"the archive has an entry without a name: {entry.label!r}")
+            raise refused("has an entry without a name")
         elif entry.kind in (Kind.CHARACTER, Kind.BLOCK):
             # A container's /dev is made at its start; a device node elsewhere is a way to the host's hardware.
             if parts[0] != b"dev":
-                raise InvalidRequest(f"the archive has a device node outside dev/: {entry.label}", subject=entry.label)
+                raise refused("has a device node outside dev/", entry.label)
             self.skipped_devices += 1
         else:
             _check_owner(entry)
@@ -81,7 +82,11 @@ class Extractor:
     def _file(self, parent: int, parts: Parts, entry: Entry) -> None:
         self.size_bytes += entry.size
         if self.size_bytes > self._max_bytes:
-            raise InvalidRequest(f"the archive holds more than {self._max_bytes} bytes", subject=entry.label)
+            raise InvalidRequest(
+                f"the archive holds more than {self._max_bytes} bytes",
+                hint="make the layer smaller",
+                subject=entry.label,
+            )
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = self._make(parent, parts[-1], lambda: os.open(parts[-1], flags, 0o600, dir_fd=parent))
         try:
@@ -97,7 +102,7 @@ class Extractor:
     def _symlink(self, parent: int, parts: Parts, entry: Entry) -> None:
         name = parts[-1]
         if not entry.link or b"\0" in entry.link:
-            raise InvalidRequest(f"the archive has a symbolic link to nothing: {entry.label}", subject=entry.label)
+            raise refused("has a symbolic link to nothing", entry.label)
         self._make(parent, name, lambda: os.symlink(entry.link, name, dir_fd=parent))
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
@@ -106,7 +111,7 @@ class Extractor:
         name = parts[-1]
         target = components(entry.link, entry.label)
         if not target or target == parts:
-            raise InvalidRequest(f"the archive has a hard link to itself: {entry.label}", subject=entry.label)
+            raise refused("has a hard link to itself", entry.label)
         try:
             source = openat2(self._root, b"/".join(target[:-1]) or b".", os.O_PATH | os.O_DIRECTORY, resolve=_SAFE)
         except (FileNotFoundError, NotADirectoryError):
@@ -150,7 +155,7 @@ class Extractor:
         A whiteout speaks of the layers below: what this layer itself has under that name stays.
         """
         if entry.kind is not Kind.FILE:
-            raise InvalidRequest(f"the archive has a whiteout that is no file: {entry.label}", subject=entry.label)
+            raise refused("has a whiteout that is no file", entry.label)
         parent = self._directory_fd(directory, entry)
         if not hidden:
             if not directory:  # overlayfs always merges the roots of its layers, so nothing could say this
@@ -201,10 +206,7 @@ class Extractor:
                     else:
                         step = self._open_or_make(current, parts[:depth], os.O_PATH)
                 except NotADirectoryError:
-                    raise InvalidRequest(
-                        f"the archive has a file below something that is no directory: {entry.label}",
-                        subject=entry.label,
-                    ) from None
+                    raise refused("has a file below something that is no directory", entry.label) from None
                 os.close(current)
                 current = step
         except BaseException:
@@ -279,9 +281,7 @@ def _check_owner(entry: Entry) -> None:
 
 
 def _missing_target(entry: Entry) -> InvalidRequest:
-    return InvalidRequest(
-        f"the archive has a hard link to something that it does not hold: {entry.label}", subject=entry.label
-    )
+    return refused("has a hard link to something that it does not hold", entry.label)
 
 
 def _translated(error: OSError, entry: Entry) -> EngineError:
@@ -292,6 +292,6 @@ def _translated(error: OSError, entry: Entry) -> EngineError:
             subject=entry.label,
         )
     if error.errno == errno.ENAMETOOLONG:
-        return InvalidRequest(f"the archive has a name that is too long: {entry.label}", subject=entry.label)
+        return refused("has a name that is too long", entry.label)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return KernelError.from_os(error, f"unpacking {entry.label}", hint=_FULL_HINT if full else "")

@@ -13,11 +13,17 @@ INT64 = 2**63
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _TIME = re.compile(rb"(-?)([0-9]{1,12})(?:\.([0-9]{0,40}))?")
 _USTAR = b"ustar\x0000"
+_REFUSED_HINT = "leave that entry out, or save the image again with docker, podman or a plain tar"
 _BROKEN_HINT = "make the archive again, or copy it again: it may have been cut off on its way"
 
 
 def broken(why: str) -> Corrupt:
     return Corrupt(f"the archive is damaged: {why}", hint=_BROKEN_HINT)
+
+
+def refused(why: str, label: str = "") -> InvalidRequest:
+    """For an archive that is whole, and holds what an image cannot have or must not."""
+    return InvalidRequest(f"the archive {why}" + (f": {label}" if label else ""), hint=_REFUSED_HINT, subject=label)
 
 
 def verify_checksum(block: bytes) -> None:
@@ -67,7 +73,7 @@ def pax_records(data: bytes) -> dict[str, bytes]:
             raise broken("an extended header's length is wrong")
         name = key.decode(errors="replace")
         if name in ("path", "linkpath") and b"\0" in value:
-            raise InvalidRequest("the archive has a name with a NUL byte")
+            raise refused("has a name with a NUL byte")
         records[name] = value
         position = end
     return records
@@ -76,7 +82,7 @@ def pax_records(data: bytes) -> dict[str, bytes]:
 def check_global_records(records: dict[str, bytes]) -> None:
     """Global records are not applied, as containerd does not; those that no archiver writes there are refused."""
     if records.keys() & {"path", "linkpath", "size"}:
-        raise InvalidRequest("the archive sets names or sizes for all its entries at once")
+        raise refused("sets names or sizes for all its entries at once")
 
 
 def pax_decimal(records: dict[str, bytes], key: str, default: int) -> int:

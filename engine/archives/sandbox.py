@@ -118,7 +118,9 @@ def _receive(channel: socket.socket, deadline: float) -> bytes:
             return bytes(answer)
         answer += data
         if len(answer) > ANSWER_BYTES:
-            raise InvalidRequest("the archive has too many opaque directories")
+            raise InvalidRequest(
+                "the archive has too many opaque directories", hint="flatten the image into fewer layers"
+            )
 
 
 def _ending(status: int) -> str:
@@ -139,7 +141,11 @@ def _worker(work: Work, stream: int, channel: socket.socket, bounds: Bounds) -> 
         except OSError as error:
             answer = {"error": KernelError.from_os(error, "unpacking").to_wire()}
         except (MemoryError, RecursionError):
-            answer = {"error": InvalidRequest("the archive needs too much memory to unpack").to_wire()}
+            answer = {
+                "error": InvalidRequest(
+                    "the archive needs too much memory to unpack", hint="split it into several layers"
+                ).to_wire()
+            }
         view = memoryview(json.dumps(answer).encode())
         while view:
             view = view[os.write(CHANNEL, view) :]

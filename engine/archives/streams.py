@@ -135,7 +135,7 @@ class Decompressed:
 
     def _check(self) -> None:
         if self.written_bytes > self._max_bytes:
-            raise InvalidRequest(f"the archive holds more than {self._max_bytes} bytes")
+            raise InvalidRequest(f"the archive holds more than {self._max_bytes} bytes", hint="make the layer smaller")
         if self.written_bytes > max(RATIO_FROM_BYTES, RATIO * self.read_bytes) and self.compression:
             raise InvalidRequest(
                 f"the archive decompresses to more than {RATIO} times its size",

@@ -23,6 +23,7 @@ from engine.archives.fields import (
     pax_decimal,
     pax_records,
     pax_time,
+    refused,
     verify_checksum,
 )
 from engine.errors import EngineError, InvalidRequest, Unsupported
@@ -85,7 +86,7 @@ def printable(name: bytes) -> str:
 
 def _unreadable(flag: bytes, label: str) -> EngineError:
     if flag not in _KINDS and flag != b"S":
-        return InvalidRequest(f"the archive has an entry of unknown type {flag!r}: {label}", subject=label)
+        return refused(f"has an entry of unknown type {flag!r}", label)
     return Unsupported(f"the archive has a sparse file: {label}", hint="make it without --sparse", subject=label)
 
 
@@ -106,16 +107,16 @@ def components(name: bytes, label: str) -> tuple[bytes, ...]:
             f"the archive has an absolute name: {label}", hint="make it with relative names", subject=label
         )
     if b"\0" in name:
-        raise InvalidRequest(f"the archive has a name with a NUL byte: {label}", subject=label)
+        raise refused("has a name with a NUL byte", label)
     if len(name) > NAME_BYTES:
-        raise InvalidRequest(f"the archive has a name of {len(name)} bytes: {label}", subject=label)
+        raise refused(f"has a name of {len(name)} bytes", label)
     parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
     if b".." in parts:
-        raise InvalidRequest(f"the archive has a name that leads out of it: {label}", subject=label)
+        raise refused("has a name that leads out of it", label)
     if len(parts) > DEPTH:
-        raise InvalidRequest(f"the archive nests more than {DEPTH} directories: {label}", subject=label)
+        raise refused(f"nests more than {DEPTH} directories", label)
     if any(len(part) > COMPONENT_BYTES for part in parts):
-        raise InvalidRequest(f"the archive has a file name over {COMPONENT_BYTES} bytes: {label}", subject=label)
+        raise refused(f"has a file name over {COMPONENT_BYTES} bytes", label)
     return parts
 
 
@@ -173,7 +174,7 @@ class Reader:
             size = number(block[124:136], "size")
             extended += size
             if extended > PAX_BYTES:
-                raise InvalidRequest(f"the archive has extended headers over {PAX_BYTES} bytes before one entry")
+                raise refused(f"has extended headers over {PAX_BYTES} bytes before one entry")
             self._expect(size)
             data = b"".join(self.chunks())
             if kind == b"x":

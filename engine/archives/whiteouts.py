@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.errors import InvalidRequest
+from engine.archives.fields import refused
 
 _PREFIX = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -15,12 +15,12 @@ def hidden_name(parts: tuple[bytes, ...], label: str) -> bytes | None:
     directory, and the names that AUFS kept for itself (`.wh..wh.*`) mean nothing in a layer.
     """
     if any(part.startswith(_PREFIX) for part in parts[:-1]):
-        raise InvalidRequest(f"the archive has a whiteout used as a directory: {label}", subject=label)
+        raise refused("has a whiteout used as a directory", label)
     if not parts or not parts[-1].startswith(_PREFIX):
         return None
     if parts[-1] == _OPAQUE:
         return b""
     name = parts[-1].removeprefix(_PREFIX)
     if name in (b"", b".", b"..") or name.startswith(_PREFIX):
-        raise InvalidRequest(f"the archive has a malformed whiteout: {label}", subject=label)
+        raise refused("has a malformed whiteout", label)
     return name

@@ -130,7 +130,8 @@ def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:
     inherited = image.config.cmd if spec.entrypoint is None else ()
     argv = tuple(entrypoint) + tuple(inherited if spec.command is None else spec.command)
     if not argv or not argv[0]:
-        raise InvalidRequest("there is no command to run", hint="the image names none: give one", field="command")
+        hint = "its first word is empty: leave it out, or name a program" if argv else "the image names none: give one"
+        raise InvalidRequest("there is no command to run", hint=hint, field="command")
     return argv
 
 

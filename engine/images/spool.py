@@ -106,10 +106,14 @@ def _open(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a FIFO must not wait
     except FileNotFoundError:
-        raise NotFound(f"there is no file {str(path)!r}", field="source", subject=str(path)) from None
+        raise NotFound(
+            f"there is no file {str(path)!r}", hint="give a path on the host", field="source", subject=str(path)
+        ) from None
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{str(path)!r} cannot be read: {error}", field="source") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InvalidRequest(f"{str(path)!r} is not a file", field="source")
+        raise InvalidRequest(
+            f"{str(path)!r} is not a file", hint="give a tar archive, perhaps compressed", field="source"
+        )
     return open(descriptor, "rb", buffering=READ_BYTES)

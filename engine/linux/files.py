@@ -9,17 +9,15 @@ import struct
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
 
-NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 0x01, 0x02, 0x04, 0x08, 0x10  # RESOLVE_*
+NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH = 0x01, 0x02, 0x04, 0x08  # RESOLVE_*
 
 PROC_SUPER_MAGIC = 0x9FA0
 SYSFS_MAGIC = 0x62656572
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
-EXT4_SUPER_MAGIC = 0xEF53
-TMPFS_MAGIC = 0x01021994
 NFS_SUPER_MAGIC = 0x6969
 FUSE_SUPER_MAGIC = 0x65735546
 
-IN_MODIFY, IN_CREATE, IN_MOVED_TO, IN_ONLYDIR = 0x2, 0x100, 0x80, 0x01000000
+IN_MODIFY, IN_CREATE, IN_ONLYDIR = 0x2, 0x100, 0x01000000
 
 _openat2 = Syscall("openat2", fd, text, pointer, size)
 _inotify_init1 = Syscall("inotify_init1", flags)

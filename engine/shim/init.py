@@ -5,6 +5,7 @@ What fails is told to the starter as one message; what works is told by the sock
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -154,6 +155,12 @@ def _execute(programs: list[str], argv: list[str], environment: dict[str, str]) 
                 refused = refused or error
         except OSError as error:
             refused = refused or error
+    if refused is not None and refused.errno == errno.E2BIG:
+        raise InvalidRequest(
+            f"{argv[0]!r} cannot be executed: {refused.strerror}",
+            hint="arguments and environment are too long: put them into a file",
+            field="command",
+        )
     if refused is not None:
         raise CommandNotExecutable(
             f"{argv[0]!r} cannot be executed: {refused.strerror}",
