@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from engine.errors import EngineError, InvalidRequest, KernelError, Unavailable, from_wire
-from engine.linux import mount, process
+from engine.linux import landlock, mount, process
 from engine.linux.allowlist import INTERPRETER, compile_allowlist
 from engine.linux.seccomp import load
 
@@ -38,6 +38,8 @@ NAMESPACES = (
     | process.CLONE_NEWUTS
     | process.CLONE_NEWCGROUP
 )
+# What unpacking does to files: all but executing them, device nodes of disks and talking to devices.
+RIGHTS = ((1 << 16) - 1) & ~(landlock.EXECUTE | landlock.MAKE_BLOCK | landlock.MAKE_SOCK | landlock.IOCTL_DEV)
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "MKNOD")
 _FILE_CALLS = """
     chdir fchmod fchmodat fchown fchownat fcntl fsetxattr getdents64 ioctl linkat mkdirat mknod mknodat dup openat
@@ -183,6 +185,7 @@ def _enter(bounds: Bounds) -> None:
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the last change of ids, which clears it
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+    landlock.restrict("/", RIGHTS)  # a second fence, where the kernel has it
     load(compile_allowlist(SYSTEM_CALLS))
 
 

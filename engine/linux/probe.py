@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.linux import files, mount, process, seccomp
+from engine.linux import files, landlock, mount, process, seccomp
 from engine.linux.files import filesystem_magic
 
 REFUSED_FILESYSTEMS = {
@@ -47,7 +47,7 @@ def report(root: Path) -> Report:
     """Try everything, for a store at ``root``. Changes nothing that stays. Stops at what makes the rest meaningless."""
     checks = [_linux(), _root(), _python()]
     if all(check.ok for check in checks):
-        checks += [_machine(), _proc(), _cgroups(), _storage(root), _overlay(root), _filter()]
+        checks += [_machine(), _proc(), _cgroups(), _storage(root), _overlay(root), _filter(), _landlock()]
     return Report(tuple(checks))
 
 
@@ -246,4 +246,15 @@ def _filter() -> Check:
         True,
         error or "the filter loads",
         "use a kernel with CONFIG_SECCOMP_FILTER" if error else "",
+    )
+
+
+def _landlock() -> Check:
+    version = landlock.abi()
+    return Check(
+        "Landlock",
+        version > 0,
+        False,
+        f"version {version}: a second fence around unpacking" if version else "not there: unpacking has one fence less",
+        "" if version else "boot with `landlock` in the kernel's lsm= list",
     )
