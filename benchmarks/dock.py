@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from console.supervisor import answering
 from engine import Config, Engine
 from engine.storage import instance
 
@@ -49,8 +52,19 @@ def engine() -> Iterator[Engine]:
                     made.remove(container.id, force=True)
         instance.release(config)
     finally:
+        end_launcher(run)
         shutil.rmtree(root)
-        shutil.rmtree(run, ignore_errors=True)  # the launcher takes its socket away itself when it has idled
+        shutil.rmtree(run)
+
+
+def end_launcher(run: Path) -> None:
+    """Have an instance's launcher end, and wait until it has taken everything away."""
+    pid = answering(str(run / "launcher.sock"))
+    if pid:
+        pidfd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        select.select([pidfd], (), (), 10)
+        os.close(pidfd)
 
 
 def rootfs(path: Path) -> Path:

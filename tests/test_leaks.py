@@ -40,7 +40,7 @@ def named(suffix: str = "leak") -> str:
 
 
 def test_a_process_is_seen(before: leaks.Snapshot) -> None:
-    with sleeper(mark="engine.launcher") as pid:
+    with sleeper(mark="engine/launcher/__main__.py") as pid:
         assert any(line.startswith(f"process: {pid}:") for line in found_since(before))
 
 

@@ -125,7 +125,11 @@ def leave_engine(instance: str, lock: str) -> None:
 @contextmanager
 def _locked(path: str) -> Iterator[None]:
     """Held by who joins or leaves: nobody may remove a group that another has made and not entered yet."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # its directory was deleted: nobody finds this instance there any more
+        yield
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -58,6 +58,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     listener.bind(unix.address(directory_fd, "launcher.sock"))
     os.close(directory_fd)
     listener.listen(256)
+    listener.setblocking(False)
 
     # Nothing of the caller's terminal: shims live longer, and a pipe held open would never end for its reader.
     messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -192,8 +193,12 @@ def _accept(
     for descriptor in (listener.fileno(), launcher):
         poll.register(descriptor, select.POLLIN)
     poll.register(handover.fileno(), 0)  # its POLLHUP is told without being asked for
-    ready = [descriptor for descriptor, _ in poll.poll(timeout_ms)]
-    return listener.accept()[0] if ready == [listener.fileno()] else None
+    while [descriptor for descriptor, _ in poll.poll(timeout_ms)] == [listener.fileno()]:
+        try:
+            return listener.accept()[0]
+        except BlockingIOError:  # another one took it
+            continue
+    return None
 
 
 def _work(
