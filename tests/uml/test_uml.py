@@ -1,0 +1,38 @@
+"""The same tests on an older kernel with cgroup v2 alone; see `tests.uml.guest`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.uml import guest
+
+pytestmark = pytest.mark.xdist_group("uml")
+TIMEOUT_S = 60
+SUMMARY = re.compile(r"^=+ .*\b(\d+) passed.* =+$", re.MULTILINE)
+GROUPS = {
+    "names": ("tests/engine/test_names.py",),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str) -> None:
+    result = guest.run(GROUPS[group], TIMEOUT_S)
+    assert result.code == 0, result.report
+    summary = SUMMARY.search(result.report)
+    assert summary, result.report
+    assert "skipped" not in summary[0], result.report
+    print(summary[0])
+
+
+def test_a_failure_in_the_guest_is_a_failure_here() -> None:
+    result = guest.run(("tests/no_such_test.py",), TIMEOUT_S)
+    assert result.code == pytest.ExitCode.USAGE_ERROR
+    assert "no_such_test.py" in result.report
+
+
+def test_a_guest_that_hangs_is_stopped_and_says_so() -> None:
+    result = guest.run(("--help",), 0.5)
+    assert result.code is None
+    assert result.report.endswith("the guest was stopped after 0.5 s")
