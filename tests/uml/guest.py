@@ -51,7 +51,8 @@ def run(arguments: Sequence[str], timeout_s: float) -> Result:
 def _boot(scratch: Path, disk: Path, init: list[str], timeout_s: float) -> Result:
     # A guest is many processes of the host. In a pid namespace they end with the first one, and that ends with us.
     # A kernel that panics aborts, which the first process of a namespace cannot: that is a shell.
-    leash = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "sh", "-c", '"$@"; exit', "sh"]
+    leash = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"]
+    leash += ["sh", "-c", '"$@"; exit', "sh"]
     machine = [KERNEL, f"mem={MEMORY}", f"ubda={disk}", f"uml_dir={scratch}/", "umid=guest"]
     root = ["root=/dev/root", "rootfstype=hostfs", "ro", "quiet", "con=null", "con0=null,fd:1"]
     # The kernel splits its command line at spaces, but for those in double quotes.
