@@ -25,7 +25,7 @@ prepare() {
     mkdir -p /dev/pts /dev/shm /dev/mqueue
     mount -n -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
     mount -n -t tmpfs tmpfs /dev/shm
-    mount -n -t ext4 /dev/ubda /var/tmp
+    mount -n -t ext4 -o nobarrier /dev/ubda /var/tmp
     chmod 1777 /var/tmp
     cd "$top"
 }
