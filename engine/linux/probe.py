@@ -188,7 +188,7 @@ def _overlay(root: Path) -> Check:
         error = str(failure)
     finally:
         _remove(scratch)
-    hint = "use Linux 5.19 or newer, and ext4, xfs or btrfs for WHARFIE_ROOT" if error else ""
+    hint = "use Linux 6.1 or newer, and ext4, xfs or btrfs for WHARFIE_ROOT" if error else ""
     return Check("idmapped overlay", not error, True, error or "works on WHARFIE_ROOT", hint)
 
 
