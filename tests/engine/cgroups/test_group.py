@@ -21,7 +21,8 @@ LIMITS = {"memory_bytes": 64 << 20, "memory_swap_bytes": 64 << 20, "cpus": 0.5, 
 @pytest.fixture
 def group() -> Iterator[Group]:
     made = manager.group(INSTANCE, "one")
-    made.create(LIMITS)
+    made.create()
+    made.limit(LIMITS)
     yield made
     made.kill()
     assert eventually(lambda: not made.pids())
@@ -29,26 +30,27 @@ def group() -> Iterator[Group]:
     manager.remove_instance(INSTANCE)
 
 
-def born_in(group: Group, act: Callable[[], object]) -> int:
-    """A process that was born in the group, does ``act`` and waits to be killed."""
-    birthplace = group.birthplace()
+def member(group: Group, act: Callable[[], object]) -> int:
+    """A process that went into the group as a container's first one does, does ``act`` and waits to be killed."""
+    birthplace, doors = group.birthplace(), group.doors()
     pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
     if pid == 0:
         try:
-            group.enter()
+            for door in doors:
+                os.write(door, b"0")
             act()
             signal.pause()
         finally:
             os._exit(1)
-    for descriptor in (pidfd, birthplace):
+    for descriptor in (pidfd, birthplace, *doors):
         if descriptor is not None:
             os.close(descriptor)
     return pid
 
 
-def test_who_is_born_in_it_is_in_it_in_every_hierarchy(group: Group) -> None:
+def test_a_member_is_in_it_in_every_hierarchy(group: Group) -> None:
     read_end, write_end = os.pipe()
-    pid = born_in(group, lambda: os.write(write_end, b"1"))
+    pid = member(group, lambda: os.write(write_end, b"1"))
     os.read(read_end, 1)
     lines = dict(line.split(":")[1:] for line in manager.read_text(f"/proc/{pid}/cgroup").splitlines())
     ours = {name for name, path in lines.items() if path == f"/wharfie-{INSTANCE}/one"}
@@ -67,7 +69,7 @@ def test_it_counts_what_its_processes_use(group: Group) -> None:
         kept.append(b"x" * (24 << 20))
         sum(range(500_000))
 
-    pid = born_in(group, use)
+    pid = member(group, use)
     assert eventually(lambda: group.counters().memory_bytes > 24 << 20)
     assert eventually(lambda: group.counters().cpu_time_ns > 1_000_000)
     assert (group.counters().pids, group.counters().oom_kills) == (1, 0)
@@ -77,33 +79,38 @@ def test_it_counts_what_its_processes_use(group: Group) -> None:
 
 
 def test_a_process_over_the_limit_of_memory_is_killed_and_counted(group: Group) -> None:
-    pid = born_in(group, lambda: b"x" * (80 << 20))
+    pid = member(group, lambda: b"x" * (80 << 20))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert group.counters().oom_kills == 1
 
 
 def test_killing_ends_those_too_that_fork(group: Group) -> None:
-    pid = born_in(group, lambda: [os.fork() for _ in range(2)])
+    pid = member(group, lambda: [os.fork() for _ in range(2)])
     assert eventually(lambda: group.counters().pids == 4)
     group.kill()
     os.waitpid(pid, 0)
     assert eventually(lambda: group.pids() == [])
 
 
-def test_one_with_a_limit_that_the_kernel_refuses_is_not_made() -> None:
-    group = manager.group(INSTANCE, "two")
+def test_a_limit_that_the_kernel_refuses_is_named(group: Group) -> None:
     with pytest.raises(OSError, match=r"pids\.max"):
-        group.create(LIMITS | {"pids": -2})
-    with pytest.raises(FileNotFoundError):
-        group.counters()
-    group.remove()  # absent is fine
-    manager.remove_instance(INSTANCE)
+        group.limit(LIMITS | {"pids": -2})
+
+
+def test_it_is_made_once_and_removed_any_number_of_times(group: Group) -> None:
+    with pytest.raises(FileExistsError):
+        group.create()
+    for _ in range(2):
+        group.remove()
+        with pytest.raises(FileNotFoundError):
+            group.counters()
+    group.create()
 
 
 def test_the_engines_own_has_no_limits_and_may_be_there_already() -> None:
     group = manager.group(INSTANCE, manager.ENGINE_GROUP)
-    group.create({})
-    group.create({})
+    for _ in range(2):
+        group.create(exist_ok=True)
     pid = os.fork()
     if pid == 0:
         signal.pause()
