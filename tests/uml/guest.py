@@ -45,7 +45,7 @@ def run(arguments: Sequence[str], timeout_s: float) -> Result:
         with disk.open("wb") as file:
             file.truncate(IMAGE_BYTES)
         subprocess.run([MAKE_IMAGE, "-q", "-F", str(disk)], check=True, stdin=subprocess.DEVNULL)
-        return _boot(Path(scratch), disk, [str(INIT), sys.executable, str(TOP), str(listed)], timeout_s)
+        return _boot(Path(scratch), disk, [str(INIT), sys.prefix, str(TOP), scratch], timeout_s)
 
 
 def _boot(scratch: Path, disk: Path, init: list[str], timeout_s: float) -> Result:
@@ -54,7 +54,7 @@ def _boot(scratch: Path, disk: Path, init: list[str], timeout_s: float) -> Resul
     leash = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"]
     leash += ["sh", "-c", '"$@"; exit', "sh"]
     machine = [KERNEL, f"mem={MEMORY}", f"ubda={disk}", f"uml_dir={scratch}/", "umid=guest"]
-    root = ["root=/dev/root", "rootfstype=hostfs", "ro", "quiet", "loglevel=2", "con=null", "con0=null,fd:1"]
+    root = ["root=/dev/root", "rootfstype=hostfs", "ro", "quiet", "con=null", "con0=null,fd:1"]
     # The kernel splits its command line at spaces, but for those in double quotes.
     words = [f'"{word}"' if " " in word else word for word in init]
     guest = subprocess.Popen(
