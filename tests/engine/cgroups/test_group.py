@@ -110,7 +110,7 @@ def test_it_is_made_once_and_removed_any_number_of_times(group: Group) -> None:
 def test_the_engines_own_has_no_limits_and_may_be_there_already() -> None:
     group = manager.group(INSTANCE, manager.ENGINE_GROUP)
     for _ in range(2):
-        group.create(exist_ok=True)
+        group.create(confined=False)
     pid = os.fork()
     if pid == 0:
         signal.pause()
