@@ -25,7 +25,7 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8  # MOUNT_ATTR_*
 IDMAP = 0x00100000
-MS_REC, MS_PRIVATE = 1 << 14, 1 << 18
+MS_NODEV, MS_REC, MS_PRIVATE = 1 << 2, 1 << 14, 1 << 18
 MNT_DETACH = 2
 
 _open_tree = Syscall("open_tree", fd, text, flags)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.linux import files, landlock, mount, process, seccomp
+from engine.linux import files, landlock, mount, overlayfs, process, seccomp
 from engine.linux.files import filesystem_magic
 
 REFUSED_FILESYSTEMS = {
@@ -188,7 +188,7 @@ def _overlay(root: Path) -> Check:
         error = str(failure)
     finally:
         _remove(scratch)
-    hint = "use Linux 6.15 or newer, and ext4, xfs or btrfs for WHARFIE_ROOT" if error else ""
+    hint = "use Linux 6.1 or newer, and ext4, xfs or btrfs for WHARFIE_ROOT" if error else ""
     return Check("idmapped overlay", not error, True, error or "works on WHARFIE_ROOT", hint)
 
 
@@ -207,16 +207,8 @@ def _try_overlay(scratch: Path) -> str:
         process.write_id_maps(pid, 524288)
         userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            lower = mount.tree(str(scratch / "lower"), add=mount.NODEV, userns_fd=userns)
-            try:
-                options: list[tuple[str, str | None]] = [
-                    ("lowerdir+", f"/proc/self/fd/{lower}"),
-                    ("upperdir", str(scratch / "upper")),
-                    ("workdir", str(scratch / "work")),
-                ]
-                os.close(mount.filesystem("overlay", options))
-            finally:
-                os.close(lower)
+            lower, upper, work = (str(scratch / name) for name in ("lower", "upper", "work"))
+            os.close(overlayfs.create([lower], upper, work, userns))
         finally:
             os.close(userns)
     except OSError as error:

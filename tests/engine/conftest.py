@@ -14,7 +14,7 @@ from engine import ContainerSpec, Engine, ExitRecord
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     "sh", "cat", "echo", "env", "false", "grep", "head", "id", "ls", "mkdir", "mount", "ps",
-    "seq", "sleep", "stat", "touch", "true", "umount", "wget", "yes",
+    "seq", "sleep", "sort", "stat", "touch", "true", "umount", "wget", "yes",
 )  # fmt: skip
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ncrew:x:1000:1000::/home/crew:/bin/sh\nbig:x:4294967296:0::/:/bin/sh\n"
 GROUP = "root:x:0:\ncrew:x:1000:\ndeck:x:2000:crew\nhold:x:2001:other\n"

@@ -77,7 +77,12 @@ def _status(name: str) -> Callable[[Facts], str]:
 
 
 def _namespace(name: str) -> Callable[[Facts], str]:
-    return lambda facts: "the host's" if facts["namespaces"][name] == os.readlink(f"/proc/self/ns/{name}") else "own"
+    def found(facts: Facts) -> str:
+        if not os.path.exists(f"/proc/self/ns/{name}"):
+            return "not in this kernel"
+        return "the host's" if facts["namespaces"][name] == os.readlink(f"/proc/self/ns/{name}") else "own"
+
+    return found
 
 
 def _id_map(name: str) -> Callable[[Facts], str]:
@@ -146,7 +151,10 @@ ROWS = [
     _row("I6", "socket AF_VSOCK", "EPERM", _at("sockets", "40")),
     _row("I6", "a call of the x32 ABI", "SIGSYS", _at("syscalls", "x32_getpid")),
     _row("I6", "a call of the i386 ABI", "SIGSYS", _at("i386")),
-    *(_row("I7", f"{name} namespace", "own", _namespace(name)) for name in NAMESPACES),
+    *(
+        _row("I7", f"{name} namespace", "own|not in this kernel" if name == "time" else "own", _namespace(name))
+        for name in NAMESPACES
+    ),
     *(_row("I8", name, "65536 ids, 0 is none of the host", _id_map(name)) for name in ("uid_map", "gid_map")),
     _row("I8", "setgroups", "allow", _at("setgroups")),
     _row("I9", "user.max_user_namespaces", "0", _at("max_user_namespaces")),

@@ -1,0 +1,56 @@
+#!/bin/sh
+# PID 1 of the guest, started as `sh init.sh PREFIX TOP SCRATCH`: where Python, the sources and pytest's arguments are.
+# Makes the host's tree, which is mounted read-only, into a root that can be written to and forgets; runs pytest, says how
+# it ended, and switches the guest off. Writes go to memory; /var/tmp, where tests put WHARFIE_ROOT, is the ext4 image:
+# neither hostfs, nor overlayfs, nor the tmpfs of Linux 6.1 can be idmapped.
+prefix=$1 top=$2 scratch=$3
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
+
+set -e # the end of PID 1 is a kernel panic, and so a failure
+
+keep() {
+    for directory; do
+        mkdir -p "/mnt$directory"
+        mount -n --bind "$directory" "/mnt$directory"
+    done
+}
+
+give_back() {
+    for directory; do
+        mkdir -p "$directory"
+        mount -n --bind "/mnt$directory" "$directory"
+    done
+    umount -n -l /mnt
+}
+
+prepare() {
+    mount -n -t proc proc /proc
+    busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
+    mount -n -t tmpfs -o mode=755 tmpfs /mnt
+    mkdir /mnt/upper /mnt/work /mnt/root
+    mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+    mount -n --move /dev /mnt/root/dev
+    mount -n --move /proc /mnt/root/proc
+    cd /mnt/root
+    pivot_root . mnt
+    umount -n -l /mnt
+    mount -n -t sysfs sysfs /sys
+    mount -n -t cgroup2 cgroup2 /sys/fs/cgroup
+    mkdir -p /dev/pts /dev/shm /dev/mqueue
+    mount -n -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+    mount -n -t tmpfs tmpfs /mnt
+    keep "$prefix" "$top" "$scratch"
+    # Places of the guest's own: in the host's, other tests leave and remove things while these run.
+    mkdir -p /var/lib/wharfie-uid-ranges
+    for place in /tmp /run /dev/shm /var/lib/wharfie-uid-ranges; do mount -n -t tmpfs -o mode=755 tmpfs $place; done
+    mount -n -t ext4 -o nobarrier /dev/ubda /var/tmp
+    chmod 1777 /tmp /dev/shm /var/tmp
+    give_back "$prefix" "$top" "$scratch"
+    cd "$top"
+}
+
+prepare
+code=0
+"$prefix/bin/python" -m pytest --color=no -p no:cacheprovider "@$scratch/arguments" || code=$? # not as PID 1, to which orphans come
+echo "wharfie guest: exit $code"
+busybox poweroff -f

@@ -1,0 +1,49 @@
+"""The same tests on an older kernel with cgroup v2 alone; see `tests.uml.guest`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.uml import guest
+
+pytestmark = pytest.mark.xdist_group("uml")
+TIMEOUT_S = 400  # four times what the longest takes on a host that does nothing else
+SUMMARY = re.compile(r"^=+ .*\b(\d+) passed.* =+$", re.MULTILINE)
+STARTS = (
+    "both_streams", "ignores_its_stop", "heeds_its_stop", "left_running", "out_of_memory", "fork_bomb", "cannot_run",
+    "undone", "every_state", "starts_again", "volume", "hosts_network", "host_can_do", "starts_starts",
+    "killed_shim",
+)  # fmt: skip
+# Two peers are this host's, and no user-mode kernel has the i386 ABI: its int 0x80 makes a call of x86-64.
+NOT_THERE = "not peer and not i386"
+GROUPS = {
+    "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
+                          "tests/engine/containers/test_layers.py::test_a_container_sees_every_layer_and_keeps_its_own"),
+    "isolation": ("tests/engine/isolation", "-k", NOT_THERE),
+    "starts": ("tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
+               "-k", " or ".join(STARTS)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str) -> None:
+    result = guest.run(GROUPS[group], TIMEOUT_S)
+    assert result.code == 0, result.report
+    summary = SUMMARY.search(result.report)
+    assert summary, result.report
+    assert "skipped" not in summary[0], result.report
+    print(summary[0])
+
+
+def test_a_failure_in_the_guest_is_a_failure_here() -> None:
+    result = guest.run(("tests/no_such_test.py",), TIMEOUT_S)
+    assert result.code == pytest.ExitCode.USAGE_ERROR
+    assert "no_such_test.py" in result.report
+
+
+def test_a_guest_that_hangs_is_stopped_and_says_so() -> None:
+    result = guest.run(("--help",), 0.5)
+    assert result.code is None
+    assert result.report.endswith("the guest was stopped after 0.5 s")
