@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process, seccomp, unix
+from engine.linux import process, unix
 from engine.shim import init, protocol, rootfs, stdio
 
-FILTER = seccomp.compile_default()
 AFTER_KILL_S = 10.0
 SHIM_OOM_SCORE = -998
 NAMESPACES = (
@@ -49,7 +48,7 @@ class Init(NamedTuple):
         pid, pidfd = process.clone3(kinds | process.CLONE_PARENT, cgroup_fd=birthplace)
         if pid == 0:
             ours.close()
-            init.run(theirs, FILTER, own_network=own_network)
+            init.run(theirs, own_network=own_network)
         theirs.close()
         return cls(pid, pidfd, ours)
 
