@@ -23,6 +23,8 @@ _HOME = {
     "Engine": "engine.api",
     "EngineError": "engine.errors",
     "Event": "engine.events",
+    "ExecSpec": "engine.containers.spec",
+    "Execution": "engine.containers.execution",
     "ExitRecord": "engine.containers.spec",
     "Image": "engine.images.spec",
     "ImageConfig": "engine.images.spec",
@@ -34,6 +36,8 @@ _HOME = {
     "NetworkMode": "engine.containers.spec",
     "Sample": "engine.metrics.spec",
     "State": "engine.containers.spec",
+    "Terminal": "engine.containers.execution",
+    "TerminalInfo": "engine.containers.spec",
     "Volume": "engine.volumes.spec",
     "VolumeMount": "engine.containers.spec",
 }

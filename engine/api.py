@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from engine import names
 from engine.config import Config
 from engine.containers import create
+from engine.containers.execution import Execution, Executions, Terminal
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.records import Records
-from engine.containers.spec import Container, ContainerSpec, ExitRecord, State
+from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, State, TerminalInfo
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
@@ -55,6 +56,7 @@ class Engine:
         self._lifecycle = Lifecycle(
             self.instance, self.paths, self._database, self._events, self._records, self._launcher
         )
+        self._executions = Executions(self.paths)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 
@@ -153,6 +155,24 @@ class Engine:
     def log_watch(self) -> LogWatch:
         """Tells which of many logs have grown."""
         return LogWatch(self.paths)
+
+    # Further commands in running containers
+
+    def exec(self, ref: str, spec: ExecSpec) -> Execution:
+        """Run a command in a running container, with pipes. On return it has been executed."""
+        return self._executions.run(self._records.find(ref), spec)
+
+    def terminal(self, ref: str, spec: ExecSpec) -> Terminal:
+        """Run a command in a running container, in a terminal of its own that outlives this connection to it."""
+        return self._executions.terminal(self._records.find(ref), spec)
+
+    def attach(self, ref: str, session: str) -> Terminal:
+        """Come back to an open terminal, or join another person in front of it."""
+        return self._executions.attach(self._records.find(ref), session)
+
+    def terminals(self, ref: str) -> list[TerminalInfo]:
+        """A container's open terminals, the oldest first."""
+        return self._executions.open_terminals(self._records.find(ref))
 
     # Images
 

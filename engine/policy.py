@@ -6,7 +6,7 @@ import math
 import os
 
 from engine import names
-from engine.containers.spec import ContainerSpec
+from engine.containers.spec import ContainerSpec, ExecSpec
 from engine.errors import InvalidRequest
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
@@ -42,6 +42,23 @@ def check(spec: ContainerSpec) -> None:
         raise InvalidRequest("log rotation is out of range", hint="segments of 64 KiB or more, at least 2", field="log")
     _limits(spec)
     _volumes(spec)
+
+
+def check_exec(spec: ExecSpec) -> None:
+    """InvalidRequest, naming the field, unless this command may be run in a container."""
+    if not spec.command or not spec.command[0]:
+        raise InvalidRequest("there is no command to run", hint="name a program", field="command")
+    if any("\0" in word for word in spec.command):
+        raise InvalidRequest("an argument contains a NUL byte", hint="remove it", field="command")
+    names.environment(spec.env)
+    if sum(len(entry) for entry in spec.env) > MAX_ENV_BYTES:
+        raise InvalidRequest("the environment is too large", hint="at most 1 MiB", field="env")
+    if spec.workdir is not None:
+        _absolute(spec.workdir, "workdir")
+    if any(c in (spec.user or "") for c in "\0\n"):
+        raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
+    if not (0 < spec.rows < 65536 and 0 < spec.columns < 65536):
+        raise InvalidRequest("a terminal has 1 to 65535 rows and columns", hint="give its size", field="rows")
 
 
 def _absolute(path: str, field: str) -> None:

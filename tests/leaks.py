@@ -16,7 +16,9 @@ from pathlib import Path
 
 MARK = "WHARFIE_TEST_SESSION"
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-OURS = re.compile(rb"[^\0]*python[^\0]*\0(.*\0)?([^\0]*/)?(engine/launcher/__main__|manage|console/supervisor)\.py\0")
+OURS = re.compile(
+    rb"[^\0]*python[^\0]*\0(.*\0)?([^\0]*/)?(engine/launcher/__main__|manage|console/supervisor)\.py\0", re.DOTALL
+)
 NAME = "wharfie-t"  # a directory of session 12 begins with wharfie-t12-
 FOREIGN_NAME = re.compile(rf"{NAME}(\d+)-")
 TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")

@@ -17,7 +17,7 @@ from tests import leaks
 @contextmanager
 def sleeper(*prefix: str, mark: str = "") -> Iterator[int]:
     """A process that waits for its standard input to end, started through ``prefix``; yields its pid."""
-    command = [*prefix, sys.executable, "-c", f"import sys\nprint(1, flush=True)\nsys.stdin.read() # {mark}"]
+    command = [*prefix, sys.executable, "-c", "import sys\nprint(1, flush=True)\nsys.stdin.read()", mark]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

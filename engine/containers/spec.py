@@ -64,6 +64,30 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A request to run a further command in a running container. None means: as the container was created."""
+
+    command: tuple[str, ...]
+    env: tuple[str, ...] = ()  # NAME=value, added to the container's
+    user: str | None = None  # name or uid, with :group or :gid
+    workdir: str | None = None
+    stdin: bool = True  # without a terminal: whether it gets a pipe, or /dev/null
+    rows: int = 24  # of its terminal
+    columns: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalInfo:
+    """A terminal whose program runs."""
+
+    session: str  # its id, to attach to it
+    command: tuple[str, ...]
+    user: str
+    started_at_ns: int  # Unix time
+    pid: int  # in the host's pid namespace
+
+
+@dataclass(frozen=True, slots=True)
 class ExitRecord:
     """How a run ended. ``code`` is None when nobody could learn it: it is never invented."""
 

@@ -9,6 +9,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "start": frozenset({State.CREATED, State.EXITED}),
     "stop": frozenset({State.RUNNING, State.EXITED, State.CREATED}),  # of one that does not run: nothing to do
     "kill": frozenset({State.RUNNING}),
+    "exec": frozenset({State.RUNNING}),
     "remove": frozenset({State.CREATED, State.EXITED, State.BROKEN}),
 }
 
@@ -16,6 +17,8 @@ HINTS = {
     ("start", State.RUNNING): "stop it first",
     ("kill", State.CREATED): "start it first",
     ("kill", State.EXITED): "start it first",
+    ("exec", State.CREATED): "start it first",
+    ("exec", State.EXITED): "start it first",
     ("remove", State.RUNNING): "stop it first, or remove it by force",
 }
 

@@ -49,6 +49,8 @@ def become(
     at("hardening the process")
     process.join_session_keyring(f"_ses.{request['id'][:12]}")
     who = identity.resolve(request["user"])
+    if os.isatty(streams[0]):
+        os.fchown(streams[0], who.uid, -1)  # so that it can be opened again by name; tty(4)
     for target, source in enumerate(streams):
         os.dup2(source, target, inheritable=True)
     process.close_on_exec_from(3)

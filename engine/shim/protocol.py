@@ -3,6 +3,8 @@
 Engine ─▶ launcher   {"op": "start" | "unpack" | "probe", …}       the forked child answers on the same connection
 Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
                      {"op": "wait"}                 ─▶ the exit record, when there is one
+                     {"op": "exec", …}              ─▶ {"pid": N, …} and pipes, later {"exit": …}; `engine.shim.session`
+Engine ─▶ terminal   {"op": "attach" | "about"}     ─▶ {…}, then frames; see `engine.shim.terminal`
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import socket
 import struct
 from typing import Any
 
+from engine.linux import unix
+
 VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_FDS = 16
@@ -21,13 +25,30 @@ _LENGTH = struct.Struct("<I")
 
 def send(connection: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
     """Send one message; descriptors go along with its first byte (SCM_RIGHTS, unix(7))."""
-    body = json.dumps(message).encode()
-    data = _LENGTH.pack(len(body)) + body
+    data = encode(message)
     if fds:
         sent = socket.send_fds(connection, [data], fds)
         data = data[sent:]
     if data:  # sending nothing is an error too, when the receiver has got all and closed
         connection.sendall(data)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One message as sent."""
+    body = json.dumps(message).encode()
+    return _LENGTH.pack(len(body)) + body
+
+
+def whole(buffer: bytearray) -> dict[str, Any] | None:
+    """Take the message off the front of ``buffer``; None while it is not all there."""
+    if len(buffer) < _LENGTH.size:
+        return None
+    end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+    if len(buffer) < end:
+        return None
+    message: dict[str, Any] = json.loads(buffer[_LENGTH.size : end])
+    del buffer[:end]
+    return message
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -56,3 +77,18 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
             raise EOFError("message cut short")
         data += more
     return data
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket. It replaces one that a killed process left: who may listen here holds the lock for it."""
+    directory, _, name = path.rpartition("/")
+    if os.path.lexists(path):
+        os.unlink(path)
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(unix.address(directory_fd, name))
+        listener.listen(16)
+    finally:
+        os.close(directory_fd)
+    return listener

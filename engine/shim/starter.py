@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process, unix
+from engine.linux import process
 from engine.shim import init, protocol, rootfs, stdio
 
 AFTER_KILL_S = 10.0
@@ -97,9 +97,8 @@ def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> d
     """
     undo: list[Any] = []
     try:
-        listener = _listen(
-            request
-        )  # first: were this process killed, its socket tells that there is something to clear
+        # First: were this process killed, its socket tells that there is something to clear.
+        listener = protocol.listen(request["socket"])
         undo.append(lambda: os.unlink(request["socket"]))
         group = manager.group(request["instance"], request["id"])
         undo.append(group.remove)
@@ -166,7 +165,10 @@ def _set_up(
     return facts
 
 
-SHIM_NEEDS = ("id", "instance", "log", "log_segment_bytes", "log_segments", "record", "socket", "events", "groups_lock")
+SHIM_NEEDS = (
+    "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "socket", "events",
+    "groups_lock",
+)  # fmt: skip
 
 
 def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:
@@ -203,21 +205,6 @@ def _forget(request: dict[str, Any]) -> None:
     for path in (request["record"], request["exit"]):
         if os.path.lexists(path):
             os.unlink(path)
-
-
-def _listen(request: dict[str, Any]) -> socket.socket:
-    path = request["socket"]
-    directory, _, name = path.rpartition("/")
-    if os.path.lexists(path):
-        os.unlink(path)  # of a shim that was killed: the engine holds this container's lock and knows it is stopped
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        listener.bind(unix.address(directory_fd, name))
-        listener.listen(16)
-    finally:
-        os.close(directory_fd)
-    return listener
 
 
 def _replace(path: str, data: bytes) -> None:

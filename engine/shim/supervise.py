@@ -13,9 +13,13 @@ import time
 from typing import Any
 
 from engine.cgroups import manager
-from engine.shim import protocol
+from engine.errors import Busy, EngineError
+from engine.linux import process
+from engine.shim import protocol, session
 from engine.shim.stdio import STDERR, STDOUT, Log, Pump, available
 from engine.storage import wakeups
+
+MAX_SESSIONS = 64
 
 
 class Supervisor:
@@ -30,8 +34,9 @@ class Supervisor:
         self._clients: dict[int, socket.socket] = {}
         self._waiting: list[int] = []
         self._signalled = 0
-        self._starter = starter
-        self._starter_pidfd = os.pidfd_open(starter)
+        self._poll = select.poll()
+        self._children: dict[int, int] = {}  # pidfd to pid: of the starter and of those that serve sessions
+        self._see_off(starter)
 
     @functools.cached_property
     def _handed(self) -> dict[str, Any]:
@@ -59,8 +64,8 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until its first process has ended."""
-        poll = select.poll()
-        for descriptor in (self._pidfd, self._listener, self._starter_pidfd, *self._outputs):
+        poll = self._poll
+        for descriptor in (self._pidfd, self._listener, *self._outputs):
             poll.register(descriptor, select.POLLIN)
         running = True
         while running:
@@ -69,11 +74,10 @@ class Supervisor:
                     self._pump(descriptor).move()
                 elif descriptor == self._pidfd:
                     running = False
-                elif descriptor == self._starter_pidfd:
+                elif descriptor in self._children:
                     poll.unregister(descriptor)
+                    os.waitpid(self._children.pop(descriptor), 0)
                     os.close(descriptor)
-                    os.waitpid(self._starter, 0)
-                    self._starter_pidfd = -1  # the number is used again
                 elif descriptor == self._listener:
                     with socket.socket(fileno=os.dup(self._listener)) as listener:
                         client, _address = listener.accept()
@@ -84,6 +88,33 @@ class Supervisor:
                     poll.unregister(descriptor)
                     self._waiting = [waiting for waiting in self._waiting if waiting != descriptor]
                     self._clients.pop(descriptor).close()
+
+    def _see_off(self, child: int) -> None:
+        """Reap a child when it ends."""
+        pidfd = os.pidfd_open(child)
+        self._children[pidfd] = child
+        self._poll.register(pidfd, select.POLLIN)
+
+    def _open_session(self, request: dict[str, Any], client: socket.socket) -> None:
+        """In a child, which has the caller from then on."""
+        if len(self._children) >= MAX_SESSIONS:
+            raise Busy(f"{MAX_SESSIONS} commands run in it already", hint="end one of them")
+        child = os.fork()
+        if child:
+            self._see_off(child)
+            return
+        status = 1
+        try:
+            for descriptor in (self._root, self._tree, self._exit, self._log_fd, self._listener, *self._outputs):
+                os.close(descriptor)
+            known = self._handed["request"]
+            process.set_name(f"exec {known['id']}".encode()[:15])
+            client.settimeout(None)
+            group = manager.group(known["instance"], known["id"])
+            session.run(request, client, self._pidfd, known["uid_base"], group)
+            status = 0
+        finally:
+            os._exit(status)
 
     def _serve(self, client: socket.socket) -> bool:
         """Answer one message; False when the client is done."""
@@ -101,10 +132,15 @@ class Supervisor:
                 protocol.send(client, {"ok": True})
             elif request.get("op") == "wait":
                 self._waiting.append(client.fileno())
+            elif request.get("op") == "exec":
+                self._open_session(request, client)
+                return False
             else:
                 protocol.send(
                     client, {"error": {"class": "Unsupported", "message": f"unknown request {request.get('op')!r}"}}
                 )
+        except EngineError as error:
+            protocol.send(client, {"error": error.to_wire()})
         except (OSError, EOFError, ValueError):  # a client that breaks off or talks nonsense is its own loss
             return False
         return True

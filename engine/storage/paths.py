@@ -79,6 +79,10 @@ class Paths:
         """A container's control socket."""
         return self.shims / f"{container_id}.sock"
 
+    def terminal_socket(self, container_id: str, session: str) -> Path:
+        """Where the terminal of a further command is attached to."""
+        return self.shims / f"{container_id}.{session}.sock"
+
     def run_record(self, container_id: str) -> Path:
         """The running init of a container; written by its shim alone."""
         return self.shims / f"{container_id}.json"

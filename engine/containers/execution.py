@@ -1,0 +1,264 @@
+"""Run further commands in a running container, and come back to their terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import socket
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from engine import policy
+from engine.containers import state
+from engine.containers.spec import Container, ExecSpec, TerminalInfo
+from engine.errors import NotFound, Unavailable, from_wire
+from engine.linux import unix
+from engine.names import new_id
+from engine.shim import protocol, terminal
+from engine.storage.paths import Paths
+
+ANSWER_S = 30.0
+_SESSION = re.compile(r"[0-9a-f]{12}")
+
+
+class Execution:
+    """A command that runs in a container, with pipes that the caller reads and writes: plain descriptors.
+
+    Closing it leaves the command running. ``stdin`` must be closed by whoever has no more input for it.
+    """
+
+    def __init__(self, connection: socket.socket, pid: int, descriptors: list[int]) -> None:
+        self.pid = pid  # in the host's pid namespace
+        self.stdin, self.stdout, self.stderr = descriptors
+        self._connection = connection
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Its exit code. Unavailable after ``timeout_s``, and when its shim was killed."""
+        if not select.select([self._connection], (), (), timeout_s)[0]:
+            raise Unavailable("the command has not ended", hint="wait longer")
+        answer = protocol.receive(self._connection)
+        if answer is None:
+            raise Unavailable("nobody saw the command's exit code", hint="its shim was killed")
+        return int(answer[0]["exit"]["code"])
+
+    def output(self, data: bytes = b"", timeout_s: float | None = None) -> tuple[int, bytes, bytes]:
+        """Give it ``data``, and return its exit code and all that it wrote to stdout and stderr."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        parts: dict[int, list[bytes]] = {self.stdout: [], self.stderr: []}
+        view, reading = memoryview(data), set(parts)
+        if not view:
+            self.close_stdin()
+        while reading:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            readable, writable, _ = select.select(reading, [self.stdin] if view else (), (), left)
+            if not readable and not writable:
+                raise Unavailable("the command has not ended", hint="wait longer")
+            for descriptor in readable:
+                if chunk := os.read(descriptor, 65536):
+                    parts[descriptor].append(chunk)
+                else:
+                    reading.discard(descriptor)
+            if writable:
+                view = view[os.write(self.stdin, view[:4096]) :]
+                if not view:
+                    self.close_stdin()
+        return self.wait(timeout_s), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
+
+    def close_stdin(self) -> None:
+        """Its input ends."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close(self) -> None:
+        """Leave it alone."""
+        self.close_stdin()
+        for descriptor in (self.stdout, self.stderr):
+            os.close(descriptor)
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Terminal:
+    """One person in front of a container's terminal. Non-blocking towards the program; see `engine.shim.terminal`."""
+
+    def __init__(self, connection: socket.socket, info: TerminalInfo) -> None:
+        self.info = info
+        self.exit_code: int | None = None  # once it has ended and somebody saw that
+        self.closed = False
+        self._connection = connection
+        self._incoming = bytearray()
+
+    def fileno(self) -> int:
+        """Readable when `read` has something to give."""
+        return self._connection.fileno()
+
+    def write(self, data: bytes) -> None:
+        """Type ``data``. Blocks while the program takes none; Unavailable when it has ended."""
+        for at in range(0, len(data), terminal.MAX_FRAME_BYTES):
+            self._send(terminal.DATA, data[at : at + terminal.MAX_FRAME_BYTES])
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the program how large the terminal is now; 1 to 65535 each, else nothing happens."""
+        if 0 < rows < 65536 and 0 < columns < 65536:
+            self._send(terminal.RESIZE, terminal.SIZE.pack(rows, columns))
+
+    def _send(self, kind: int, payload: bytes) -> None:
+        try:
+            self._connection.sendall(terminal.frame(kind, payload))
+        except OSError as error:
+            raise Unavailable("the terminal is closed", hint="open another one") from error
+
+    def read(self) -> bytes:
+        """What was shown since the last call; blocks until there is some. b"" at the end: then `exit_code` is set,
+        unless the terminal was taken away because this side did not read."""
+        while not (shown := self._frames()) and not self.closed:
+            try:
+                data = self._connection.recv(65536)
+            except ConnectionError:
+                data = b""
+            self.closed = not data
+            self._incoming += data
+        return shown
+
+    def _frames(self) -> bytes:
+        shown = bytearray()
+        while len(self._incoming) >= terminal.HEADER.size:
+            kind, length = terminal.HEADER.unpack_from(self._incoming)
+            end = terminal.HEADER.size + length
+            if len(self._incoming) < end:
+                break
+            payload = self._incoming[terminal.HEADER.size : end]
+            if kind == terminal.DATA:
+                shown += payload
+            elif kind == terminal.EXIT:
+                self.exit_code = json.loads(payload).get("code")
+                self.closed = True
+            del self._incoming[:end]
+        return bytes(shown)
+
+    def close(self) -> None:
+        """Leave; the program goes on, and its terminal can be attached to again."""
+        self._connection.close()
+
+
+class Executions:
+    """Opens sessions, and finds those that are open."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def run(self, container: Container, spec: ExecSpec) -> Execution:
+        """Run a command with pipes. Its errors are those of a start: 127, 126, 125."""
+        connection, answer, descriptors = self._open(container, spec, tty=False, session="")
+        return Execution(connection, answer["pid"], descriptors)
+
+    def terminal(self, container: Container, spec: ExecSpec) -> Terminal:
+        """Run a command in a terminal of its own, and sit down in front of it."""
+        session = new_id()[:12]
+        connection, answer, _ = self._open(container, spec, tty=True, session=session)
+        return Terminal(connection, _info(session, answer))
+
+    def attach(self, container: Container, session: str) -> Terminal:
+        """Sit down in front of an open terminal: first comes what it showed before, 1 MiB at most."""
+        connection, answer = self._greet(container, session, "attach")
+        return Terminal(connection, _info(session, answer))
+
+    def open_terminals(self, container: Container) -> list[TerminalInfo]:
+        """The terminals whose programs run, the oldest first."""
+        found = []
+        for path in self._paths.shims.glob(f"{container.id}.*.sock"):
+            session = path.name.split(".")[1]
+            try:
+                connection, answer = self._greet(container, session, "about")
+            except NotFound:  # it has just ended
+                continue
+            connection.close()
+            found.append(_info(session, answer))
+        return sorted(found, key=lambda info: info.started_at_ns)
+
+    def _open(
+        self, container: Container, spec: ExecSpec, *, tty: bool, session: str
+    ) -> tuple[socket.socket, dict[str, Any], list[int]]:
+        policy.check_exec(spec)
+        state.require("exec", container.state, container.name)
+        request = {
+            "op": "exec",
+            "id": container.id,
+            "argv": list(spec.command),
+            "env": [*container.spec.env, *(["TERM=xterm-256color"] if tty else []), *spec.env],
+            "user": container.spec.user or "" if spec.user is None else spec.user,
+            "workdir": spec.workdir or container.spec.workdir,
+            "hostname": container.spec.hostname,
+            "tty": tty,
+            "stdin": spec.stdin,
+            "rows": spec.rows,
+            "columns": spec.columns,
+            "socket": str(self._paths.terminal_socket(container.id, session)),
+        }
+        connection = self._connect(self._paths.shim_socket(container.id).name)
+        if connection is None:
+            raise Unavailable(
+                f"nobody answers for container {container.name!r}", hint="its shim was killed: restart the container"
+            )
+        try:
+            connection.settimeout(ANSWER_S)
+            protocol.send(connection, request)
+            answer = protocol.receive(connection)
+            if answer is None:
+                raise Unavailable("the container has just ended", hint="start it again")
+            if "error" in answer[0]:
+                raise from_wire(answer[0]["error"])
+            connection.settimeout(None)
+        except (OSError, EOFError) as error:
+            connection.close()
+            raise Unavailable("the container gave no answer", hint="it may have just ended") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection, *answer
+
+    def _greet(self, container: Container, session: str, op: str) -> tuple[socket.socket, dict[str, Any]]:
+        name = self._paths.terminal_socket(container.id, session).name
+        connection = self._connect(name) if _SESSION.fullmatch(session) else None
+        try:
+            if connection is not None:
+                connection.settimeout(ANSWER_S)
+                protocol.send(connection, {"op": op})
+                answer = protocol.receive(connection)
+                if answer is not None:
+                    connection.settimeout(None)
+                    return connection, answer[0]
+                connection.close()
+        except (OSError, EOFError):
+            if connection is not None:
+                connection.close()
+        raise NotFound(
+            f"container {container.name!r} has no open terminal {session!r}", hint="open a new one", subject=session
+        )
+
+    def _connect(self, name: str) -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        directory_fd = os.open(self._paths.shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(unix.address(directory_fd, name))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        finally:
+            os.close(directory_fd)
+        return connection
+
+
+def _info(session: str, about: dict[str, Any]) -> TerminalInfo:
+    return TerminalInfo(session, tuple(about["argv"]), about["user"], about["started_at_ns"], about["pid"])

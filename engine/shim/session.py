@@ -1,0 +1,150 @@
+"""A further process of a running container, and the child of the shim that sees to it. setns(2), shim.md "Exec".
+
+Joining takes one setns(2) with the pidfd of the container's first process. The new process is as confined as that one:
+same groups, same identity rules, same capabilities, same filter (`engine.shim.command`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any, NoReturn
+
+from engine.cgroups import manager
+from engine.errors import EngineError, KernelError, from_wire
+from engine.linux import process, tty
+from engine.shim import command, protocol, stdio
+from engine.shim.terminal import Terminal
+
+JOINED = (
+    process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWUTS | process.CLONE_NEWIPC | process.CLONE_NEWNET
+    | process.CLONE_NEWCGROUP | process.CLONE_NEWTIME
+)  # fmt: skip
+
+
+def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_base: int, group: manager.Group) -> None:
+    """Serve one session, in a process forked for it, until its command has ended and the caller knows."""
+    try:
+        pid, pidfd, held, master = _start(request, init_pidfd, uid_base, group)
+    except EngineError as error:
+        protocol.send(client, {"error": error.to_wire()})
+        return
+    except OSError as error:
+        protocol.send(client, {"error": KernelError.from_os(error, "joining the container").to_wire()})
+        return
+    about = {"pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns()}
+    listener = protocol.listen(request["socket"]) if master >= 0 else None
+    try:
+        protocol.send(client, about, held)
+        for descriptor in held:
+            os.close(descriptor)
+        if listener is not None:
+            terminal = Terminal(master, pidfd, listener, about)
+            terminal.add(client)
+            terminal.serve()
+            terminal.farewell(_ended(pid))
+        else:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll()
+            protocol.send(client, {"exit": _ended(pid)})
+    except OSError:  # the caller left, which ends nothing: without a terminal, nobody else can come for the code
+        _ended(pid)
+    finally:
+        if listener is not None:
+            os.unlink(request["socket"])
+
+
+def _ended(pid: int) -> dict[str, Any]:
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:  # it was asked before
+        return {}
+    return {"code": code if code >= 0 else 128 - code, "signal": -code if code < 0 else None}
+
+
+def _start(
+    request: dict[str, Any], init_pidfd: int, uid_base: int, group: manager.Group
+) -> tuple[int, int, list[int], int]:
+    """Its pid and pidfd, the descriptors for the caller (stdin, stdout, stderr, or none), and the terminal's, or -1."""
+    held: list[int] = []
+    theirs: list[int] = []
+    if not request["tty"]:
+        if request["stdin"]:
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            os.fchown(read_end, uid_base, uid_base)
+        else:
+            read_end, write_end = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.open("/dev/null", os.O_WRONLY)
+        (out, out_end), (err, err_end) = stdio.open_pipe(uid_base), stdio.open_pipe(uid_base)
+        held, theirs = [write_end, out, err], [read_end, out_end, err_end]
+    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    groups = group.doors()
+    birthplace = group.birthplace()
+    process.setns(init_pidfd, process.CLONE_NEWPID)  # of children only
+    pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
+    if pid == 0:
+        door.close()
+        _become(request, its_door, init_pidfd, groups, theirs)
+    its_door.close()
+    for descriptor in (*groups, *theirs, *(() if birthplace is None else (birthplace,))):
+        os.close(descriptor)
+    master = -1
+    try:
+        while True:
+            answer = protocol.receive(door)
+            if answer is None:
+                return pid, pidfd, held, master
+            if "error" in answer[0]:
+                raise from_wire(answer[0]["error"])
+            (master,) = answer[1]
+    except BaseException:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        door.close()
+
+
+def _become(
+    request: dict[str, Any], door: socket.socket, init_pidfd: int, groups: list[int], streams: list[int]
+) -> NoReturn:
+    """The new process. What fails is told at ``door``; what works is told by its closing at execve."""
+    step = "joining the container"
+
+    def at(now: str) -> None:
+        nonlocal step
+        step = now
+
+    def permit() -> None:
+        process.prctl(process.PR_SET_PDEATHSIG, 0)
+
+    try:
+        process.prctl(process.PR_SET_DUMPABLE, 0)  # before it is in reach of the container's processes
+        manager.write_text("/proc/self/oom_score_adj", 0)  # not the shim's
+        for group in groups:
+            os.write(group, b"0")
+        process.setns(init_pidfd, JOINED)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        process.prctl(process.PR_SET_DUMPABLE, 0)
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        command.settle()
+        if request["tty"]:
+            master, slave = tty.pair()
+            tty.control(slave)
+            tty.resize(slave, request["rows"], request["columns"])
+            protocol.send(door, {"step": "terminal"}, [master])
+            streams = [slave, slave, slave]
+        stdin, stdout, stderr = streams
+        command.become(request, (stdin, stdout, stderr), at, permit)
+    except EngineError as error:
+        protocol.send(door, {"error": error.to_wire()})
+    except OSError as error:
+        protocol.send(door, {"error": KernelError.from_os(error, step).to_wire()})
+    except BaseException as error:
+        protocol.send(door, {"error": KernelError(f"{step}: {error!r}").to_wire()})
+    os._exit(125)
