@@ -29,6 +29,16 @@ def facts(starter: Engine, pytestconfig: pytest.Config) -> Facts:
     return found
 
 
+@pytest.fixture(scope="session", params=["started", "restarted", "exec", "exec in a terminal"])
+def way_in(request: pytest.FixtureRequest, starter: Engine, facts: Facts) -> tuple[str, Facts]:
+    """The same for every way into a container."""
+    if request.param == "started":
+        return request.param, facts
+    if request.param == "restarted":
+        return request.param, findings.restarted(starter)
+    return request.param, findings.entered(starter, tty=request.param != "exec")
+
+
 @pytest.fixture(scope="session", params=findings.PEERS)
 def peer(
     request: pytest.FixtureRequest, starter: Engine, facts: Facts, tmp_path_factory: pytest.TempPathFactory

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import Config, ContainerSpec, Engine
+from engine import Config, ContainerSpec, Engine, ExecSpec
 from engine.storage import instance
 from tests import conftest, leaks
 from tests.engine.isolation.rows import Facts
@@ -49,6 +49,43 @@ def probe(engine: Engine, **options: Any) -> Facts:
         if ended.code != 0:
             raise AssertionError("\n".join(lines))
         facts: Facts = json.loads(lines[-1])
+        return facts | {"uid_base": container.uid_base}
+    finally:
+        engine.remove(container.id, force=True)
+
+
+def entered(engine: Engine, *, tty: bool) -> Facts:
+    """What the probe finds as a further command of a running container; with ``tty`` in a terminal of its own."""
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000")))
+    try:
+        engine.start(container.id)
+        if tty:
+            terminal = engine.terminal(container.id, ExecSpec(COMMAND))
+            shown = b""
+            while data := terminal.read():
+                shown += data
+            code = terminal.exit_code
+            terminal.close()
+        else:
+            with engine.exec(container.id, ExecSpec(COMMAND)) as execution:
+                code, shown, errors = execution.output(timeout_s=60)
+                shown = shown or errors
+        if code != 0:
+            raise AssertionError(shown.decode(errors="replace"))
+        facts: Facts = json.loads(shown.splitlines()[-1])
+        return facts | {"uid_base": container.uid_base}
+    finally:
+        engine.remove(container.id, force=True)
+
+
+def restarted(engine: Engine) -> Facts:
+    """What the probe finds in the second run of a container."""
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=COMMAND))
+    try:
+        for _ in range(2):
+            engine.start(container.id)
+            assert engine.wait(container.id, timeout_s=60).code == 0
+        facts: Facts = json.loads([line.text for line in engine.logs(container.id)][-1])
         return facts | {"uid_base": container.uid_base}
     finally:
         engine.remove(container.id, force=True)

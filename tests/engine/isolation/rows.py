@@ -206,6 +206,16 @@ ROWS = [
     _row("I34", "umount of a mask", "EPERM", _at("umount_mask")),
 ]  # fmt: skip
 
+# Where another way in than a start makes a difference, and which.
+OTHER_WAYS = {
+    ("exec", "I29 pid 1 is the command"): ("sleep",),
+    ("exec", "I30 standard input"): ("pipe",),
+    ("exec in a terminal", "I28 environment"): ("HOME HOSTNAME PATH TERM",),
+    ("exec in a terminal", "I29 pid 1 is the command"): ("sleep",),
+    ("exec in a terminal", "I30 controlling terminal"): ("ok",),
+    ("exec in a terminal", "I30 standard input"): ("/dev/pts/0",),
+}
+
 # Rows that a process inside cannot see; the tests named look from outside.
 FROM_OUTSIDE = {
     "I3": "test_i3_another_user_has_none",
