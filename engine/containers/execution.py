@@ -122,14 +122,20 @@ class Terminal:
     def read(self) -> bytes:
         """What was shown since the last call; blocks until there is some. b"" at the end: then `exit_code` is set,
         unless the terminal was taken away because this side did not read."""
-        while not (shown := self._frames()) and not self.closed:
+        while not (shown := self.take()) and not self.closed:
+            continue
+        return shown
+
+    def take(self) -> bytes:
+        """As `read`, but reads once: it may give nothing yet. For who waits until `fileno` is readable."""
+        if not self.closed:
             try:
                 data = self._connection.recv(65536)
             except ConnectionError:
                 data = b""
             self.closed = not data
             self._incoming += data
-        return shown
+        return self._frames()
 
     def _frames(self) -> bytes:
         shown = bytearray()
