@@ -136,7 +136,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "console.assets.VersionedStorage"},
 }
 
-# An image is gigabytes: it goes to disk beside the layers, never to memory or to a small /tmp.
+# An image is gigabytes: it goes to disk beside the layers, never to memory or to a small /tmp (console/server.py).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20  # of a form, without its file
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = PATHS.tmp
 SILENCED_SYSTEM_CHECKS = ["files.E001"]  # the directory is made when something first serves, not when Django loads

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, build_opener
@@ -20,60 +18,10 @@ from console import supervisor
 from console.listeners import who_listens
 from engine import Config, ContainerSpec, Engine
 from engine.storage.paths import Paths
-from tests.conftest import eventually, stop_launcher, wait_readable
+from tests.conftest import eventually, wait_readable
+from tests.console.serving import Serve
 
 TOP = Path(__file__).resolve().parents[2]
-
-
-class Serve:
-    """A running `manage.py serve`, its output read line by line."""
-
-    def __init__(self, config: Config, **settings: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
-        environment |= {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
-        environment |= {"WHARFIE_LISTEN": "127.0.0.1:0", "WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=TOP,
-            env=environment | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self.process.stdout is not None
-        self._output = self.process.stdout
-        self.text = ""
-
-    def until(self, pattern: str, timeout_s: float = 20) -> str:
-        """Read on until the output matches; the match's first group."""
-        while not (match := re.search(pattern, self.text)):
-            assert wait_readable(self._output.fileno(), timeout_s), f"no {pattern!r} in:\n{self.text}"
-            data = os.read(self._output.fileno(), 4096)
-            assert data, f"it ended without {pattern!r}:\n{self.text}"
-            self.text += data.decode()
-        return match[match.lastindex or 0]
-
-    def child(self, name: str) -> int:
-        """The pid of its launcher or web process."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next(int(pid) for pid in children if name in Path(f"/proc/{pid}/cmdline").read_text())
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal it, read the rest, and return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.text += self.process.communicate(timeout=30)[0].decode()
-        return self.process.returncode
-
-
-@pytest.fixture
-def serve(config: Config) -> Iterator[Serve]:
-    running = Serve(config)
-    try:
-        yield running
-    finally:
-        running.end()
-        stop_launcher(config)
 
 
 def status_of(url: str, context: ssl.SSLContext | None = None) -> int:
