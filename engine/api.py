@@ -119,9 +119,7 @@ class Engine:
     ) -> Iterator[LogLine]:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
         container = self._records.find(ref)
-        reader = self.log_tail(container.id, tail=tail)
-        if not follow:
-            reader.stop_at_end()
+        reader = LogTail(self.paths, container.id, tail=tail, until_now=not follow)
         watch = LogWatch(self.paths) if follow else None
         subscription = self.subscribe() if follow else None
         try:
@@ -132,7 +130,7 @@ class Engine:
                 for line in lines:
                     if since_ns is None or line.time_ns >= since_ns:
                         yield line
-                if lines or (reader.ended and not reader.finished):
+                if lines or not reader.waits:
                     continue  # a read is bounded: there may be more already, and no change would tell of it
                 if watch is None or subscription is None or reader.finished:
                     return

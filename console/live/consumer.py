@@ -170,7 +170,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
                     await self.push(frame)
                     await self._until_drawn(sequence - self.AHEAD + 1)
                     await asyncio.sleep(self.FRAME_S)
-                if backlog.empty:
+                if await asyncio.to_thread(lambda: backlog.waits):
                     await wake.wait()
         finally:
             self._hub.unfollow(container_id, wake)

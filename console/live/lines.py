@@ -67,6 +67,11 @@ class Backlog:
         return not self._waiting
 
     @property
+    def waits(self) -> bool:
+        """Whether only a change of the log brings more."""
+        return self.empty and self._tail.waits
+
+    @property
     def finished(self) -> bool:
         """Whether the container ended and nothing is left."""
         return self.empty and self._tail.finished
