@@ -36,6 +36,7 @@ _HOME = {
     "State": "engine.containers.spec",
     "Volume": "engine.volumes.spec",
     "VolumeMount": "engine.containers.spec",
+    "default_limits": "engine.policy",
 }
 
 __all__ = sorted(_HOME)

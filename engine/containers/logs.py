@@ -28,7 +28,7 @@ class LogLine:
 class LogTail:
     """A position in one log. `read` gives the lines since the last call and never blocks.
 
-    With ``until_now`` it reads no further than where the log ends now: a container that floods it is ahead of any reader.
+    With ``until_now`` it reads no further than where the log ends now: a container that floods it is ahead of readers.
     """
 
     def __init__(self, paths: Paths, container_id: str, *, tail: int | None = None, until_now: bool = False) -> None:

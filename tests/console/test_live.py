@@ -11,7 +11,7 @@ from django.test import Client
 
 from console import gateway
 from console.live import tickets
-from console.live.lines import BEHIND, FRAME, Backlog, clean
+from console.live.lines import BEHIND, FRAME, Backlog
 from console.live.numbers import Rates
 from engine import ContainerSpec, Engine, Image, LogLine, Sample
 
@@ -142,22 +142,6 @@ async def test_signing_out_closes_the_socket(page: Client, host: Engine) -> None
     await sync_to_async(page.post)("/sign-out/")
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
     await communicator.disconnect()
-
-
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07text", "text"),
-        ("\x1b]8;;http://x\x1b\\link", "link"),
-        ("a\rb\x07\x00c\td", "abc\td"),
-        ("\x9b31mx", "31mx"),
-        ("safe\u202egnp.exe", "safegnp.exe"),
-        ("<b>ü 中</b>", "<b>ü 中</b>"),
-    ],
-)
-def test_a_log_line_can_steer_nothing(raw: str, shown: str) -> None:
-    assert clean(raw) == shown
 
 
 class Tail:

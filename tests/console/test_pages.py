@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from django import forms
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.containers.forms import lines, parse_volume, split_words
 from console.images import tasks
-from engine import Engine, Image, NetworkMode, VolumeMount
+from engine import Engine, Image, NetworkMode, VolumeMount, names
 from tests.console.conftest import root_filesystem
 
 pytestmark = pytest.mark.django_db
@@ -180,18 +178,4 @@ def test_an_import_needs_one_source(page: Client, host: Engine, data: dict[str, 
 def test_a_quoted_command_comes_back_as_its_words(words: list[str]) -> None:
     import shlex
 
-    assert split_words(shlex.join(words)) == tuple(words)
-
-
-def test_no_command_means_as_the_image_says() -> None:
-    assert split_words("  ") is None
-
-
-@pytest.mark.parametrize("line", ["x", "a:/b:rx", "a:", ":/b", "a:/b:ro:z"])
-def test_a_malformed_mount_is_refused(line: str) -> None:
-    with pytest.raises(forms.ValidationError):
-        parse_volume(line)
-
-
-def test_lines_skip_empty_ones_and_comments() -> None:
-    assert lines("a\r\n\n # b\n  c ") == ["a", "c"]
+    assert names.words(shlex.join(words)) == tuple(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import ssl
@@ -17,6 +18,7 @@ import pytest
 from console import supervisor
 from console.listeners import who_listens
 from engine import Config, ContainerSpec, Engine
+from engine.linux import process
 from engine.storage.paths import Paths
 from tests.conftest import eventually, wait_readable
 from tests.console.serving import Serve
@@ -157,12 +159,18 @@ def test_nobody_answers_where_no_launcher_is(config: Config) -> None:
     assert supervisor.answering("/nowhere/launcher.sock") == 0
 
 
-def test_run_records_of_dead_processes_do_not_count(tmp_path: Path) -> None:
+def test_run_records_of_other_processes_do_not_count(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
-    (tmp_path / "a.json").write_text(f'{{"pid": {os.getpid()}}}')
-    (tmp_path / "b.json").write_text(f'{{"pid": {dead.pid}}}')
-    (tmp_path / "c.json").write_text("{")
-    (tmp_path / ".d.json").write_text(f'{{"pid": {os.getpid()}}}')
+    own = {"pid": os.getpid(), "start_time": process.start_time(os.getpid()), "boot_id": process.boot_id()}
+    for name, record in {
+        "own": own,
+        "dead": own | {"pid": dead.pid},
+        "pid-used-again": own | {"start_time": 1},
+        "before-a-reboot": own | {"boot_id": "another"},
+        ".half-written": own,
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    (tmp_path / "damaged.json").write_text("{")
     assert supervisor.count_running(str(tmp_path)) == 1
     assert supervisor.count_running(str(tmp_path / "absent")) == 0
