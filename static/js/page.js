@@ -26,10 +26,28 @@ document.addEventListener("htmx:afterSwap", (event) => {
   dialog.showModal();
 });
 
-// Without an answer there is no fragment that could say so.
+// Without an answer there is no fragment that could say so. Once is enough: what polls fails each second.
 document.addEventListener("htmx:sendError", () => {
+  if (document.querySelector("#toasts .silence")) return;
   const toast = document.createElement("div");
-  toast.className = "toast error";
+  toast.className = "toast error silence";
   toast.textContent = "Wharfie does not answer. Your click did nothing; try again when it is back.";
   document.getElementById("toasts").append(toast);
+});
+
+// A file may be gigabytes: everything else in its form is looked at first, and stays as it is when that fails.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const file = form.matches("[data-announce]") && form.querySelector("[type=file]");
+  if (!file || !file.files.length) return;
+  event.preventDefault();
+  form.classList.add("htmx-request");
+  const fields = new FormData(form);
+  fields.set(file.name, file.files[0].name);
+  const answer = await fetch(form.action, { method: "POST", body: fields, headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.status === 204) return form.submit();
+  form.classList.remove("htmx-request");
+  if (!answer) return htmx.trigger(form, "htmx:sendError");
+  if (answer.status !== 400) return location.reload();
+  form.querySelector("[data-fields]").innerHTML = await answer.text();
 });
