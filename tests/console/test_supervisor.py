@@ -126,6 +126,19 @@ def test_the_own_certificate_is_served_and_its_fingerprint_told(config: Config) 
         serve.end()
 
 
+def test_a_setup_link_from_another_shell_leads_to_where_the_console_serves(config: Config) -> None:
+    serve = Serve(config, WHARFIE_TLS="self")
+    try:
+        url = serve.until(r"listens on (https://\S+)\s")
+        bare = {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run), "PATH": os.environ["PATH"]}
+        command = [sys.executable, "manage.py", "setup_link"]
+        link = subprocess.run(command, cwd=TOP, env=bare, capture_output=True, text=True, check=True).stdout.strip()
+        assert link.startswith(f"{url}/setup/")
+        assert status_of(link, ssl.create_default_context(cafile=str(config.root / "tls/certificate.pem"))) == 200
+    finally:
+        serve.end()
+
+
 def test_containers_outlive_the_console_and_are_counted(engine: Engine, config: Config) -> None:
     engine.make_starter_image()
     container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000")))
