@@ -16,6 +16,7 @@ from engine import names
 from engine.config import Config
 from engine.containers import create
 from engine.containers.lifecycle import Lifecycle
+from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.records import Records
 from engine.containers.spec import Container, ContainerSpec, ExitRecord, State
@@ -105,6 +106,12 @@ class Engine:
     def containers(self) -> list[Container]:
         """All containers, the newest first."""
         return self._records.all()
+
+    def listing(
+        self, text: str = "", state: State | None = None, *, first: int = 0, count: int | None = None
+    ) -> Listing:
+        """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``."""
+        return listing(self.paths, self._database, self._records, text, state, first, count)
 
     def inspect(self, ref: str) -> Container:
         """One container, by name, id or unique prefix of an id."""
@@ -210,7 +217,7 @@ class Engine:
 
     def running(self) -> list[Container]:
         """The containers that run now."""
-        return [container for container in self.containers() if container.state is State.RUNNING]
+        return [found for found in self.listing(state=State.RUNNING).containers if found.state is State.RUNNING]
 
     def report(self) -> Report:
         """What this host can do, in words."""

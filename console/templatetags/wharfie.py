@@ -55,9 +55,10 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
     words = span(time.time() - time_ns / 1e9)
     shown = words if form == "for" else _("%(time)s ago") % {"time": words}
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
+        '<time datetime="{}" title="{}" data-tick="{}">{}</time>',
         when.isoformat("T", "seconds"),
         when.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        form,
         shown,
     )
 
@@ -76,8 +77,10 @@ def _failed(end: ExitRecord) -> bool:
 
 
 @register.simple_tag
-def state(container: Container) -> SafeString:
+def state(container: Container, stopping: bool = False) -> SafeString:
     """Shape, colour and word of a container's state."""
+    if stopping and container.state == "running":
+        return format_html('<span class="state busy">{}</span>', _("Stopping"))
     words = {
         "running": _("Running"),
         "created": _("Created"),

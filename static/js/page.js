@@ -10,6 +10,22 @@ document.querySelectorAll("#toasts .toast").forEach(settle);
 new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach((node) => node.matches?.(".toast") && settle(node))))
   .observe(document.getElementById("toasts"), { childList: true });
 
+// Times go on. By the server's clock: the browser's may be wrong.
+const AHEAD_MS = Date.now() - Number(document.body.dataset.now);
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang);
+const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" })]));
+setInterval(() => {
+  if (document.hidden) return;
+  for (const time of document.querySelectorAll("time[data-tick]")) {
+    const seconds = Math.max(0, (Date.now() - AHEAD_MS - Date.parse(time.dateTime)) / 1000);
+    const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
+    const count = Math.floor(seconds / length);
+    const words = time.dataset.tick === "for" ? lasting[unit].format(count) : ago.format(-count, unit);
+    if (time.textContent !== words) time.textContent = words;
+  }
+}, 1000);
+
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-close]")) event.target.closest(".toast").remove();
   const cancel = event.target.closest("dialog [data-cancel]");

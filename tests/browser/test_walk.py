@@ -45,7 +45,7 @@ def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console
     expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=90_000)
     picture(page, "starter-done")
 
-    page.goto(f"{console.address}/containers/create/")
+    page.goto(f"{console.address}/containers/-/create/")
     page.get_by_label("Image", exact=True).fill("wharfie/starter")
     page.get_by_label("Name", exact=True).fill("first")
     page.get_by_label("Command", exact=True).fill(COMMAND)
@@ -80,7 +80,7 @@ def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console
 
 def test_what_cannot_work_is_said_at_its_field(page: Page, console: Console) -> None:
     sign_up(page, console)
-    page.goto(f"{console.address}/containers/create/")
+    page.goto(f"{console.address}/containers/-/create/")
     page.get_by_label("Image", exact=True).fill("no/such-image")
     page.get_by_role("button", name="Create and start").click()
     expect(page.get_by_text("no/such-image").first).to_be_visible()

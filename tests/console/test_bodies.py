@@ -112,7 +112,7 @@ def test_a_large_body_of_a_stranger_is_refused_by_its_headers(
 
 
 def test_an_account_uploads_large_bodies_only_where_images_come_in(captain: Visitor) -> None:
-    status, text = early(captain, "/containers/create/", {"Content-Length": str(LARGE)})
+    status, text = early(captain, "/containers/-/create/", {"Content-Length": str(LARGE)})
     assert status == 413
     assert "/images/import/" in text
 

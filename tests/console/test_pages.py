@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console import gateway
 from console.accounts.models import User
+from console.containers import views
+from console.containers.stopping import stopping
 from console.images import tasks
-from engine import Engine, Image, NetworkMode, VolumeMount, names
+from engine import ContainerSpec, Engine, Image, NetworkMode, VolumeMount, names
 from tests.console.conftest import root_filesystem
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +67,7 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
         "pids": "32",
         "volumes": "data:/srv:ro",
     }
-    answer = page.post("/containers/create/", asked)
+    answer = page.post("/containers/-/create/", asked)
     assert (answer.status_code, answer["Location"]) == (302, "/containers/web/")
     spec = engine.inspect("web").spec
     assert spec.command == ("sh", "-c", 'echo "a b"')
@@ -95,28 +101,28 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
 def test_what_cannot_work_is_refused_at_its_field(
     page: Client, image: Image, engine: Engine, change: dict[str, str], field: str
 ) -> None:
-    answer = page.post("/containers/create/", FORM | change)
+    answer = page.post("/containers/-/create/", FORM | change)
     assert 400 <= answer.status_code < 500
     assert set(field_errors(answer)) == {field}
     assert not engine.containers()
 
 
 def test_a_taken_name_is_refused_at_its_field(page: Client, image: Image) -> None:
-    page.post("/containers/create/", FORM)
-    answer = page.post("/containers/create/", FORM)
+    page.post("/containers/-/create/", FORM)
+    answer = page.post("/containers/-/create/", FORM)
     assert answer.status_code == 409
     assert set(field_errors(answer)) == {"name"}
 
 
 def test_a_start_that_fails_leaves_no_container_and_says_why(page: Client, image: Image, engine: Engine) -> None:
-    answer = page.post("/containers/create/", FORM | {"command": "/no/such", "act": "start"})
+    answer = page.post("/containers/-/create/", FORM | {"command": "/no/such", "act": "start"})
     assert answer.status_code == 400
     assert "/no/such" in field_errors(answer)["command"][0]
     assert not engine.containers()
 
 
 def test_removing_asks_first_and_then_removes(page: Client, image: Image, engine: Engine) -> None:
-    page.post("/containers/create/", FORM)
+    page.post("/containers/-/create/", FORM)
     assert "Remove web" in page.get("/containers/web/remove/").content.decode()
     assert engine.containers()
     answer = page.post("/containers/web/remove/")
@@ -128,6 +134,61 @@ def test_a_container_that_goes_while_somebody_looks_is_said_in_place(page: Clien
     answer = page.get("/containers/gone/", headers=HTMX)
     assert answer.status_code == 200
     assert "This container is gone" in answer.content.decode()
+
+
+def test_a_container_may_be_called_like_a_form(page: Client, image: Image) -> None:
+    page.post("/containers/-/create/", FORM | {"name": "create"})
+    assert "<h1>create</h1>" in page.get("/containers/create/").content.decode()
+
+
+def names_in(answer: HttpResponse) -> list[str]:
+    return [row.name for row in answer.context["rows"]]
+
+
+def test_the_list_comes_a_page_at_a_time_and_is_searched_as_a_whole(
+    page: Client, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PAGE", 3)
+    for number in range(7):
+        page.post("/containers/-/create/", FORM | {"name": f"box-{number}"})
+    assert names_in(page.get("/containers/")) == ["box-6", "box-5", "box-4"]
+    second = page.get("/containers/?page=2")
+    assert names_in(second) == ["box-3", "box-2", "box-1"]
+    assert "4 to 6 of 7" in second.content.decode()
+    assert {"page=1", "page=3"} == set(re.findall("page=[0-9]", second.content.decode().replace("?page=2", "")))
+    assert names_in(page.get("/containers/?page=9")) == ["box-0"], "the last one, when there are no more so many"
+    assert names_in(page.get("/containers/?q=BOX-2")) == ["box-2"]
+    assert names_in(page.get("/containers/?q=team/empty&page=3")) == ["box-0"]
+    assert names_in(page.get("/containers/?state=running")) == []
+    assert "None match" in page.get("/containers/?state=running").content.decode()
+
+
+def test_a_refresh_of_the_list_brings_no_search_form(page: Client, image: Image) -> None:
+    page.post("/containers/-/create/", FORM)
+    fragment = page.get("/containers/", headers=HTMX).content.decode()
+    assert "<input" not in fragment
+    assert 'id="total" hx-swap-oob="true">1<' in fragment
+
+
+def test_a_container_that_is_being_stopped_says_so(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    engine.start(container.id)
+    with stopping(container.id):
+        for address in ("/containers/", "/containers/web/"):
+            shown = page.get(address, headers=HTMX).content.decode()
+            assert "Stopping" in shown
+            assert re.search(r"<button[^>]*\bdisabled\b", shown)
+    assert "Stopping" not in page.get("/containers/", headers=HTMX).content.decode()
+
+
+def test_the_head_that_is_fetched_again_tells_the_pid(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    pid = engine.start(container.id).pid
+    assert f"pid {pid} on the host" in page.get("/containers/web/", headers=HTMX).content.decode()
 
 
 def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, host: Engine) -> None:
