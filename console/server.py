@@ -22,7 +22,8 @@ from console.middleware import signed_in
 
 LINGER_S = 5.0  # a refused client may send on for so long; cut off at once, it would not read why
 
-REFUSAL = """\
+NO_LENGTH = "Send Content-Length: a body in chunks is not taken.\n"
+TOO_LARGE = """\
 This is too large: {limit} KiB at most are taken here.
 An image is uploaded at {address} by somebody who is signed in. Sign in again, or import it by its path on the server.
 """
@@ -38,15 +39,17 @@ class Request(http_protocol.WebRequest):
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are here, the body comes next; ``length`` is None when only its end will tell (chunks)."""
+        """The headers are here, the body comes next; ``length`` is None when it comes in chunks."""
         super().gotLength(length)
-        if length is not None and length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if length is None:  # Django reads none of it then
+            self._refuse(b"411 Length Required", NO_LENGTH)
+        elif length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return
-        if self.channel._path.partition(b"?")[0].decode("latin-1") == reverse("images:import"):
+        elif self.channel._path.partition(b"?")[0].decode("latin-1") == reverse("images:import"):
             self.channel._networkProducer.pauseProducing()
             self._asking = asyncio.ensure_future(self._ask())
         else:
-            self._refuse()
+            self._refuse_size()
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
@@ -66,17 +69,21 @@ class Request(http_protocol.WebRequest):
         if self.channel is None:  # the client went
             return
         if not allowed:
-            self._refuse()
+            self._refuse_size()
         self.channel._networkProducer.resumeProducing()
 
-    def _refuse(self) -> None:
+    def _refuse_size(self) -> None:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
+        self._refuse(b"413 Content Too Large", TOO_LARGE.format(limit=limit, address=reverse("images:import")))
+
+    def _refuse(self, status: bytes, text: str) -> None:
         self.refused = True
         self.requestHeaders.removeHeader(b"expect")  # Twisted would go on to ask for the body
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
-        text = REFUSAL.format(limit=limit, address=reverse("images:import")).encode()
+        body = text.encode()
         self.channel.transport.write(
-            b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
-            b"X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
+            b"HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+            b"X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+            % (status, len(body), body)
         )
         reactor.callLater(LINGER_S, self.channel.transport.abortConnection)
 

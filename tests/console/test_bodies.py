@@ -99,7 +99,6 @@ def test_an_upload_takes_disk_and_no_memory(serve: Serve, captain: Visitor) -> N
         ("/images/import/", {"Content-Length": str(LARGE)}),
         ("/images/import/", {"Content-Length": str(LARGE), "Cookie": "wharfie_session=invented"}),
         ("/sign-in/", {"Content-Length": str(LARGE), "Expect": "100-continue"}),
-        ("/sign-in/", {"Transfer-Encoding": "chunked"}),
     ],
 )
 def test_a_large_body_of_a_stranger_is_refused_by_its_headers(
@@ -109,6 +108,13 @@ def test_a_large_body_of_a_stranger_is_refused_by_its_headers(
     assert status == 413
     assert "signed in" in text
     assert "Wharfie" in stranger.get("/sign-in/")
+
+
+def test_a_body_without_a_length_is_refused(stranger: Visitor) -> None:
+    assert early(stranger, "/sign-in/", {"Transfer-Encoding": "chunked"}) == (
+        411,
+        "Send Content-Length: a body in chunks is not taken.\n",
+    )
 
 
 def test_an_account_uploads_large_bodies_only_where_images_come_in(captain: Visitor) -> None:
@@ -121,5 +127,5 @@ def test_a_refused_body_that_still_comes_is_thrown_away(serve: Serve, stranger: 
     web = serve.child("web")
     before = peak_bytes(web)
     assert upload(stranger, "/sign-in/", "none")[0] in (413, 0)
-    assert upload(stranger, "/sign-in/", "none", chunked=True)[0] in (413, 0)
+    assert upload(stranger, "/sign-in/", "none", chunked=True)[0] in (411, 0)
     assert peak_bytes(web) - before < 20 * 2**20

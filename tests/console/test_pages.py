@@ -236,7 +236,7 @@ def test_a_task_that_the_console_forgot_is_said_in_place_and_not_asked_for_again
     assert answer.status_code == 200
     shown = answer.content.decode()
     assert "The console was restarted meanwhile" in shown
-    assert "Import again" in shown
+    assert "Import image" in shown
     assert "hx-trigger" not in shown
 
 
