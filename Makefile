@@ -1,6 +1,6 @@
 # Targets for people; scripts/ does the work. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run down test lint bench clean
+.PHONY: help run down link test lint bench clean
 PYTHON ?= python3
 export PYTHON
 PYTEST_ARGS ?= -n 2 --dist loadgroup
@@ -13,8 +13,13 @@ run: ## install what is missing, then serve the console (root)
 	@scripts/venv base
 	@exec .venv/bin/python manage.py serve
 
+link: ## print a one-time link that makes an account or resets a password (root)
+	@scripts/host link
+	@scripts/venv base
+	@exec .venv/bin/python manage.py setup_link
+
 down: ## stop every running container (root)
-	@scripts/host root
+	@scripts/host down
 	@scripts/venv base
 	@exec .venv/bin/python manage.py wharfie down
 

@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from console.terminal import ago, complain, documents, progress, shorten, show, size, status, table
+from console import text
+from console.terminal import ago, complain, documents, progress, shorten, show, status, table
 from engine import Config, Container, ContainerSpec, Engine, Limits, NetworkMode, State, VolumeMount, names
-from engine.errors import EngineError, InvalidRequest
+from engine.errors import EngineError, InvalidRequest, WrongState
 from engine.storage.paths import Paths
 
 STOP_AT_ONCE = 16  # `down` waits for so many containers side by side
@@ -41,14 +42,31 @@ def run(engine: Engine, options: Namespace) -> int:
 
 
 def attend(engine: Engine, container: Container) -> int:
-    """Print a running container's output until it ends. The first SIGINT or SIGTERM stops it, the next one kills."""
+    """Print a running container's output until it ends.
+
+    The first SIGINT is passed on as a terminal would, the first SIGTERM stops the container; the next of either kills.
+    """
     helpers: list[threading.Thread] = []
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         # In a thread: this runs between two instructions of the loop below, which may hold a lock.
-        patience_s = 0.0 if helpers else None
-        helpers.append(threading.Thread(target=engine.stop, args=(container.id, patience_s)))
+        helpers.append(threading.Thread(target=end, args=(number, bool(helpers))))
         helpers[-1].start()
+
+    def end(number: int, again: bool) -> None:
+        if not again:
+            progress("stopping; Ctrl-C again to kill")
+        try:
+            if again:
+                engine.kill(container.id, "KILL")
+            elif number == signal.SIGINT:
+                engine.kill(container.id, number)
+            else:
+                engine.stop(container.id)
+        except WrongState:
+            return  # it has ended meanwhile, which was the wish
+        except EngineError as error:
+            complain(error)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -61,7 +79,7 @@ def attend(engine: Engine, container: Container) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     if record.code is None:
-        print(f"wharfie: how it ended is not known: {record.reason or 'nobody saw it'}", file=sys.stderr)
+        progress(f"wharfie: how it ended is not known: {record.reason or 'nobody saw it'}")
         return EngineError.exit_code
     code: int = record.code
     return code
@@ -174,7 +192,7 @@ def images(engine: Engine, options: Namespace) -> int:
         documents(engine.images())
     else:
         rows = [
-            (tag, image.short_id, size(image.size_bytes), ago(image.created_at_ns), str(image.used_by))
+            (tag, image.short_id, text.size(image.size_bytes), ago(image.created_at_ns), str(image.used_by))
             for image in engine.images()
             for tag in image.tags or ("<none>",)
         ]
@@ -202,13 +220,11 @@ def spec(options: Namespace) -> ContainerSpec:
     for entry in options.env:
         if "=" in entry or entry in os.environ:
             env.append(entry if "=" in entry else f"{entry}={os.environ[entry]}")
-    labels = dict(entry.partition("=")[::2] for entry in options.label)
-    entrypoint = None if options.entrypoint is None else ((options.entrypoint,) if options.entrypoint else ())
     return ContainerSpec(
         image=options.image,
         name=options.name,
         command=tuple(options.command) or None,
-        entrypoint=entrypoint,
+        entrypoint=None if options.entrypoint is None else names.words(options.entrypoint, "entrypoint"),
         env=tuple(env),
         user=options.user,
         workdir=options.workdir,
@@ -220,41 +236,29 @@ def spec(options: Namespace) -> ContainerSpec:
             cpus=options.cpus,
             pids=options.pids_limit,
         ),
-        volumes=tuple(map(volume_mount, options.volume)),
+        volumes=tuple(map(VolumeMount.parse, options.volume)),
         stop_signal=options.stop_signal,
         stop_timeout_s=options.stop_timeout,
-        labels=labels,
+        labels=names.labels(options.label),
     )
 
 
 def env_lines(file: Path) -> list[str]:
     """The variables in a file: a line each, empty ones and comments left out."""
     try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", field="env") from error
-    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+        return text.lines(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        hint = "name a text file with a line NAME=value for each variable"
+        raise InvalidRequest(f"{file} cannot be read: {why}", hint=hint, field="env") from error
 
 
-def volume_mount(text: str) -> VolumeMount:
-    """``name:/path`` or ``name:/path:ro``, or InvalidRequest."""
-    name, _colon, rest = text.partition(":")
-    target, _colon, mode = rest.partition(":")
-    if not target.startswith("/") or mode not in ("", "ro", "rw") or name.startswith(("/", ".")):
-        raise InvalidRequest(
-            f"{text!r} is not a volume and a path",
-            hint="write NAME:/path or NAME:/path:ro; `wharfie volumes create NAME` makes a volume",
-            field="volumes",
-        )
-    return VolumeMount(name, target, mode == "ro")
-
-
-def moment_ns(text: str) -> int:
+def moment_ns(when: str) -> int:
     """A time or an age as Unix time in ns, or InvalidRequest."""
-    if match := re.fullmatch(r"([0-9]+)([smhd])", text):
+    if match := re.fullmatch(r"([0-9]+)([smhd])", when):
         seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
         return time.time_ns() - seconds * 10**9
     try:
-        return int(datetime.datetime.fromisoformat(text).timestamp() * 10**9)
+        return int(datetime.datetime.fromisoformat(when).timestamp() * 10**9)
     except ValueError:
-        raise InvalidRequest(f"{text!r} is not a time", hint="write it like 2026-01-31T12:00:00Z or 10m") from None
+        raise InvalidRequest(f"{when!r} is not a time", hint="write it like 2026-01-31T12:00:00Z or 10m") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 from django.http import HttpRequest
@@ -23,4 +24,5 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "navigation": NAVIGATION,
         "here": match.namespace or match.url_name if match else "",
         "hostname": socket.gethostname(),
+        "now_ms": time.time_ns() // 1_000_000,
     }

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from console import text
 from engine import errors
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def title_of(status: int) -> str:
 
 def sentences(error: errors.EngineError) -> str:
     """An error for reading: what happened, and what to do."""
-    parts = (part.strip().rstrip(".") for part in (error.message, error.hint))
-    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts if part)
+    return " ".join(map(text.sentence, filter(None, (error.message, error.hint))))
 
 
 def blame(form: BaseForm, error: errors.EngineError, aliases: dict[str, str] | None = None) -> None:

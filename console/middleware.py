@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from importlib import import_module
 
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
@@ -46,3 +48,11 @@ class SignInMiddleware(LoginRequiredMiddleware):
         if request.headers.get("Accept", "").startswith("application/json"):
             return HttpResponse(status=401)
         return super().handle_no_permission(request, view_func)
+
+
+def signed_in(session_key: str) -> bool:
+    """Whether the session is somebody's who may be here, asked of the database; outside of a request."""
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)  # also compares the password's hash: a new password ends old sessions
+    return bool(user.is_authenticated and user.is_active)

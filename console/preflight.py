@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from console.listeners import own_addresses, who_listens
 from engine.config import Config
 from engine.errors import EngineError, InvalidRequest
+from engine.storage.atomic import write_atomically
 from engine.storage.paths import Paths
 
 DEFAULT_LISTEN = "127.0.0.1:8000"
@@ -89,6 +90,8 @@ def plan(config: Config, environment: dict[str, str]) -> Plan:
     if tls.proxy:
         environment["WHARFIE_TRUSTED_PROXY"] = tls.proxy
     paths = Paths(config)
+    config.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(paths.address, address(tls, environment).encode())
     web = ["web", "--fd", "3"]
     if tls.certificate or listener.family == socket.AF_INET6:
         # Twisted adopts neither TLS nor IPv6 sockets by number: the web process binds what was just seen to be free.
@@ -98,6 +101,13 @@ def plan(config: Config, environment: dict[str, str]) -> Plan:
         listener.set_inheritable(True)
         fd = listener.detach()
     return Plan(str(paths.shims), str(paths.launcher_socket), fd, command(config), web, environment)
+
+
+def address(tls: Tls, environment: dict[str, str]) -> str:
+    """What a browser is to open: behind a proxy the first of the names that this console answers to."""
+    if tls.proxy:
+        return f"https://{environment['WHARFIE_HOSTS'].partition(',')[0].strip() or environment['WHARFIE_LISTEN']}"
+    return f"{'https' if tls.certificate else 'http'}://{environment['WHARFIE_LISTEN']}"
 
 
 def parse_listen(text: str) -> tuple[str, int]:

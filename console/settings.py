@@ -124,7 +124,10 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = f"{_PREFIX}wharfie_csrf"
 CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE else 0
+# Browsers then refuse plain http on every port of this name: only for a name that somebody gave to TLS for good, and
+# never with the own certificate.
+_TLS_TO_STAY = BEHIND_PROXY or bool(os.environ.get("WHARFIE_TLS_CERT"))
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _TLS_TO_STAY else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -136,7 +139,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "console.assets.VersionedStorage"},
 }
 
-# An image is gigabytes: it goes to disk beside the layers, never to memory or to a small /tmp.
+# An image is gigabytes: it goes to disk beside the layers, never to memory or to a small /tmp (console/server.py).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20  # of a form, without its file
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = PATHS.tmp
 SILENCED_SYSTEM_CHECKS = ["files.E001"]  # the directory is made when something first serves, not when Django loads

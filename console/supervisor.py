@@ -250,19 +250,22 @@ def sweep() -> None:
 
 
 def count_running(shims: str) -> int:
-    """How many containers of this instance run: their run records, as far as the process is still there."""
+    """How many containers of this instance run, by their run records: a pid counts with its start time and boot."""
     import json
 
-    running = 0
+    from engine.linux.process import boot_id, start_time  # memory no longer matters
+
     try:
         names = os.listdir(shims)
     except OSError:
         return 0
+    boot, running = boot_id(), 0
     for name in names:
         if name.endswith(".json") and not name.startswith("."):
             try:
-                with open(os.path.join(shims, name), "rb") as record:
-                    running += os.path.exists(f"/proc/{int(json.load(record)['pid'])}")
+                with open(os.path.join(shims, name), "rb") as file:
+                    record = json.load(file)
+                running += record["boot_id"] == boot and start_time(record["pid"]) == record["start_time"]
             except (OSError, ValueError, KeyError):
                 continue  # gone or half gone: it does not run
     return running

@@ -1,4 +1,4 @@
-"""How the command line writes: lines, tables, times and sizes, for people; JSON for programs."""
+"""How the command line writes: lines, tables and times, for people; JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from console.text import clean
 from engine import Container, LogLine, State
 from engine.errors import EngineError
 
 
 def complain(error: EngineError) -> int:
     """Say on stderr what went wrong and what to do; returns the exit code."""
-    print(f"wharfie: {error.message}", file=sys.stderr)
+    progress(f"wharfie: {error.message}")
     if error.hint:
-        print(f"         {error.hint}", file=sys.stderr)
+        progress(f"         {error.hint}")
     return error.exit_code
 
 
@@ -38,7 +39,7 @@ def stamp_of(time_ns: int) -> str:
 
 def progress(text: str) -> None:
     """What goes on, for whoever waits; stdout is for results."""
-    print(text, file=sys.stderr)
+    print(clean(text), file=sys.stderr)
 
 
 def documents(objects: Iterable[Any]) -> None:
@@ -48,8 +49,8 @@ def documents(objects: Iterable[Any]) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell."""
-    cells = [head, *rows]
+    """Columns as wide as their widest cell. Images and containers choose what stands in some: it steers no terminal."""
+    cells = [head, *([clean(cell.replace("\n", " ")) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -79,12 +80,3 @@ def ago(time_ns: int) -> str:
 def shorten(text: str, width: int) -> str:
     """The text, or its beginning with an ellipsis."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def size(count: float) -> str:
-    """Bytes for people, in units of 1024."""
-    units = ["B", "KiB", "MiB", "GiB", "TiB"]
-    while count >= 1024 and len(units) > 1:
-        count /= 1024
-        units.pop(0)
-    return f"{count:.0f} {units[0]}" if count >= 10 or units[0] == "B" else f"{count:.1f} {units[0]}"

@@ -40,6 +40,7 @@ _HOME = {
     "TerminalInfo": "engine.containers.spec",
     "Volume": "engine.volumes.spec",
     "VolumeMount": "engine.containers.spec",
+    "default_limits": "engine.policy",
 }
 
 __all__ = sorted(_HOME)

@@ -17,6 +17,7 @@ from engine.config import Config
 from engine.containers import create
 from engine.containers.execution import Execution, Executions, Terminal
 from engine.containers.lifecycle import Lifecycle
+from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.records import Records
 from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, State, TerminalInfo
@@ -108,6 +109,12 @@ class Engine:
         """All containers, the newest first."""
         return self._records.all()
 
+    def listing(
+        self, text: str = "", state: State | None = None, *, first: int = 0, count: int | None = None
+    ) -> Listing:
+        """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``."""
+        return listing(self.paths, self._database, self._records, text, state, first, count)
+
     def inspect(self, ref: str) -> Container:
         """One container, by name, id or unique prefix of an id."""
         return self._records.find(ref)
@@ -121,9 +128,7 @@ class Engine:
     ) -> Iterator[LogLine]:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
         container = self._records.find(ref)
-        reader = self.log_tail(container.id, tail=tail)
-        if not follow:
-            reader.stop_at_end()
+        reader = LogTail(self.paths, container.id, tail=tail, until_now=not follow)
         watch = LogWatch(self.paths) if follow else None
         subscription = self.subscribe() if follow else None
         try:
@@ -134,7 +139,7 @@ class Engine:
                 for line in lines:
                     if since_ns is None or line.time_ns >= since_ns:
                         yield line
-                if lines or (reader.ended and not reader.finished):
+                if lines or not reader.waits:
                     continue  # a read is bounded: there may be more already, and no change would tell of it
                 if watch is None or subscription is None or reader.finished:
                     return
@@ -232,7 +237,7 @@ class Engine:
 
     def running(self) -> list[Container]:
         """The containers that run now."""
-        return [container for container in self.containers() if container.state is State.RUNNING]
+        return [found for found in self.listing(state=State.RUNNING).containers if found.state is State.RUNNING]
 
     def report(self) -> Report:
         """What this host can do, in words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import signal
 
 from engine.errors import InvalidRequest
@@ -108,13 +109,31 @@ def signal_number(text: str | int, field: str = "signal") -> int:
     raise InvalidRequest(f"{text!r} is not a signal", hint="write it like TERM, SIGKILL or 15", field=field)
 
 
+def words(text: str, field: str = "") -> tuple[str, ...]:
+    """A command's words, split as a POSIX shell would; nothing is expanded. InvalidRequest when quotes do not match."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        hint = "close the quote, or write \\' for a plain one"
+        raise InvalidRequest(f"quotes do not match: {error}", hint=hint, field=field) from error
+
+
 def environment(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """``NAME=value`` entries, the last of a name wins, order kept, or InvalidRequest; environ(7)."""
+    return tuple(f"{name}={value}" for name, value in _pairs(lines, "a variable", "env").items())
+
+
+def labels(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """``NAME=value`` entries as a table, or InvalidRequest."""
+    return _pairs(lines, "a label", "labels")
+
+
+def _pairs(lines: list[str] | tuple[str, ...], what: str, field: str) -> dict[str, str]:
     seen: dict[str, str] = {}
     for line in lines:
         name, sign, value = line.partition("=")
         if not sign or not name or "\0" in line:
-            raise InvalidRequest(f"{line!r} is not a variable", hint="write NAME=value", field="env")
+            raise InvalidRequest(f"{line!r} is not {what}", hint="write NAME=value", field=field)
         seen.pop(name, None)
         seen[name] = value
-    return tuple(f"{name}={value}" for name, value in seen.items())
+    return seen

@@ -6,7 +6,7 @@ import math
 import os
 
 from engine import names
-from engine.containers.spec import ContainerSpec, ExecSpec
+from engine.containers.spec import ContainerSpec, ExecSpec, Limits
 from engine.errors import InvalidRequest
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
@@ -14,6 +14,13 @@ MIN_CPUS = 0.01  # the kernel's smallest quota, 1 ms of 100 ms; sched-bwc.rst
 MAX_PIDS = 4_194_304  # the kernel's own limit; proc(5) pid_max
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev")
 MAX_ENV_BYTES = 2**20
+DEFAULT_PIDS = 2048  # guards against fork bombs
+
+
+def default_limits() -> Limits:
+    """What a container gets on this host when nothing is asked for."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return Limits(memory, memory, float(os.cpu_count() or 1), DEFAULT_PIDS)
 
 
 def check(spec: ContainerSpec) -> None:

@@ -156,6 +156,7 @@ def test_the_supervisor_and_the_command_line_are_light() -> None:
         "console.preflight",
         "engine.cgroups",
         "engine.config",
+        "engine.linux.process",
         "engine.storage.instance",
         "json",
     }  # before and after

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from console import gateway
-from engine import ContainerSpec, Image, Limits, NetworkMode, VolumeMount, errors, names
+from console import gateway, text
+from engine import ContainerSpec, Image, Limits, NetworkMode, VolumeMount, default_limits, errors, names
 
 # The engine blames parts of its spec; some carry another name on the page.
 ALIASES = {
@@ -28,29 +27,13 @@ ALIASES = {
 }
 
 
-def split_words(text: str) -> tuple[str, ...] | None:
-    """A command as a shell would split it; None when there is none. Nothing is expanded."""
+@contextmanager
+def _said_at_the_field() -> Iterator[None]:
+    """The engine's refusal of a value as the form's."""
     try:
-        return tuple(shlex.split(text)) or None
-    except ValueError as error:
-        raise forms.ValidationError(
-            _("Quotes do not match (%(why)s). Close the quote, or write \\' for a plain one.") % {"why": error}
-        ) from error
-
-
-def parse_volume(line: str) -> VolumeMount:
-    """``volume:/target`` or ``volume:/target:ro``."""
-    parts = line.split(":")
-    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")) or not all(parts):
-        raise forms.ValidationError(
-            _("“%(line)s” is not a mount. Write volume:/path or volume:/path:ro.") % {"line": line}
-        )
-    return VolumeMount(parts[0], parts[1], read_only=parts[2:] == ["ro"])
-
-
-def lines(text: str) -> list[str]:
-    """The lines of a text that are neither empty nor a # comment."""
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        yield
+    except errors.InvalidRequest as error:
+        raise forms.ValidationError(gateway.sentences(error)) from error
 
 
 def _area(placeholder: str) -> forms.Textarea:
@@ -127,43 +110,41 @@ class CreateForm(forms.Form):
     def __init__(self, *args: Any, images: Sequence[Image] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
-        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size).1f GiB") % {
-            "size": half / 2**30
+        default = default_limits()
+        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size)s") % {
+            "size": text.size(default.memory_bytes)
         }
-        self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of the host's") % {"n": os.cpu_count() or 1}
-        self.fields["pids"].help_text = _("Guards against fork bombs. Empty: 2048")
+        self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of the host's") % {"n": default.cpus}
+        self.fields["pids"].help_text = _("Guards against fork bombs. Empty: %(n)d") % {"n": default.pids}
         for name, field in self.fields.items():
             field.widget.attrs.setdefault("autocomplete", "off")
             if self.is_bound and name in self.errors:
                 field.widget.attrs["aria-invalid"] = "true"
 
     def clean_command(self) -> tuple[str, ...] | None:
-        """The command's words."""
-        return split_words(self.cleaned_data["command"])
+        """The command's words; None when there are none."""
+        with _said_at_the_field():
+            return names.words(self.cleaned_data["command"]) or None
 
     def clean_entrypoint(self) -> tuple[str, ...] | None:
-        """The entrypoint's words."""
-        return split_words(self.cleaned_data["entrypoint"])
+        """The entrypoint's words; None when there are none."""
+        with _said_at_the_field():
+            return names.words(self.cleaned_data["entrypoint"]) or None
 
     def clean_env(self) -> tuple[str, ...]:
         """The variables."""
-        try:
-            return names.environment(lines(self.cleaned_data["env"]))
-        except errors.InvalidRequest as error:
-            raise forms.ValidationError(gateway.sentences(error)) from error
+        with _said_at_the_field():
+            return names.environment(text.lines(self.cleaned_data["env"]))
 
     def clean_volumes(self) -> tuple[VolumeMount, ...]:
         """The mounts."""
-        return tuple(parse_volume(line) for line in lines(self.cleaned_data["volumes"]))
+        with _said_at_the_field():
+            return tuple(map(VolumeMount.parse, text.lines(self.cleaned_data["volumes"])))
 
     def clean_memory(self) -> int | None:
         """The limit in bytes."""
-        text = self.cleaned_data["memory"]
-        try:
-            return names.size_bytes(text) if text else None
-        except errors.InvalidRequest as error:
-            raise forms.ValidationError(gateway.sentences(error)) from error
+        with _said_at_the_field():
+            return names.size_bytes(self.cleaned_data["memory"]) if self.cleaned_data["memory"] else None
 
     def spec(self) -> ContainerSpec:
         """What a valid form asks the engine for."""

@@ -7,7 +7,7 @@ from console.containers import views
 app_name = "containers"
 urlpatterns = [
     path("", views.show_list, name="list"),
-    path("create/", views.create, name="create"),
+    path("-/create/", views.create, name="create"),  # no name begins with a dash
     path("<str:ref>/", views.details, name="details"),
     path("<str:ref>/start/", views.start, name="start"),
     path("<str:ref>/stop/", views.stop, name="stop"),

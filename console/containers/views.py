@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,26 +13,44 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from console import gateway
 from console.containers.forms import ALIASES, CreateForm
-from engine import Container, errors
+from console.containers.present import row
+from console.containers.stopping import is_stopping, stopping
+from engine import Container, State, errors
+
+PAGE = 100  # rows
 
 
 @require_safe
 def show_list(request: HttpRequest) -> HttpResponse:
-    """All containers, newest first; ``q`` and ``state`` narrow them down."""
-    every = gateway.engine().containers()
-    text, state = request.GET.get("q", "").strip().casefold(), request.GET.get("state", "")
-    shown = [
-        c
-        for c in every
-        if (not text or text in f"{c.name} {c.image} {c.id}".casefold()) and (not state or c.state == state)
+    """Containers, newest first, a page of them; ``q`` and ``state`` narrow them down."""
+    text, wish = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    state = State(wish) if wish in (State.RUNNING, State.EXITED, State.CREATED) else None
+    asked = request.GET.get("page", "")
+    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10_000 else 1
+    found = gateway.engine().listing(text, state, first=(number - 1) * PAGE, count=PAGE)
+    last = max(1, -(-found.matching // PAGE))
+    if number > last:  # what stood there is gone
+        number = last
+        found = gateway.engine().listing(text, state, first=(number - 1) * PAGE, count=PAGE)
+    total = sum(found.counts.values())
+    chips = [
+        ("", _("All"), total),
+        (State.RUNNING, _("Running"), found.counts.get(State.RUNNING, 0)),
+        (State.EXITED, _("Stopped"), found.counts.get(State.EXITED, 0)),
+        (State.CREATED, _("Created"), found.counts.get(State.CREATED, 0)),
     ]
-    counts = [
-        ("", _("All"), len(every)),
-        ("running", _("Running"), sum(c.state == "running" for c in every)),
-        ("exited", _("Stopped"), sum(c.state == "exited" for c in every)),
-        ("created", _("Created"), sum(c.state == "created" for c in every)),
-    ]
-    context = {"containers": shown, "total": len(every), "chips": counts, "q": request.GET.get("q", ""), "state": state}
+    context = {
+        "rows": [row(container) for container in found.containers],
+        "total": total,
+        "chips": [(value, word, count, urlencode({"state": value, "q": text})) for value, word, count in chips],
+        "q": text,
+        "state": state or "",
+        "first": (number - 1) * PAGE + 1,
+        "last": (number - 1) * PAGE + len(found.containers),
+        "matching": found.matching,
+        "newer": number > 1 and urlencode({"state": state or "", "q": text, "page": number - 1}),
+        "older": number < last and urlencode({"state": state or "", "q": text, "page": number + 1}),
+    }
     return render(request, "containers/_list.html" if request.htmx else "containers/list.html", context)
 
 
@@ -82,7 +102,7 @@ def details(request: HttpRequest, ref: str) -> HttpResponse:
         # Removed while somebody looks at it: say so in place, and leave them the log that they read.
         return render(request, "containers/_gone.html")
     name = "containers/_head.html" if request.htmx else "containers/details.html"
-    return render(request, name, {"container": container})
+    return render(request, name, {"container": container, "stopping": is_stopping(container.id)})
 
 
 @require_POST
@@ -95,7 +115,9 @@ def start(request: HttpRequest, ref: str) -> HttpResponse:
 @require_POST
 def stop(request: HttpRequest, ref: str) -> HttpResponse:
     """Ask it to end, and kill it when it does not within its time."""
-    gateway.engine().stop(ref)
+    container = gateway.engine().inspect(ref)
+    with stopping(container.id):
+        gateway.engine().stop(container.id)
     return _done(request, ref)
 
 

@@ -9,9 +9,15 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from console import gateway
+from engine import errors, names
+
 
 class ImportForm(forms.Form):
-    """A tar by upload or by its path on this host."""
+    """A tar by upload or by its path on this host.
+
+    A page announces a file before it sends one, by its name where the file would be: all else is looked at by then.
+    """
 
     upload = forms.FileField(
         label=gettext_lazy("File from this computer"),
@@ -27,9 +33,22 @@ class ImportForm(forms.Form):
     name = forms.CharField(
         label=gettext_lazy("Name"),
         required=False,
-        help_text=gettext_lazy("For a plain root filesystem; other archives bring their own"),
+        help_text=gettext_lazy("Empty: as the archive says, or as the file of a plain root filesystem is called"),
         widget=forms.TextInput(attrs={"class": "mono", "placeholder": "team/debian:12", "spellcheck": "false"}),
     )
+
+    @property
+    def announced(self) -> bool:
+        """Whether the file is yet to come."""
+        return bool(self.data.get("upload"))
+
+    def clean_name(self) -> str:
+        """A name that an image can have, or nothing."""
+        name: str = self.cleaned_data["name"]
+        try:
+            return name and names.image_reference(name)
+        except errors.InvalidRequest as error:
+            raise forms.ValidationError(gateway.sentences(error)) from error
 
     def clean_path(self) -> Path | None:
         """An absolute path, or nothing."""
@@ -41,6 +60,6 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Exactly one source."""
         data = super().clean() or {}
-        if "path" in data and "upload" in data and bool(data["path"]) == bool(data["upload"]):
-            self.add_error("upload", _("Choose either a file or a path."))
+        if "path" in data and "upload" in data and bool(data["path"]) == (self.announced or bool(data["upload"])):
+            self.add_error("path", _("Choose either a file or a path."))
         return data

@@ -26,6 +26,7 @@ class Task:
     id: str
     title: str
     owner: int  # the user's id: nobody else's business
+    again: str  # the address from which to try it once more
     started_at_ns: int = field(default_factory=time.time_ns)
     step: str = ""
     images: list[Image] | None = None
@@ -42,9 +43,9 @@ _tasks: dict[str, Task] = {}
 _lock = threading.Lock()
 
 
-def begin(title: str, owner: int, work: Callable[[Callable[[str], None]], list[Image]]) -> Task:
+def begin(title: str, owner: int, again: str, work: Callable[[Callable[[str], None]], list[Image]]) -> Task:
     """Run ``work(progress)`` in a thread of its own and return at once."""
-    task = Task(secrets.token_urlsafe(12), title, owner)
+    task = Task(secrets.token_urlsafe(12), title, owner, again)
     with _lock:
         _tasks[task.id] = task
         for old in [t.id for t in _tasks.values() if not t.running][:-MOST_KEPT]:
@@ -69,7 +70,9 @@ def find(task_id: str, owner: int) -> Task:
     task = _tasks.get(task_id)
     if task is None or task.owner != owner:
         raise errors.NotFound(
-            "There is no such task", hint="the console may have restarted; look whether the image is here"
+            "nobody works on this any more",
+            hint="the console was restarted meanwhile, and keeps nothing that is half made; "
+            "look whether the image is there, and begin again if it is not",
         )
     return task
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
@@ -19,6 +20,7 @@ from console import gateway
 from console.images import tasks
 from console.images.forms import ImportForm
 from engine import Image
+from engine.errors import NotFound
 
 
 @require_safe
@@ -31,23 +33,30 @@ def show_list(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def load(request: HttpRequest) -> HttpResponse:
     """Import a tar: `docker save`, OCI layout, or a plain root filesystem."""
-    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if request.method != "POST":
-        return render(request, "images/import.html", {"form": form})
+        given = {field: request.GET.get(field, "") for field in ("path", "name")}
+        return render(request, "images/import.html", {"form": ImportForm(initial=given)})
+    form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
-        return render(request, "images/import.html", {"form": form}, status=400)
+        part = "images/_fields.html" if form.announced else "images/import.html"
+        return render(request, part, {"form": form}, status=400)
+    if form.announced:
+        return HttpResponse(status=204)
     upload, path, name = form.cleaned_data["upload"], form.cleaned_data["path"], form.cleaned_data["name"]
     source = _keep(upload) if upload else path
     title = _("Import %(name)s") % {"name": upload.name if upload else path}
-    task = tasks.begin(title, request.user.pk, lambda progress: _load(source, name, progress))
+    again = f"{reverse('images:import')}?{urlencode({'path': path or '', 'name': name})}"
+    task = tasks.begin(title, request.user.pk, again, lambda progress: _load(source, name, progress))
     return redirect("images:task", task.id)
 
 
 def _keep(upload: UploadedFile) -> BinaryIO:
-    """The uploaded file for longer than the request: its name goes, an open descriptor keeps the bytes."""
-    file = os.fdopen(os.dup(upload.fileno()), "rb")
-    file.seek(0)
-    return file
+    """The uploaded file for longer than the request: an open descriptor keeps the bytes when Django lets go of them.
+
+    It is called what it was called where it came from: the engine names a root file system after that.
+    """
+    upload.seek(0)  # for the copy of the descriptor too: they share the position
+    return open(upload.name or "", "rb", opener=lambda _name, _flags: os.dup(upload.fileno()))
 
 
 def _load(source: Path | BinaryIO, name: str, progress: Callable[[str], None]) -> list[Image]:
@@ -62,7 +71,10 @@ def _load(source: Path | BinaryIO, name: str, progress: Callable[[str], None]) -
 def starter(request: HttpRequest) -> HttpResponse:
     """Make the starter image from this host's own files."""
     task = tasks.begin(
-        _("Make the starter image"), request.user.pk, lambda progress: [gateway.engine().make_starter_image(progress)]
+        _("Make the starter image"),
+        request.user.pk,
+        reverse("images:list"),
+        lambda progress: [gateway.engine().make_starter_image(progress)],
     )
     return redirect("images:task", task.id)
 
@@ -70,18 +82,30 @@ def starter(request: HttpRequest) -> HttpResponse:
 @require_safe
 def task(request: HttpRequest, task_id: str) -> HttpResponse:
     """How far a task is; htmx asks again each second while it works."""
-    context = {"task": tasks.find(task_id, request.user.pk)}
+    try:
+        context = {"task": tasks.find(task_id, request.user.pk)}
+    except NotFound as error:
+        if not request.htmx:
+            raise
+        return render(request, "images/_lost.html", {"error": error})  # and nothing in it asks again
     return render(request, "images/_task.html" if request.htmx else "images/task.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove(request: HttpRequest, ref: str) -> HttpResponse:
-    """Say what goes, then remove."""
+    """Say what goes, then remove: the image, or of several names one or all."""
     engine = gateway.engine()
     image = engine.image(ref)
     if request.method != "POST":
         return render(request, "images/_remove.html" if request.htmx else "images/remove.html", {"image": image})
-    engine.remove_image(image.id)
-    name = image.tags[0] if image.tags else image.short_id
-    messages.success(request, _("Removed image %(name)s.") % {"name": name})
+    chosen = request.POST.get("name", "")
+    if chosen in image.tags:
+        engine.remove_image(chosen)
+        messages.success(request, _("Removed the name %(name)s.") % {"name": chosen})
+    else:
+        # Who did not choose saw one name: if the image got another one meanwhile, the engine refuses.
+        engine.remove_image(image.id, force=chosen == "*")
+        messages.success(
+            request, _("Removed image %(name)s.") % {"name": image.tags[0] if image.tags else image.short_id}
+        )
     return gateway.go(request, reverse("images:list"))

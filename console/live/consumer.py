@@ -16,7 +16,6 @@ import json
 import logging
 import re
 from collections.abc import Coroutine
-from importlib import import_module
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -24,14 +23,14 @@ from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
 from django.http.request import split_domain_port, validate_host
 
 from console import gateway
 from console.live import tickets
 from console.live.hub import Hub, hub
 from console.live.lines import Backlog
+from console.middleware import signed_in
 from engine import errors
 
 log = logging.getLogger(__name__)
@@ -171,7 +170,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
                     await self.push(frame)
                     await self._until_drawn(sequence - self.AHEAD + 1)
                     await asyncio.sleep(self.FRAME_S)
-                if backlog.empty:
+                if await asyncio.to_thread(lambda: backlog.waits):
                     await wake.wait()
         finally:
             self._hub.unfollow(container_id, wake)
@@ -185,17 +184,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Close when the session ended or the account was switched off behind our back."""
         while True:
             await asyncio.sleep(self.RECHECK_S)
-            if not await self._still_signed_in():
+            if not await database_sync_to_async(signed_in)(self.session_key):
                 await self.close(code=self.SIGNED_OUT)
                 return
-
-    @database_sync_to_async
-    def _still_signed_in(self) -> bool:
-        store = import_module(settings.SESSION_ENGINE).SessionStore(self.session_key)
-        request = HttpRequest()
-        request.session = store
-        user = get_user(request)  # also compares the password's hash: a new password ends old sessions
-        return bool(user.is_authenticated and user.is_active)
 
     def _header(self, name: bytes) -> str:
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")

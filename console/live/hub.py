@@ -142,7 +142,6 @@ def _read_numbers(rates: Rates) -> tuple[dict[str, Any], dict[str, Any]]:
     import psutil  # loaded with the first watcher
 
     engine = gateway.engine()
-    running = [container for container in engine.containers() if container.state == "running"]
     memory = psutil.virtual_memory()
     host = {
         "cpu": round(psutil.cpu_percent() * (psutil.cpu_count() or 1) / 100, 2),
@@ -150,7 +149,7 @@ def _read_numbers(rates: Rates) -> tuple[dict[str, Any], dict[str, Any]]:
         "mem": memory.total - memory.available,
         "limit": memory.total,
     }
-    return rates.update(engine.sample(running)), host
+    return rates.update(engine.sample(engine.running())), host
 
 
 def hub() -> Hub:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from console.text import clean
 
 if TYPE_CHECKING:
     from engine import LogLine, LogTail
 
 FRAME = 1000  # lines in one frame
 BEHIND = 5000  # more than this waiting: skip the middle
-LONGEST = 8192  # characters of one line that are shown
-
-# ESC sequences (ECMA-48 5.4 CSI, 5.6 control strings, two-byte escapes), then what is left of C0 and C1 but tab.
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
-# Bidirectional controls reorder what follows: a log line must not forge its neighbour.
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def clean(text: str) -> str:
-    """A line without anything that could steer a terminal or turn text around."""
-    text = _CONTROLS.sub("", _ESCAPES.sub("", text))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def wire(line: LogLine) -> list[Any]:
@@ -65,6 +54,11 @@ class Backlog:
     def empty(self) -> bool:
         """Whether everything read was taken."""
         return not self._waiting
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a change of the log brings more."""
+        return self.empty and self._tail.waits
 
     @property
     def finished(self) -> bool:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from console import text
 from engine import Container, Event, ExitRecord
 
 register = template.Library()
@@ -29,17 +30,8 @@ def icon(name: str) -> SafeString:
     return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"></use></svg>', static("icons.svg"), name)
 
 
-@register.filter
-def size(value: int | None) -> str:
-    """Bytes in units of 1024."""
-    if value is None:
-        return "–"
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+register.filter("size", text.size)
+register.filter("sentence", text.sentence)
 
 
 def span(seconds: float) -> str:
@@ -61,12 +53,13 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
         return "–"
     when = datetime.fromtimestamp(time_ns / 1e9, UTC)
     words = span(time.time() - time_ns / 1e9)
-    text = words if form == "for" else _("%(time)s ago") % {"time": words}
+    shown = words if form == "for" else _("%(time)s ago") % {"time": words}
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
+        '<time datetime="{}" title="{}" data-tick="{}">{}</time>',
         when.isoformat("T", "seconds"),
         when.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        text,
+        form,
+        shown,
     )
 
 
@@ -84,8 +77,10 @@ def _failed(end: ExitRecord) -> bool:
 
 
 @register.simple_tag
-def state(container: Container) -> SafeString:
+def state(container: Container, stopping: bool = False) -> SafeString:
     """Shape, colour and word of a container's state."""
+    if stopping and container.state == "running":
+        return format_html('<span class="state busy">{}</span>', _("Stopping"))
     words = {
         "running": _("Running"),
         "created": _("Created"),
@@ -141,23 +136,23 @@ def ending(container: Container) -> str:
     name = _signal_name(end.signal) if end.signal else ""
     limit = container.spec.limits.memory_bytes
     if end.oom_killed:
-        text = _("The kernel killed it: out of memory.")
+        said = _("The kernel killed it: out of memory.")
         if limit:
-            text = _("The kernel killed it: out of memory at its limit of %(limit)s.") % {"limit": size(limit)}
+            said = _("The kernel killed it: out of memory at its limit of %(limit)s.") % {"limit": text.size(limit)}
     elif end.code is None:
-        text = _("It ended, and nobody could learn its exit code.")
+        said = _("It ended, and nobody could learn its exit code.")
     elif end.signal:
-        text = _("Signal %(signal)s ended it; exit code %(code)d.") % {"signal": name, "code": end.code}
+        said = _("Signal %(signal)s ended it; exit code %(code)d.") % {"signal": name, "code": end.code}
     elif end.code == 0:
-        text = _("It ended by itself, without an error.")
+        said = _("It ended by itself, without an error.")
     elif end.code > 128 and _signal_name(end.code - 128):
-        text = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {
+        said = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {
             "code": end.code,
             "signal": _signal_name(end.code - 128),
         }
     else:
-        text = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
-    return f"{text} {end.reason[:1].upper()}{end.reason[1:]}." if end.reason else text
+        said = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
+    return f"{said} {text.sentence(end.reason)}" if end.reason else said
 
 
 def _signal_name(number: int) -> str:

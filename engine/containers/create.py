@@ -19,7 +19,6 @@ from engine.storage import atomic, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
-DEFAULT_PIDS = 2048
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ADJECTIVES = [
     "brisk",
@@ -137,12 +136,13 @@ def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:
 
 def _complete(spec: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
     """The spec with every default filled in, so that what runs can be read from it."""
-    memory = spec.limits.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    default = policy.default_limits()
+    memory = spec.limits.memory_bytes or default.memory_bytes
     limits = Limits(
         memory_bytes=memory,
         memory_swap_bytes=spec.limits.memory_swap_bytes or memory,
-        cpus=spec.limits.cpus or float(os.cpu_count() or 1),
-        pids=spec.limits.pids or DEFAULT_PIDS,
+        cpus=spec.limits.cpus or default.cpus,
+        pids=spec.limits.pids or default.pids,
     )
     host = spec.network is NetworkMode.HOST
     return dataclasses.replace(

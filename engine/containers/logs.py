@@ -26,9 +26,12 @@ class LogLine:
 
 
 class LogTail:
-    """A position in one log. `read` gives the lines since the last call and never blocks."""
+    """A position in one log. `read` gives the lines since the last call and never blocks.
 
-    def __init__(self, paths: Paths, container_id: str, *, tail: int | None = None) -> None:
+    With ``until_now`` it reads no further than where the log ends now: a container that floods it is ahead of readers.
+    """
+
+    def __init__(self, paths: Paths, container_id: str, *, tail: int | None = None, until_now: bool = False) -> None:
         self._directory = str(paths.log(container_id))
         self._run_record = paths.run_record(container_id)
         self._exit_record = paths.exit_record(container_id)
@@ -42,8 +45,9 @@ class LogTail:
         self._ready: deque[LogLine] = deque()
         self._keep: int | None = None  # while the end is looked for: how many lines of a frame are of interest
         self._limit: tuple[int, int] | None = None
-        if tail is not None:
-            self._start_at_tail(tail)
+        end = self._end() if tail is None else self._start_at_tail(tail)
+        if until_now:
+            self._limit = end
 
     def _segments(self) -> list[int]:
         try:
@@ -51,10 +55,10 @@ class LogTail:
         except FileNotFoundError:  # the container was removed
             return []
 
-    def _start_at_tail(self, wanted: int) -> None:
+    def _start_at_tail(self, wanted: int) -> tuple[int, int]:
         """Begin at the youngest frame from which on there are more than ``wanted`` lines, and drop those too many.
 
-        Up to where the log ends now: a container that floods it would be ahead of any reader for ever.
+        Returns the end that this was reckoned from.
         """
         segments = self._segments()
         number = offset = have = 0
@@ -67,12 +71,12 @@ class LogTail:
             if have > wanted:
                 break
         if not segments:
-            return
+            return 0, 0
         before = sum(lines for at, lines in self._frames(number) if at < offset)
         older = sum(lines for older in segments if older < number for _, lines in self._frames(older))
         self._number = number - 1
         if not self._next_segment():
-            return
+            return 0, 0
         self._offset = offset
         self._accounted = self._lost_before(segments[0]) + older + before
         end = self._end()
@@ -81,6 +85,7 @@ class LogTail:
             self._ready = deque(self._ready, maxlen=wanted)
         self._ready = deque(self._ready)
         self._keep = None
+        return end
 
     def _frames(self, number: int) -> list[tuple[int, int]]:
         """(offset, lines) of each frame of a segment; [] when it was rotated away."""
@@ -110,10 +115,6 @@ class LogTail:
         segments = self._segments()
         return (segments[-1], self._size(segments[-1])) if segments else (0, 0)
 
-    def stop_at_end(self) -> None:
-        """Read no further than where the log ends now: a container that floods it is ahead of any reader."""
-        self._limit = self._end()
-
     def read(self, max_lines: int = 1000) -> list[LogLine]:
         """At most ``max_lines`` lines that came since the last call; [] when there are none."""
         ended = self.ended  # asked first: what comes after the question is read the next time
@@ -139,6 +140,14 @@ class LogTail:
         return (
             self.ended and not self._ready and not self._fill() and not self._ready and not any(self._partial.values())
         )
+
+    @property
+    def waits(self) -> bool:
+        """Asked after a read that gave nothing: whether only a change of the log, or the container's end, brings more.
+
+        Not so when the container has just ended: its last line without a newline comes with the next read.
+        """
+        return not self.ended or self.finished
 
     def _fill(self) -> bool:
         """Take one chunk of frames; False when nothing new is there."""

@@ -10,6 +10,7 @@ import json
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ class Records:
     def all(self) -> list[Container]:
         """Every container, the newest first."""
         rows = self._database.rows("SELECT * FROM containers ORDER BY created_at_ns DESC")
+        return [self._container(row) for row in rows]
+
+    def several(self, ids: Sequence[str]) -> list[Container]:
+        """Those that are still there, the newest first."""
+        marks = ", ".join("?" * len(ids))
+        rows = self._database.rows(
+            f"SELECT * FROM containers WHERE id IN ({marks}) ORDER BY created_at_ns DESC", tuple(ids)
+        )
         return [self._container(row) for row in rows]
 
     def find(self, ref: str) -> Container:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from engine import names
+from engine.errors import InvalidRequest
+
 
 class State(enum.StrEnum):
     """The states of a container. Which act is legal in which: `engine.containers.state`."""
@@ -29,7 +32,7 @@ class Limits:
     memory_bytes: int | None = None  # default: half of the host's memory
     memory_swap_bytes: int | None = None  # memory and swap together; default: memory_bytes, so no swap
     cpus: float | None = None  # cores' worth of CPU time; default: all of the host's
-    pids: int | None = None  # default: 2048
+    pids: int | None = None  # default: `engine.policy.DEFAULT_PIDS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,19 @@ class VolumeMount:
     volume: str
     target: str  # absolute path in the container
     read_only: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> VolumeMount:
+        """``NAME:/path``, or with ``:ro`` to forbid writing; InvalidRequest for anything else."""
+        name, _colon, rest = text.partition(":")
+        target, colon, mode = rest.partition(":")
+        if not names.VOLUME_NAME.fullmatch(name) or not target.startswith("/") or (colon and mode not in ("ro", "rw")):
+            raise InvalidRequest(
+                f"{text!r} is not a volume and a path",
+                hint="write NAME:/path or NAME:/path:ro, NAME being a volume's; no directory of the host is mounted",
+                field="volumes",
+            )
+        return cls(name, target, mode == "ro")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
  ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
  ├─ skeleton/     the lowest layer of all roots: what mounts and files are put on
- ├─ layers/<hex>/ unpacked layers        └─ rootfs/             the empty directory that roots are moved onto
- ├─ containers/<id>/
+ ├─ layers/<hex>/ unpacked layers        ├─ rootfs/             the empty directory that roots are moved onto
+ ├─ containers/<id>/                      └─ address              where the console serves
  │    upper/ work/  of the overlay     log/  segments
  │    exit.json     how it ended
  ├─ volumes/<name>/data/
@@ -43,6 +43,7 @@ class Paths:
         self.launcher_socket = config.run / "launcher.sock"
         self.launcher_lock = config.run / "launcher.lock"
         self.groups_lock = config.run / "groups.lock"
+        self.address = config.run / "address"
         self.shims = config.run / "shims"
         self.events = config.run / "events"
         self.rootfs = config.run / "rootfs"

@@ -39,6 +39,13 @@ function gauge(root, name, value, most) {
   if (meter && most > 0) meter.value = Math.min(1, value / most);
 }
 
+// Rows come without gauges: only figures fill them.
+function place(root) {
+  for (const cell of root.querySelectorAll("[data-g]:not(:has(meter))")) {
+    cell.replaceChildren(document.querySelector(`template[data-gauge="${cell.dataset.g}"]`).content.cloneNode(true));
+  }
+}
+
 const history = { cpu: [], mem: [] };
 function draw(root, name, value, most) {
   const path = root.querySelector(`[data-draw="${name}"] path`);
@@ -55,24 +62,33 @@ function draw(root, name, value, most) {
 
 function figures(id, of) {
   for (const root of document.querySelectorAll(`[data-id="${id}"]`)) {
+    place(root);
     if (of.cpu !== null) {
       text(root, "cpu", of.cpu.toFixed(2));
       text(root, "cpu-of", `of ${+of.cpus.toFixed(2)}`);
       gauge(root, "cpu", of.cpu, of.cpus);
-      draw(root, "cpu", of.cpu, of.cpus);
     }
     text(root, "mem", size(of.mem));
     text(root, "mem-of", `of ${size(of.limit)}`);
     text(root, "pids", of.pids);
     gauge(root, "mem", of.mem, of.limit);
-    draw(root, "mem", of.mem, of.limit);
   }
+}
+
+// A point for each second, however often the rest of the page is fetched again.
+function curves(id, of) {
+  const root = document.querySelector(`[data-id="${id}"]`);
+  if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus);
+  draw(root, "mem", of.mem, of.limit);
 }
 
 let latest = {};
 function numbers(frame) {
   latest = frame.of;
-  for (const [id, of] of Object.entries(frame.of)) figures(id, of);
+  for (const [id, of] of Object.entries(frame.of)) {
+    figures(id, of);
+    curves(id, of);
+  }
   // A container that ended has no figures; old ones must not stand there as if they were new.
   for (const root of document.querySelectorAll("[data-running][data-id]")) {
     if (!frame.of[root.dataset.id]) ["cpu", "mem", "pids"].forEach((name) => text(root, name, "–"));
@@ -84,8 +100,15 @@ function numbers(frame) {
   }
 }
 
+// A hidden page fetches nothing; it does once it is looked at.
+let missed = false;
+function changed() {
+  missed = document.hidden;
+  if (!missed) htmx.trigger(page, "wharfie:changed");
+}
+
 function receive(frame) {
-  if (frame.topic === "containers") htmx.trigger(page, "wharfie:changed");
+  if (frame.topic === "containers") changed();
   if (frame.topic === "stats") numbers(frame);
   if (frame.topic === "logs" && log) {
     log.receive(frame);
@@ -121,8 +144,11 @@ function again() {
   setTimeout(() => connect().catch(again), Math.min(15000, 500 * 2 ** tries) * (0.5 + Math.random() / 2));
 }
 
-document.addEventListener("visibilitychange", want);
-document.addEventListener("htmx:afterSettle", () => {
+document.addEventListener("visibilitychange", () => {
+  want();
+  if (missed) changed();
+});
+document.addEventListener("htmx:afterSwap", () => {
   want();
   for (const [id, of] of Object.entries(latest)) figures(id, of);
 });

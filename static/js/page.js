@@ -10,6 +10,22 @@ document.querySelectorAll("#toasts .toast").forEach(settle);
 new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach((node) => node.matches?.(".toast") && settle(node))))
   .observe(document.getElementById("toasts"), { childList: true });
 
+// Times go on. By the server's clock: the browser's may be wrong.
+const AHEAD_MS = Date.now() - Number(document.body.dataset.now);
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang);
+const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" })]));
+setInterval(() => {
+  if (document.hidden) return;
+  for (const time of document.querySelectorAll("time[data-tick]")) {
+    const seconds = Math.max(0, (Date.now() - AHEAD_MS - Date.parse(time.dateTime)) / 1000);
+    const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
+    const count = Math.floor(seconds / length);
+    const words = time.dataset.tick === "for" ? lasting[unit].format(count) : ago.format(-count, unit);
+    if (time.textContent !== words) time.textContent = words;
+  }
+}, 1000);
+
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-close]")) event.target.closest(".toast").remove();
   const cancel = event.target.closest("dialog [data-cancel]");
@@ -26,10 +42,28 @@ document.addEventListener("htmx:afterSwap", (event) => {
   dialog.showModal();
 });
 
-// Without an answer there is no fragment that could say so.
+// Without an answer there is no fragment that could say so. Once is enough: what polls fails each second.
 document.addEventListener("htmx:sendError", () => {
+  if (document.querySelector("#toasts .silence")) return;
   const toast = document.createElement("div");
-  toast.className = "toast error";
+  toast.className = "toast error silence";
   toast.textContent = "Wharfie does not answer. Your click did nothing; try again when it is back.";
   document.getElementById("toasts").append(toast);
+});
+
+// A file may be gigabytes: everything else in its form is looked at first, and stays as it is when that fails.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const file = form.matches("[data-announce]") && form.querySelector("[type=file]");
+  if (!file || !file.files.length) return;
+  event.preventDefault();
+  form.classList.add("htmx-request");
+  const fields = new FormData(form);
+  fields.set(file.name, file.files[0].name);
+  const answer = await fetch(form.action, { method: "POST", body: fields, headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.status === 204) return form.submit();
+  form.classList.remove("htmx-request");
+  if (!answer) return htmx.trigger(form, "htmx:sendError");
+  if (answer.status !== 400) return location.reload();
+  form.querySelector("[data-fields]").innerHTML = await answer.text();
 });

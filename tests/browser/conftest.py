@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from engine.config import Config
 from tests import leaks
@@ -96,3 +96,19 @@ def page(browser: Browser, console: Console) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where WHARFIE_SCREENSHOTS says, for people to look at."""
+    if directory := os.environ.get("WHARFIE_SCREENSHOTS"):
+        page.screenshot(path=Path(directory) / f"{name}.png")
+
+
+def sign_up(page: Page, console: Console) -> None:
+    page.goto(console.setup_link)
+    picture(page, "setup")
+    page.get_by_label("User name").fill("captain")
+    for field in page.locator("input[type=password]").all():
+        field.fill("a long and quiet harbour")
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()

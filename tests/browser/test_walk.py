@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console
+from tests.browser.conftest import Console, picture, sign_up
 
 # One after the other on one worker, so that their browser is closed before another test of it.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -17,22 +15,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 # Works and rests by turns and prints a line a turn, so that the log, the CPU and the memory all move.
 COMMAND = """sh -c 'n=10; while true; do j=0; while [ $j -lt 400000 ]; do j=$((j+1)); done; n=$((n+1));
 echo "line $n"; sleep 1; done'""".replace("\n", " ")
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep a screenshot where WHARFIE_SCREENSHOTS says, for people to look at."""
-    if directory := os.environ.get("WHARFIE_SCREENSHOTS"):
-        page.screenshot(path=Path(directory) / f"{name}.png")
-
-
-def sign_up(page: Page, console: Console) -> None:
-    page.goto(console.setup_link)
-    picture(page, "setup")
-    page.get_by_label("User name").fill("captain")
-    for field in page.locator("input[type=password]").all():
-        field.fill("a long and quiet harbour")
-    page.get_by_role("button", name="Create the account").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
 def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console) -> None:
@@ -45,7 +27,7 @@ def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console
     expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=90_000)
     picture(page, "starter-done")
 
-    page.goto(f"{console.address}/containers/create/")
+    page.goto(f"{console.address}/containers/-/create/")
     page.get_by_label("Image", exact=True).fill("wharfie/starter")
     page.get_by_label("Name", exact=True).fill("first")
     page.get_by_label("Command", exact=True).fill(COMMAND)
@@ -80,7 +62,7 @@ def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console
 
 def test_what_cannot_work_is_said_at_its_field(page: Page, console: Console) -> None:
     sign_up(page, console)
-    page.goto(f"{console.address}/containers/create/")
+    page.goto(f"{console.address}/containers/-/create/")
     page.get_by_label("Image", exact=True).fill("no/such-image")
     page.get_by_role("button", name="Create and start").click()
     expect(page.get_by_text("no/such-image").first).to_be_visible()

@@ -17,6 +17,8 @@ from console.accounts.throttle import Throttle
 from engine import Engine, Image
 from engine.config import Config
 from engine.storage.paths import Paths
+from tests.conftest import stop_launcher
+from tests.console.serving import Serve
 
 PASSWORD = "correct horse battery"
 
@@ -68,3 +70,13 @@ def page(client: Client, user: User) -> Client:
     """A browser that is signed in."""
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def serve(config: Config) -> Iterator[Serve]:
+    running = Serve(config)
+    try:
+        yield running
+    finally:
+        running.end()
+        stop_launcher(config)

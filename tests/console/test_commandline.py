@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from console import commands, terminal
+from console import commands
 from console.commandline import main, parser
 from engine import Config, ContainerSpec, Engine, Limits, NetworkMode, VolumeMount
 from engine.errors import InvalidRequest
@@ -73,11 +73,33 @@ def test_nothing_given_is_left_to_the_image() -> None:
     assert commands.spec(parser().parse_args(["create", "--entrypoint", "", "debian"])).entrypoint == ()
 
 
-@pytest.mark.parametrize("text", ["data", "data:", "data:relative", "/host:/path", "./here:/path", "data:/path:rx"])
+def test_an_entrypoint_is_split_into_words_as_in_the_page() -> None:
+    made = commands.spec(parser().parse_args(["create", "--entrypoint", "sh -c 'a b'", "debian"]))
+    assert made.entrypoint == ("sh", "-c", "a b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "data:", "data:relative", "/host:/path", "./here:/path", "data:/path:rx", "data:/path:", ":/b", "a:/b:ro:z"],
+)
 def test_what_is_no_volume_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        commands.volume_mount(text)
+        VolumeMount.parse(text)
     assert refused.value.field == "volumes"
+
+
+@pytest.mark.parametrize("flags", [["--label", "x"], ["--label", "=x"], ["--entrypoint", "'"], ["--env-file", "/no"]])
+def test_what_makes_no_sense_is_refused_with_a_hint(flags: list[str]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        commands.spec(parser().parse_args(["create", *flags, "debian"]))
+    assert refused.value.hint
+
+
+def test_a_file_of_variables_that_is_no_text_is_refused_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidRequest, match="no text") as refused:
+        commands.env_lines(tmp_path / "binary")
+    assert refused.value.hint
 
 
 def test_times_are_ages_or_dates() -> None:
@@ -87,11 +109,14 @@ def test_times_are_ages_or_dates() -> None:
         commands.moment_ns("yesterday")
 
 
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (50 * 2**20, "50 MiB"), (2**50, "1024 TiB")]
-)
-def test_sizes_are_for_people(count: int, text: str) -> None:
-    assert terminal.size(count) == text
+def test_a_table_holds_nothing_that_steers_a_terminal(starter: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ("sh", "-c", "\x1b]0;title\x07one\ntwo\x1b[2J\u202e")
+    starter.create(ContainerSpec(image="wharfie/starter", name="evil", command=argv))
+    assert main(["ps", "-a"]) == 0
+    shown = capfd.readouterr().out
+    assert len(shown.splitlines()) == 2
+    assert "sh -c 'one two'" in shown
+    assert not set(shown) & set("\x1b\x07\u202e")
 
 
 def test_doctor_speaks_and_json_is_a_document_a_line(here: Config, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,24 +199,24 @@ def test_images_and_volumes(starter: Engine, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_run_stops_the_container(starter: Engine, number: signal.Signals) -> None:
-    script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+def test_a_signal_to_run_is_passed_on(starter: Engine, number: signal.Signals) -> None:
+    script = "trap 'echo int; exit 3' INT; trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
     with wharfie("run", "--rm", "wharfie/starter", "sh", "-c", script) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         run.send_signal(number)
-        assert run.communicate(timeout=20)[0] == "bye\n"
+        assert run.communicate(timeout=20)[0] == f"{number.name[3:].lower()}\n"
     assert run.returncode == 3
     assert starter.containers() == []
 
 
-def test_the_second_signal_kills(starter: Engine) -> None:
-    script = "trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done"
-    with wharfie("run", "--rm", "wharfie/starter", "sh", "-c", script) as run:
+def test_who_does_not_heed_the_first_signal_is_killed_by_the_second(starter: Engine) -> None:
+    with wharfie("run", "--rm", "wharfie/starter", "sh", "-c", "trap '' INT; echo ready; exec sleep 1000") as run:
         assert run.stdout is not None
+        assert run.stderr is not None
         assert run.stdout.readline() == "ready\n"
         run.send_signal(signal.SIGINT)
-        assert run.stdout.readline() == "no\n"
+        assert run.stderr.readline() == "stopping; Ctrl-C again to kill\n"
         run.send_signal(signal.SIGINT)
         run.communicate(timeout=8)
     assert run.returncode == 137

@@ -55,7 +55,7 @@ def test_a_fragment_without_a_session_sends_the_whole_page_to_the_sign_in(client
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/sign-in/", "/sign-out/", "/containers/create/", "/volumes/", "/live/ticket/"])
+@pytest.mark.parametrize("path", ["/sign-in/", "/sign-out/", "/containers/-/create/", "/volumes/", "/live/ticket/"])
 def test_a_post_without_the_csrf_token_is_refused(user: object, path: str) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(user)
@@ -75,7 +75,7 @@ def test_every_page_sends_a_policy_whose_nonce_its_scripts_carry(client: Client)
 
 @pytest.mark.django_db
 def test_no_page_carries_inline_style_or_an_event_handler(page: Client, host: Engine) -> None:
-    for path in ("/", "/containers/", "/containers/create/", "/images/", "/images/import/", "/volumes/"):
+    for path in ("/", "/containers/", "/containers/-/create/", "/images/", "/images/import/", "/volumes/"):
         text = page.get(path).content.decode()
         assert " style=" not in text, path
         assert " onclick=" not in text, path

@@ -9,10 +9,11 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
+from console import gateway
 from console.live import tickets
-from console.live.lines import BEHIND, FRAME, Backlog, clean
+from console.live.lines import BEHIND, FRAME, Backlog
 from console.live.numbers import Rates
-from engine import Engine, LogLine, Sample
+from engine import ContainerSpec, Engine, Image, LogLine, Sample
 
 HOST = "127.0.0.1:8000"
 
@@ -110,28 +111,37 @@ async def test_a_message_without_sense_ends_the_connection(page: Client, host: E
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_the_log_of_an_ended_container_comes_whole_and_ends(page: Client, image: Image) -> None:
+    def run() -> str:
+        engine = gateway.engine()
+        engine.make_starter_image()
+        script = "echo out; echo err >&2; printf nonl; exit 3"
+        container = engine.create(ContainerSpec(image="wharfie/starter", command=("sh", "-c", script)))
+        engine.start(container.id)
+        engine.wait(container.id, timeout_s=20)
+        return container.id
+
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "logs", "id": await sync_to_async(run)()})
+    lines, end = [], False
+    while not end:
+        frame = await communicator.receive_json_from(timeout=5)
+        lines += [line[1:] for line in frame["lines"]]
+        end = frame["end"]
+        await communicator.send_json_to({"ack": frame["seq"]})
+    assert sorted(lines) == [["e", "err"], ["o", "nonl"], ["o", "out"]]
+    assert lines[-1] == ["o", "nonl"]
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_signing_out_closes_the_socket(page: Client, host: Engine) -> None:
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
     await sync_to_async(page.post)("/sign-out/")
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
     await communicator.disconnect()
-
-
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07text", "text"),
-        ("\x1b]8;;http://x\x1b\\link", "link"),
-        ("a\rb\x07\x00c\td", "abc\td"),
-        ("\x9b31mx", "31mx"),
-        ("safe\u202egnp.exe", "safegnp.exe"),
-        ("<b>ü 中</b>", "<b>ü 中</b>"),
-    ],
-)
-def test_a_log_line_can_steer_nothing(raw: str, shown: str) -> None:
-    assert clean(raw) == shown
 
 
 class Tail:

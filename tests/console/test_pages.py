@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from django import forms
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.containers.forms import lines, parse_volume, split_words
+from console import gateway
+from console.accounts.models import User
+from console.containers import views
+from console.containers.stopping import stopping
 from console.images import tasks
-from engine import Engine, Image, NetworkMode, VolumeMount
+from engine import ContainerSpec, Engine, Image, NetworkMode, VolumeMount, names
 from tests.console.conftest import root_filesystem
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +67,7 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
         "pids": "32",
         "volumes": "data:/srv:ro",
     }
-    answer = page.post("/containers/create/", asked)
+    answer = page.post("/containers/-/create/", asked)
     assert (answer.status_code, answer["Location"]) == (302, "/containers/web/")
     spec = engine.inspect("web").spec
     assert spec.command == ("sh", "-c", 'echo "a b"')
@@ -96,28 +101,28 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
 def test_what_cannot_work_is_refused_at_its_field(
     page: Client, image: Image, engine: Engine, change: dict[str, str], field: str
 ) -> None:
-    answer = page.post("/containers/create/", FORM | change)
+    answer = page.post("/containers/-/create/", FORM | change)
     assert 400 <= answer.status_code < 500
     assert set(field_errors(answer)) == {field}
     assert not engine.containers()
 
 
 def test_a_taken_name_is_refused_at_its_field(page: Client, image: Image) -> None:
-    page.post("/containers/create/", FORM)
-    answer = page.post("/containers/create/", FORM)
+    page.post("/containers/-/create/", FORM)
+    answer = page.post("/containers/-/create/", FORM)
     assert answer.status_code == 409
     assert set(field_errors(answer)) == {"name"}
 
 
 def test_a_start_that_fails_leaves_no_container_and_says_why(page: Client, image: Image, engine: Engine) -> None:
-    answer = page.post("/containers/create/", FORM | {"command": "/no/such", "act": "start"})
+    answer = page.post("/containers/-/create/", FORM | {"command": "/no/such", "act": "start"})
     assert answer.status_code == 400
     assert "/no/such" in field_errors(answer)["command"][0]
     assert not engine.containers()
 
 
 def test_removing_asks_first_and_then_removes(page: Client, image: Image, engine: Engine) -> None:
-    page.post("/containers/create/", FORM)
+    page.post("/containers/-/create/", FORM)
     assert "Remove web" in page.get("/containers/web/remove/").content.decode()
     assert engine.containers()
     answer = page.post("/containers/web/remove/")
@@ -129,6 +134,61 @@ def test_a_container_that_goes_while_somebody_looks_is_said_in_place(page: Clien
     answer = page.get("/containers/gone/", headers=HTMX)
     assert answer.status_code == 200
     assert "This container is gone" in answer.content.decode()
+
+
+def test_a_container_may_be_called_like_a_form(page: Client, image: Image) -> None:
+    page.post("/containers/-/create/", FORM | {"name": "create"})
+    assert "<h1>create</h1>" in page.get("/containers/create/").content.decode()
+
+
+def names_in(answer: HttpResponse) -> list[str]:
+    return [row.name for row in answer.context["rows"]]
+
+
+def test_the_list_comes_a_page_at_a_time_and_is_searched_as_a_whole(
+    page: Client, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PAGE", 3)
+    for number in range(7):
+        page.post("/containers/-/create/", FORM | {"name": f"box-{number}"})
+    assert names_in(page.get("/containers/")) == ["box-6", "box-5", "box-4"]
+    second = page.get("/containers/?page=2")
+    assert names_in(second) == ["box-3", "box-2", "box-1"]
+    assert "4 to 6 of 7" in second.content.decode()
+    assert {"page=1", "page=3"} == set(re.findall("page=[0-9]", second.content.decode().replace("?page=2", "")))
+    assert names_in(page.get("/containers/?page=9")) == ["box-0"], "the last one, when there are no more so many"
+    assert names_in(page.get("/containers/?q=BOX-2")) == ["box-2"]
+    assert names_in(page.get("/containers/?q=team/empty&page=3")) == ["box-0"]
+    assert names_in(page.get("/containers/?state=running")) == []
+    assert "None match" in page.get("/containers/?state=running").content.decode()
+
+
+def test_a_refresh_of_the_list_brings_no_search_form(page: Client, image: Image) -> None:
+    page.post("/containers/-/create/", FORM)
+    fragment = page.get("/containers/", headers=HTMX).content.decode()
+    assert "<input" not in fragment
+    assert 'id="total" hx-swap-oob="true">1<' in fragment
+
+
+def test_a_container_that_is_being_stopped_says_so(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    engine.start(container.id)
+    with stopping(container.id):
+        for address in ("/containers/", "/containers/web/"):
+            shown = page.get(address, headers=HTMX).content.decode()
+            assert "Stopping" in shown
+            assert re.search(r"<button[^>]*\bdisabled\b", shown)
+    assert "Stopping" not in page.get("/containers/", headers=HTMX).content.decode()
+
+
+def test_the_head_that_is_fetched_again_tells_the_pid(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    pid = engine.start(container.id).pid
+    assert f"pid {pid} on the host" in page.get("/containers/web/", headers=HTMX).content.decode()
 
 
 def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, host: Engine) -> None:
@@ -148,27 +208,81 @@ def finish(task_id: str, owner: int) -> tasks.Task:
     return task
 
 
-def test_an_uploaded_tar_becomes_an_image(page: Client, image: Image, engine: Engine, user: object) -> None:
+def test_an_uploaded_tar_becomes_an_image(page: Client, image: Image, engine: Engine, user: User) -> None:
     upload = SimpleUploadedFile("root.tar", root_filesystem().getvalue())
     answer = page.post("/images/import/", {"upload": upload, "name": "team/other:1"})
-    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)  # type: ignore[attr-defined]
+    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
     assert task.error is None
     assert "team/other:1" in page.get(answer["Location"]).content.decode()
     assert any("team/other:1" in found.tags for found in engine.images())
 
 
-def test_a_broken_tar_is_refused_with_what_to_do(page: Client, image: Image, user: object) -> None:
+def test_a_broken_tar_is_refused_with_what_to_do(page: Client, image: Image, user: User) -> None:
     answer = page.post("/images/import/", {"upload": SimpleUploadedFile("x.tar", b"not a tar" * 100), "name": "a:1"})
-    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)  # type: ignore[attr-defined]
+    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
     assert task.error
     shown = page.get(answer["Location"]).content.decode()
     assert "Failed" in shown
 
 
 def test_a_task_is_nobody_elses_business(page: Client, host: Engine) -> None:
-    theirs = tasks.begin("x", -1, lambda progress: [])
+    theirs = tasks.begin("x", -1, "/", lambda progress: [])
     finish(theirs.id, -1)
     assert page.get(f"/images/tasks/{theirs.id}/").status_code == 404
+
+
+def test_a_task_that_the_console_forgot_is_said_in_place_and_not_asked_for_again(page: Client, host: Engine) -> None:
+    answer = page.get("/images/tasks/from-before-the-restart/", headers=HTMX)
+    assert answer.status_code == 200
+    shown = answer.content.decode()
+    assert "The console was restarted meanwhile" in shown
+    assert "Import image" in shown
+    assert "hx-trigger" not in shown
+
+
+def test_an_uploaded_root_filesystem_is_named_after_its_file(page: Client, image: Image, user: User) -> None:
+    answer = page.post(
+        "/images/import/", {"upload": SimpleUploadedFile("My_Root FS.tar.gz", root_filesystem().getvalue())}
+    )
+    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
+    assert task.images
+    assert "my-root-fs:latest" in task.images[0].tags
+
+
+def test_everything_else_is_looked_at_before_a_file_comes(page: Client, host: Engine) -> None:
+    announced = {"upload": "root.tar", "name": "not a name"}
+    refused = page.post("/images/import/", announced)
+    assert refused.status_code == 400
+    assert "is not an image name" in refused.content.decode()
+    assert "<html" not in refused.content.decode()
+    assert page.post("/images/import/", announced | {"path": "/srv/x.tar", "name": ""}).status_code == 400
+    assert page.post("/images/import/", announced | {"name": "team/root:1"}).status_code == 204
+
+
+def test_a_failed_import_is_tried_again_with_what_was_given(page: Client, host: Engine, user: User) -> None:
+    answer = page.post("/images/import/", {"path": "/no/such.tar", "name": "team/root:1"})
+    finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
+    shown = page.get(answer["Location"]).content.decode()
+    assert "/images/import/?path=%2Fno%2Fsuch.tar&amp;name=team%2Froot%3A1" in shown
+    form = page.get("/images/import/?path=%2Fno%2Fsuch.tar&name=team%2Froot%3A1").content.decode()
+    assert 'value="/no/such.tar"' in form
+    assert 'value="team/root:1"' in form
+
+
+def test_of_several_names_one_goes_or_all_with_the_image(page: Client, image: Image, engine: Engine) -> None:
+    for _ in range(2):
+        engine.load_image(root_filesystem(), name="team/empty:2")
+    names = [tag for found in engine.images() for tag in found.tags]
+    assert sorted(names) == ["team/empty:1", "team/empty:2"]
+    address = f"/images/{engine.image('team/empty:1').id}/remove/"
+    asked = page.get(address).content.decode()
+    assert "The image with all its names" in asked
+    assert page.post(address).status_code == 409, "who saw one name only does not remove two"
+    assert page.post(address, {"name": "team/empty:1"}).status_code == 303
+    assert [found.tags for found in engine.images()] == [("team/empty:2",)]
+    engine.load_image(root_filesystem(), name="team/empty:3")
+    assert page.post(address, {"name": "*"}).status_code == 303
+    assert engine.images() == []
 
 
 @pytest.mark.parametrize("data", [{}, {"path": "relative.tar"}])
@@ -180,18 +294,4 @@ def test_an_import_needs_one_source(page: Client, host: Engine, data: dict[str, 
 def test_a_quoted_command_comes_back_as_its_words(words: list[str]) -> None:
     import shlex
 
-    assert split_words(shlex.join(words)) == tuple(words)
-
-
-def test_no_command_means_as_the_image_says() -> None:
-    assert split_words("  ") is None
-
-
-@pytest.mark.parametrize("line", ["x", "a:/b:rx", "a:", ":/b", "a:/b:ro:z"])
-def test_a_malformed_mount_is_refused(line: str) -> None:
-    with pytest.raises(forms.ValidationError):
-        parse_volume(line)
-
-
-def test_lines_skip_empty_ones_and_comments() -> None:
-    assert lines("a\r\n\n # b\n  c ") == ["a", "c"]
+    assert names.words(shlex.join(words)) == tuple(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 from pathlib import Path
 
@@ -55,6 +56,40 @@ def test_wrong_tls_settings_are_refused_on_loopback_too(config: Config, variable
 
 def test_a_named_proxy_makes_any_address_acceptable(config: Config) -> None:
     assert preflight.parse_tls(config, {"WHARFIE_PROXY": "192.0.2.1"}, "0.0.0.0").proxy == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("tls", "address"),
+    [
+        (preflight.Tls(), "http://127.0.0.1:8000"),
+        (preflight.Tls(certificate="/cert.pem", key="/key.pem"), "https://127.0.0.1:8000"),
+        (preflight.Tls(proxy="192.0.2.1"), "https://wharfie.example.org"),
+    ],
+)
+def test_the_address_is_the_one_that_a_browser_opens(tls: preflight.Tls, address: str) -> None:
+    environment = {"WHARFIE_LISTEN": "127.0.0.1:8000", "WHARFIE_HOSTS": "wharfie.example.org,other"}
+    assert preflight.address(tls, environment) == address
+
+
+@pytest.mark.parametrize(
+    ("variables", "promised"),
+    [
+        ({}, False),
+        ({"WHARFIE_TLS": "1"}, False),
+        ({"WHARFIE_TLS": "1", "WHARFIE_TLS_CERT": "/cert.pem"}, True),
+        ({"WHARFIE_PROXY": "1"}, True),
+    ],
+)
+def test_only_a_certificate_of_theirs_or_a_proxy_promises_tls_for_a_year(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], promised: bool
+) -> None:
+    for name in ("WHARFIE_TLS", "WHARFIE_TLS_CERT", "WHARFIE_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (
+        bool(runpy.run_path(str(Path(preflight.__file__).with_name("settings.py")))["SECURE_HSTS_SECONDS"]) is promised
+    )
 
 
 def test_the_own_certificate_is_made_once_and_again_for_another_host(config: Config) -> None:

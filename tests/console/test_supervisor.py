@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import re
 import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, build_opener
@@ -19,61 +18,12 @@ import pytest
 from console import supervisor
 from console.listeners import who_listens
 from engine import Config, ContainerSpec, Engine
+from engine.linux import process
 from engine.storage.paths import Paths
-from tests.conftest import eventually, stop_launcher, wait_readable
+from tests.conftest import eventually, wait_readable
+from tests.console.serving import Serve
 
 TOP = Path(__file__).resolve().parents[2]
-
-
-class Serve:
-    """A running `manage.py serve`, its output read line by line."""
-
-    def __init__(self, config: Config, **settings: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
-        environment |= {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
-        environment |= {"WHARFIE_LISTEN": "127.0.0.1:0", "WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=TOP,
-            env=environment | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self.process.stdout is not None
-        self._output = self.process.stdout
-        self.text = ""
-
-    def until(self, pattern: str, timeout_s: float = 20) -> str:
-        """Read on until the output matches; the match's first group."""
-        while not (match := re.search(pattern, self.text)):
-            assert wait_readable(self._output.fileno(), timeout_s), f"no {pattern!r} in:\n{self.text}"
-            data = os.read(self._output.fileno(), 4096)
-            assert data, f"it ended without {pattern!r}:\n{self.text}"
-            self.text += data.decode()
-        return match[match.lastindex or 0]
-
-    def child(self, name: str) -> int:
-        """The pid of its launcher or web process."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next(int(pid) for pid in children if name in Path(f"/proc/{pid}/cmdline").read_text())
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal it, read the rest, and return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.text += self.process.communicate(timeout=30)[0].decode()
-        return self.process.returncode
-
-
-@pytest.fixture
-def serve(config: Config) -> Iterator[Serve]:
-    running = Serve(config)
-    try:
-        yield running
-    finally:
-        running.end()
-        stop_launcher(config)
 
 
 def status_of(url: str, context: ssl.SSLContext | None = None) -> int:
@@ -176,6 +126,19 @@ def test_the_own_certificate_is_served_and_its_fingerprint_told(config: Config) 
         serve.end()
 
 
+def test_a_setup_link_from_another_shell_leads_to_where_the_console_serves(config: Config) -> None:
+    serve = Serve(config, WHARFIE_TLS="self")
+    try:
+        url = serve.until(r"listens on (https://\S+)\s")
+        bare = {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run), "PATH": os.environ["PATH"]}
+        command = [sys.executable, "manage.py", "setup_link"]
+        link = subprocess.run(command, cwd=TOP, env=bare, capture_output=True, text=True, check=True).stdout.strip()
+        assert link.startswith(f"{url}/setup/")
+        assert status_of(link, ssl.create_default_context(cafile=str(config.root / "tls/certificate.pem"))) == 200
+    finally:
+        serve.end()
+
+
 def test_containers_outlive_the_console_and_are_counted(engine: Engine, config: Config) -> None:
     engine.make_starter_image()
     container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000")))
@@ -209,12 +172,18 @@ def test_nobody_answers_where_no_launcher_is(config: Config) -> None:
     assert supervisor.answering("/nowhere/launcher.sock") == 0
 
 
-def test_run_records_of_dead_processes_do_not_count(tmp_path: Path) -> None:
+def test_run_records_of_other_processes_do_not_count(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
-    (tmp_path / "a.json").write_text(f'{{"pid": {os.getpid()}}}')
-    (tmp_path / "b.json").write_text(f'{{"pid": {dead.pid}}}')
-    (tmp_path / "c.json").write_text("{")
-    (tmp_path / ".d.json").write_text(f'{{"pid": {os.getpid()}}}')
+    own = {"pid": os.getpid(), "start_time": process.start_time(os.getpid()), "boot_id": process.boot_id()}
+    for name, record in {
+        "own": own,
+        "dead": own | {"pid": dead.pid},
+        "pid-used-again": own | {"start_time": 1},
+        "before-a-reboot": own | {"boot_id": "another"},
+        ".half-written": own,
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    (tmp_path / "damaged.json").write_text("{")
     assert supervisor.count_running(str(tmp_path)) == 1
     assert supervisor.count_running(str(tmp_path / "absent")) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.secret import read_or_make_key
-from console.templatetags.wharfie import ending, look, size, span
+from console.templatetags.wharfie import ending, look, span
 from engine import Container, ContainerSpec, ExitRecord, Limits, State
 
 
@@ -32,14 +32,6 @@ def ended(code: int | None, signal: int | None = None, *, oom: bool = False, mem
 def test_an_end_is_explained_in_words(container: Container, shown: str, words: str) -> None:
     assert look(container) == shown
     assert words in ending(container)
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**30, "1.0 GiB"), (2**41, "2.0 TiB")],
-)
-def test_sizes_are_in_units_of_1024(value: int | None, words: str) -> None:
-    assert size(value) == words
 
 
 def test_a_span_takes_its_largest_unit() -> None:

@@ -12,9 +12,15 @@ from console.accounts.models import SetupLink
 
 
 def new_setup_url() -> str:
-    """Issue a setup link and return its full address."""
-    scheme = "https" if settings.SECURE else "http"
-    return f"{scheme}://{settings.LISTEN}{reverse('accounts:setup', args=[SetupLink.issue()])}"
+    """Issue a setup link and return its full address: below the one that `serve` wrote down.
+
+    Only it knows how pages travel and which port was free; the variables it was given are forgotten in another shell.
+    """
+    try:
+        address = settings.PATHS.address.read_text()
+    except FileNotFoundError:  # nothing serves; or `web` does alone, with the variables of this shell
+        address = f"{'https' if settings.SECURE else 'http'}://{settings.LISTEN}"
+    return f"{address}{reverse('accounts:setup', args=[SetupLink.issue()])}"
 
 
 class Command(BaseCommand):

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         """Serve."""
         settings.PATHS.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
-        tempfile.tempdir = str(settings.PATHS.tmp)  # daphne spools large bodies; /tmp is memory on many hosts
+        tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
         call_command("migrate", interactive=False, verbosity=0)
         gateway.engine().tidy()
         self._serve(options["endpoint"], options["fd"])
@@ -46,9 +46,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _serve(self, endpoint: str | None, fd: int | None) -> None:
-        from daphne.server import Server  # first: it picks Twisted's reactor
-
         from console.asgi import application
+        from console.server import Server
 
         logging.getLogger("daphne").setLevel(logging.ERROR)
         host, _colon, port = settings.LISTEN.rpartition(":")

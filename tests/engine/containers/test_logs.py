@@ -181,6 +181,14 @@ def test_reading_a_flood_without_following_it_ends(dock: Engine) -> None:
     dock.stop(container.id, timeout_s=0)
 
 
+def test_a_few_lines_of_a_flood_that_is_not_followed_are_a_few(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("yes",)))
+    dock.start(container.id)
+    next(dock.logs(container.id, follow=True))
+    assert [len(list(islice(dock.logs(container.id, tail=3), 100))) for _ in range(5)] == [3] * 5
+    dock.stop(container.id, timeout_s=0)
+
+
 def test_a_frame_that_is_finished_while_it_is_read_is_not_skipped(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

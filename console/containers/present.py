@@ -1,0 +1,48 @@
+"""What a row of the list shows, made ready in Python: a template that looks it all up costs ten times as much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from console.containers.stopping import is_stopping
+from console.templatetags.wharfie import brief, moment, state
+from engine import Container
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One container in the list."""
+
+    id: str
+    name: str
+    image: str
+    page: str  # its own address
+    acts: str  # where the addresses of what can be done to it begin
+    running: bool
+    stopping: bool
+    broken: bool
+    state: SafeString
+    brief: str | SafeString
+    created: str | SafeString
+
+
+def row(container: Container) -> Row:
+    """A container as a row."""
+    top = reverse("containers:list")
+    stopping = is_stopping(container.id)
+    return Row(
+        id=container.id,
+        name=container.name or container.short_id,
+        image=container.image,
+        page=f"{top}{container.name or container.id}/",
+        acts=f"{top}{container.id}/",  # a name may look like another one's short id
+        running=container.state == "running",
+        stopping=stopping,
+        broken=container.state == "broken",
+        state=state(container, stopping),
+        brief=brief(container),
+        created=moment(container.created_at_ns),
+    )

@@ -1,0 +1,94 @@
+"""An open page while things change: what one types and presses stays, what is shown goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import ContainerSpec, Engine
+from tests.browser.conftest import Console, picture, sign_up
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+@pytest.fixture
+def elsewhere(console: Console) -> Iterator[Engine]:
+    """Somebody at a command line of the same instance."""
+    with Engine(console.config) as engine:
+        engine.make_starter_image()
+        yield engine
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+
+
+def started(engine: Engine, name: str, script: str) -> str:
+    container = engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sh", "-c", script)))
+    return engine.start(container.id).id
+
+
+def test_a_refresh_leaves_what_one_types_and_presses(page: Page, console: Console, elsewhere: Engine) -> None:
+    stubborn = started(elsewhere, "stubborn", "trap '' TERM; while :; do sleep 1; done")
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/")
+    expect(page.locator("tr", has_text="stubborn").locator("meter")).to_have_count(2)
+
+    page.get_by_role("button", name="Stop stubborn").click()
+    search = page.get_by_label("Find containers")
+    search.fill("half a wo")
+    elsewhere.create(ContainerSpec(image="wharfie/starter", name="arrived"))
+
+    expect(page.get_by_role("link", name="arrived", exact=True)).to_be_visible()
+    expect(page.locator("#total")).to_have_text("2")
+    expect(search).to_be_focused()
+    page.keyboard.type("rd")
+    expect(search).to_have_value("half a word")
+    row = page.locator("tr", has_text="stubborn")
+    expect(row).to_contain_text("Stopping")
+    expect(row.get_by_role("button", name="Stop stubborn")).to_be_disabled()
+    expect(page.locator(":is(button, form, a).htmx-request")).to_have_count(1)
+    expect(row.locator("meter")).to_have_count(2)
+    picture(page, "containers-stopping")
+
+    elsewhere.kill(stubborn)
+    expect(row.get_by_role("button", name="Start stubborn")).to_be_enabled()
+
+
+def test_times_and_curves_go_on_and_a_log_ends(page: Page, console: Console, elsewhere: Engine) -> None:
+    started(elsewhere, "clock", "echo out; printf nonl; exec sleep 1000")
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/clock/")
+    expect(page.locator("[data-f=mem]").first).to_have_text(re.compile(r"\d"))
+    expect(page.locator(".sub2")).to_contain_text(re.compile("up [4-9] seconds"), timeout=10_000)
+
+    points = """() => document.querySelector("[data-draw=mem] path").getAttribute("d").split("L").length"""
+    drawn = page.evaluate(points)
+    for number in range(6):
+        with page.expect_response(lambda answer: answer.url.endswith("/clock/") or "/containers/" in answer.url):
+            elsewhere.create_volume(f"news-{number}")
+    assert page.evaluate(points) - drawn <= 3, "a point a second, however often the page is fetched again"
+
+    elsewhere.kill("clock")
+    expect(page.locator("ol.log li").last).to_contain_text("nonl")
+    expect(page.locator("[data-log-state]")).to_have_text("Ended")
+
+
+def test_an_import_is_looked_at_before_its_file_is_sent(page: Page, console: Console, tmp_path: Path) -> None:
+    file = tmp_path / "root.tar"
+    file.write_bytes(b"no tar" * 1000)
+    sign_up(page, console)
+    page.goto(f"{console.address}/images/import/")
+    page.get_by_label("File from this computer").set_input_files(file)
+    page.get_by_label("Name", exact=True).fill("Not A Name")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("is not an image name")).to_be_visible()
+    picture(page, "import-refused")
+    assert page.get_by_label("File from this computer").evaluate("input => input.files.length") == 1
+    page.get_by_label("Name", exact=True).fill("a/name:1")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("Failed")).to_be_visible()
+    page.get_by_role("link", name="Try again").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("a/name:1")
