@@ -175,6 +175,10 @@ class Engine:
         """Come back to an open terminal, or join another person in front of it."""
         return self._executions.attach(self._records.find(ref), session)
 
+    def end_terminal(self, ref: str, session: str) -> None:
+        """Hang up a terminal: SIGHUP to its program; asked again, one that ignored it is killed."""
+        self._executions.end(self._records.find(ref), session)
+
     def terminals(self, ref: str) -> list[TerminalInfo]:
         """A container's open terminals, the oldest first."""
         return self._executions.open_terminals(self._records.find(ref))

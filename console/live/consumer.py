@@ -18,19 +18,12 @@ import re
 from collections.abc import Coroutine
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from autobahn.exception import Disconnected
-from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.http import QueryDict
-from django.http.request import split_domain_port, validate_host
 
 from console import gateway
-from console.live import tickets
+from console.live.door import SignedInConsumer
 from console.live.hub import Hub, hub
 from console.live.lines import Backlog
-from console.middleware import signed_in
 from engine import errors
 
 log = logging.getLogger(__name__)
@@ -38,49 +31,33 @@ log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
-class LiveConsumer(AsyncWebsocketConsumer):
+class LiveConsumer(SignedInConsumer):
     """Speaks the topics above with one page."""
 
-    REFUSED, SIGNED_OUT, MALFORMED = 4403, 4401, 4400
-    RECHECK_S = 60.0
     FRAME_S = 0.25  # at most four log frames a second
     AHEAD = 3  # log frames sent but not drawn yet: a slow page is waited for
     MOST_IDS = 1000
 
     watches_containers = False
     watches_host = False
-    session_key = ""
     _hub: Hub | None = None
 
-    async def connect(self) -> None:
-        """Let a page of this console in, that is: right Origin, signed in, a ticket of this session."""
+    async def admitted(self) -> None:
+        """Join what all pages share."""
         self.stats_ids: list[str] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acked = asyncio.Condition()
         self._drawn = 0
-        session = self.scope.get("session")
-        self.session_key = (session and await sync_to_async(lambda: session.session_key)()) or ""
-        user = self.scope.get("user")
-        allowed = (
-            self._origin_is_ours()
-            and user is not None
-            and user.is_authenticated
-            and tickets.redeem(self._ticket(), self.session_key)
-        )
-        if not allowed:
-            await self.close(code=self.REFUSED)
-            return
         self._hub = hub()
         try:
             await self._hub.join(self)
         except errors.EngineError:
             self._hub = None
-            await self.close(code=1011)
+            await self.close(code=self.BROKEN)
             return
         await self.accept()
-        self._begin("recheck", self._recheck())
 
-    async def disconnect(self, code: int) -> None:
+    async def left(self) -> None:
         """Let go of everything that this page watched."""
         for task in self._tasks.values():
             task.cancel()
@@ -179,26 +156,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _until_drawn(self, sequence: int) -> None:
         async with self._acked:
             await self._acked.wait_for(lambda: self._drawn >= sequence)
-
-    async def _recheck(self) -> None:
-        """Close when the session ended or the account was switched off behind our back."""
-        while True:
-            await asyncio.sleep(self.RECHECK_S)
-            if not await database_sync_to_async(signed_in)(self.session_key):
-                await self.close(code=self.SIGNED_OUT)
-                return
-
-    def _header(self, name: bytes) -> str:
-        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
-
-    def _ticket(self) -> str:
-        return QueryDict(self.scope.get("query_string", b"")).get("ticket", "")
-
-    def _origin_is_ours(self) -> bool:
-        host = self._header(b"host")
-        domain, _port = split_domain_port(host)
-        known = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
-        return known and tickets.same_origin(self._header(b"origin"), host, settings.SECURE)
 
 
 def _report(task: asyncio.Task[None]) -> None:

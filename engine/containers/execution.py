@@ -180,6 +180,11 @@ class Executions:
         connection, answer = self._greet(container, session, "attach")
         return Terminal(connection, _info(session, answer))
 
+    def end(self, container: Container, session: str) -> None:
+        """Hang up an open terminal; a program that ignored that before is killed."""
+        connection, _ = self._greet(container, session, "end")
+        connection.close()
+
     def open_terminals(self, container: Container) -> list[TerminalInfo]:
         """The terminals whose programs run, the oldest first."""
         found = []

@@ -4,7 +4,7 @@ Engine ─▶ launcher   {"op": "start" | "unpack" | "probe", …}       the for
 Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
                      {"op": "wait"}                 ─▶ the exit record, when there is one
                      {"op": "exec", …}              ─▶ {"pid": N, …} and pipes, later {"exit": …}; `engine.shim.session`
-Engine ─▶ terminal   {"op": "attach" | "about"}     ─▶ {…}, then frames; see `engine.shim.terminal`
+Engine ─▶ terminal   {"op": "attach" | "about" | "end"} ─▶ {…}, then frames; see `engine.shim.terminal`
 """
 
 from __future__ import annotations

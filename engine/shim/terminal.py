@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import time
@@ -177,6 +178,8 @@ class Terminal:
             client.outgoing += protocol.encode(self._about)
             if message.get("op") == "attach":
                 self._show_past(client)
+            elif message.get("op") == "end":
+                self._end()
             self._flush(client)
         while len(client.incoming) >= HEADER.size:
             kind, length = HEADER.unpack_from(client.incoming)
@@ -191,6 +194,15 @@ class Terminal:
                 self._input += payload
             elif kind == RESIZE and length == SIZE.size:
                 self._resize(*SIZE.unpack(payload))
+
+    def _end(self) -> None:
+        """Hang up, as when a modem's line is lost: SIGHUP to who is in front. What ignores that is killed next time."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _resize(self, rows: int, columns: int) -> None:
         """0 is no size. Told its own size again, the program redraws: somebody came back and sees half a screen."""

@@ -1,0 +1,81 @@
+"""Who may open a websocket: a page of this console, of somebody who is signed in, and only as long as that is so."""
+
+from __future__ import annotations
+
+import asyncio
+
+from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.http import QueryDict
+from django.http.request import split_domain_port, validate_host
+
+from console.live import tickets
+from console.middleware import signed_in
+
+
+class SignedInConsumer(AsyncWebsocketConsumer):
+    """Lets in with the right Origin, a session and a ticket of it, and looks again every minute.
+
+    A consumer says what it does in `admitted`, where it accepts, and in `left`, which is called only after that.
+    """
+
+    REFUSED, SIGNED_OUT, MALFORMED, BROKEN = 4403, 4401, 4400, 1011
+    RECHECK_S = 60.0
+
+    session_key = ""
+    _recheck_task: asyncio.Task[None] | None = None
+
+    async def admitted(self) -> None:
+        """Accept the connection, or close it."""
+        raise NotImplementedError
+
+    async def left(self) -> None:
+        """Give back what `admitted` took."""
+        raise NotImplementedError
+
+    def query(self, name: str) -> str:
+        """A parameter of the address that was opened."""
+        return QueryDict(self.scope.get("query_string", b"")).get(name, "")
+
+    async def connect(self) -> None:
+        """Ask all of it, then `admitted`."""
+        session = self.scope.get("session")
+        self.session_key = (session and await sync_to_async(lambda: session.session_key)()) or ""
+        user = self.scope.get("user")
+        allowed = (
+            self._origin_is_ours()
+            and user is not None
+            and user.is_authenticated
+            and tickets.redeem(self.query("ticket"), self.session_key)
+        )
+        if not allowed:
+            await self.close(code=self.REFUSED)
+            return
+        self._recheck_task = asyncio.create_task(self._recheck())
+        await self.admitted()
+
+    async def disconnect(self, code: int) -> None:
+        """Stop looking, then `left`."""
+        if self._recheck_task is not None:
+            self._recheck_task.cancel()
+            await asyncio.gather(self._recheck_task, return_exceptions=True)
+            await self.left()
+
+    async def _recheck(self) -> None:
+        """Close when the session ended or the account was switched off behind our back."""
+        while True:
+            await asyncio.sleep(self.RECHECK_S)
+            if not await database_sync_to_async(signed_in)(self.session_key):
+                await self.close(code=self.SIGNED_OUT)
+                return
+
+    def _header(self, name: bytes) -> str:
+        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
+
+    def _origin_is_ours(self) -> bool:
+        host = self._header(b"host")
+        domain, _port = split_domain_port(host)
+        known = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+        return known and tickets.same_origin(self._header(b"origin"), host, settings.SECURE)

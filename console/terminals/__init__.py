@@ -1,0 +1,1 @@
+"""Terminals of running containers: their page, and the websocket behind it."""

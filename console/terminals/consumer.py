@@ -1,0 +1,116 @@
+"""The websocket of a terminal on a page.
+
+page: bytes                          typed          server: bytes               shown
+page: {"rows": n, "columns": n}      its size       server: {"exit": code}      it has ended; null when nobody saw how
+page: {"drawn": n}                   n bytes more are on the screen
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from autobahn.exception import Disconnected
+
+from console import gateway
+from console.live.door import SignedInConsumer
+from engine import Terminal, errors
+
+
+class TerminalConsumer(SignedInConsumer):
+    """One page in front of one terminal. The program goes on when the page leaves."""
+
+    GONE = 4404
+    MOST_UNDRAWN_BYTES = 2**19  # then nothing more is sent until the page has drawn some of it
+    MOST_TYPED_BYTES = 2**16  # in one message
+
+    _terminal: Terminal | None = None
+    _reading = False
+    _undrawn = 0
+
+    async def admitted(self) -> None:
+        """Attach, and show what was shown before."""
+        where = self.scope["url_route"]["kwargs"]
+        try:
+            self._terminal = await asyncio.to_thread(gateway.engine().attach, where["container"], where["session"])
+        except errors.EngineError:
+            await self.accept()  # a refused handshake has no code that a page could read
+            await self.close(code=self.GONE)
+            return
+        await self.accept()
+        self._typed = asyncio.Queue[bytes | tuple[int, int]](maxsize=64)
+        self._shown = asyncio.Queue[bytes]()  # bounded by MOST_UNDRAWN_BYTES
+        self._tasks = [asyncio.create_task(self._type()), asyncio.create_task(self._show())]
+        self._read_on()
+
+    async def left(self) -> None:
+        """Leave the terminal."""
+        if self._terminal is None:
+            return
+        self._stop_reading()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._terminal.close()
+        self._terminal = None
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Something typed, or a word about the page; what makes no sense ends the connection."""
+        if self._terminal is None:
+            return
+        try:
+            if bytes_data is not None:
+                if len(bytes_data) > self.MOST_TYPED_BYTES:
+                    raise ValueError("too much at once")
+                await self._typed.put(bytes_data)
+                return
+            message = json.loads(text_data or "")
+            if "drawn" in message:
+                self._undrawn = max(0, self._undrawn - int(message["drawn"]))
+                self._read_on()
+            else:
+                await self._typed.put((int(message["rows"]), int(message["columns"])))
+        except (ValueError, TypeError, KeyError):
+            await self.close(code=self.MALFORMED)
+
+    async def _type(self) -> None:
+        """Pass on what was typed; the program may not take it, and then only this waits."""
+        while self._terminal is not None:
+            what = await self._typed.get()
+            with contextlib.suppress(errors.Unavailable):  # it has ended, which the reader tells
+                if isinstance(what, bytes):
+                    await asyncio.to_thread(self._terminal.write, what)
+                else:
+                    await asyncio.to_thread(self._terminal.resize, *what)
+
+    def _read_on(self) -> None:
+        if self._terminal is not None and not self._reading and self._undrawn < self.MOST_UNDRAWN_BYTES:
+            self._reading = True
+            asyncio.get_running_loop().add_reader(self._terminal.fileno(), self._readable)
+
+    def _stop_reading(self) -> None:
+        if self._reading and self._terminal is not None:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._terminal.fileno())
+
+    def _readable(self) -> None:
+        """Called by the loop: takes what is there, and has it sent."""
+        if self._terminal is None:
+            return
+        shown = self._terminal.take()
+        self._undrawn += len(shown)
+        if self._terminal.closed or self._undrawn >= self.MOST_UNDRAWN_BYTES:
+            self._stop_reading()
+        if shown:
+            self._shown.put_nowait(shown)
+        if self._terminal.closed:
+            self._shown.put_nowait(b"")
+
+    async def _show(self) -> None:
+        """Send what is shown, in order, and at its end how it ended."""
+        with contextlib.suppress(Disconnected):  # the browser went first; `disconnect` is on its way
+            while shown := await self._shown.get():
+                await self.send(bytes_data=shown)
+            if self._terminal is not None:
+                await self.send(text_data=json.dumps({"exit": self._terminal.exit_code}))

@@ -1,0 +1,73 @@
+"""Open a terminal in a container, come back to it, hang up."""
+
+from __future__ import annotations
+
+import shlex
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import gateway
+from engine import ExecSpec, State, errors
+
+BEST_SHELL = ("sh", "-c", 'exec "$(command -v bash || command -v sh)"')
+
+
+class OpenForm(forms.Form):
+    """What a new terminal runs, and as whom."""
+
+    command = forms.CharField(
+        label=_("Command"), required=False, max_length=4096, help_text=_("empty: bash, or sh where there is none")
+    )
+    user = forms.CharField(label=_("User"), required=False, max_length=255, help_text=_("empty: as the container"))
+
+    def spec(self) -> ExecSpec:
+        """The wish in the engine's words; InvalidRequest for quotes that do not match."""
+        try:
+            words = tuple(shlex.split(self.cleaned_data["command"])) or BEST_SHELL
+        except ValueError as error:
+            raise errors.InvalidRequest(
+                f"the command cannot be split into words: {error}", hint="close the quotes", field="command"
+            ) from error
+        return ExecSpec(words, user=self.cleaned_data["user"] or None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
+    """The page with one of the open terminals, or with none; a POST opens a new one."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    form = OpenForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            terminal = engine.terminal(container.id, form.spec())
+        except errors.EngineError as error:
+            gateway.blame(form, error)
+        else:
+            terminal.close()  # the page attaches to it
+            return redirect("terminals:show", container.id, terminal.info.session)
+    running = container.state is State.RUNNING
+    terminals = engine.terminals(container.id) if running else []
+    known = {each.session for each in terminals}
+    if not session and terminals and request.method != "POST":
+        return redirect("terminals:show", container.id, terminals[-1].session)
+    context = {
+        "container": container,
+        "form": form,
+        "running": running,
+        "terminals": terminals,
+        "session": session,
+        "open": session in known,
+    }
+    return render(request, "terminals/show.html", context, status=404 if session and session not in known else 200)
+
+
+@require_POST
+def end(request: HttpRequest, ref: str, session: str) -> HttpResponse:
+    """Hang up, and show what is left."""
+    container = gateway.engine().inspect(ref)
+    gateway.engine().end_terminal(container.id, session)
+    return redirect("terminals:list", container.id)

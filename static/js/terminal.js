@@ -1,0 +1,109 @@
+// The terminal of a container. The program runs on without us: a reload comes back to it, and sees the last of it.
+import { Terminal } from "../vendor/xterm/xterm.mjs";
+import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
+
+const place = document.querySelector("[data-terminal]");
+const mark = document.querySelector("[data-terminal-state]");
+const nonce = document.querySelector("script[nonce]").nonce;
+const encoder = new TextEncoder();
+let socket = null;
+let tries = 0;
+let ended = false;
+
+// xterm.js writes its measures into style elements, which our content policy allows only with this answer's nonce.
+const make = document.createElement.bind(document);
+document.createElement = (name, options) => {
+  const made = make(name, options);
+  if (name === "style") made.nonce = nonce;
+  return made;
+};
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+// light-dark() is resolved by an element that uses it.
+function resolved(name) {
+  const probe = make("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+const theme = () => ({
+  background: resolved("--well"), foreground: resolved("--ink"), cursor: resolved("--mark"),
+  cursorAccent: resolved("--well"), selectionBackground: resolved("--edge"),
+});
+
+const terminal = new Terminal({
+  fontFamily: colour("--mono"), fontSize: 13, lineHeight: 1.2, scrollback: 10000, theme: theme(), screenReaderMode: false,
+  minimumContrastRatio: 4.5, allowProposedApi: false, linkHandler: null,
+});
+const fit = new FitAddon();
+terminal.loadAddon(fit);
+terminal.open(place);
+// OSC 52 would let a container's program write the clipboard; the window's title is ours too.
+for (const code of [0, 1, 2, 52]) terminal.parser.registerOscHandler(code, () => true);
+
+const open = () => socket?.readyState === WebSocket.OPEN;
+const say = (message) => open() && socket.send(JSON.stringify(message));
+const state = (name, words) => { mark.className = `state ${name}`; mark.textContent = words; };
+
+terminal.onData((typed) => { if (open()) for (const part of parts(encoder.encode(typed))) socket.send(part); });
+terminal.onBinary((typed) => { if (open()) socket.send(Uint8Array.from(typed, (c) => c.charCodeAt(0))); });
+function* parts(bytes) { for (let at = 0; at < bytes.length; at += 32768) yield bytes.subarray(at, at + 32768); }
+
+terminal.onResize(({ rows, cols }) => say({ rows, columns: cols }));
+let waiting = 0;
+new ResizeObserver(() => {
+  cancelAnimationFrame(waiting);
+  waiting = requestAnimationFrame(() => fit.fit());
+}).observe(place);
+const repaint = () => { terminal.options.theme = theme(); };
+new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+
+function receive(data) {
+  if (data instanceof ArrayBuffer) {
+    terminal.write(new Uint8Array(data), () => say({ drawn: data.byteLength }));
+    return;
+  }
+  const message = JSON.parse(data);
+  ended = true;
+  state("idle", message.exit === null ? place.dataset.ended : place.dataset.exit.replace("%s", message.exit));
+  terminal.options.disableStdin = true;
+  terminal.options.cursorBlink = false;
+}
+
+async function connect() {
+  const answer = await fetch(document.body.dataset.ticket, {
+    method: "POST",
+    headers: { "X-CSRFToken": document.querySelector('meta[name="csrf"]').content, Accept: "application/json" },
+  });
+  if (answer.status === 401) return location.reload();
+  if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
+  const { ticket } = await answer.json();
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  socket = new WebSocket(`${scheme}://${location.host}${place.dataset.terminal}?ticket=${ticket}`);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => {
+    tries = 0;
+    terminal.reset(); // all of it comes again
+    fit.fit();
+    say({ rows: terminal.rows, columns: terminal.cols });
+    state("ok", place.dataset.connected);
+    terminal.focus();
+  };
+  socket.onmessage = (event) => receive(event.data);
+  socket.onclose = (event) => {
+    if (ended) return;
+    if (event.code === 4401) return location.reload();
+    if (event.code === 4404) { ended = true; return state("idle", place.dataset.ended); }
+    again();
+  };
+}
+
+function again() {
+  state("warn", place.dataset.lost);
+  setTimeout(() => connect().catch(again), Math.min(1000 * 2 ** tries++, 15000));
+}
+
+connect().catch(again);
