@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.urls import reverse
@@ -29,9 +30,13 @@ class Row:
     created: str | SafeString
 
 
-def row(container: Container) -> Row:
-    """A container as a row."""
-    top = reverse("containers:list")
+def rows(containers: Sequence[Container]) -> list[Row]:
+    """Containers as rows."""
+    top = reverse("containers:list")  # once: it costs as much as the rest of a row
+    return [_row(container, top) for container in containers]
+
+
+def _row(container: Container, top: str) -> Row:
     stopping = is_stopping(container.id)
     return Row(
         id=container.id,

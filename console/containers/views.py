@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from console import gateway
 from console.containers.forms import ALIASES, CreateForm
-from console.containers.present import row
+from console.containers.present import rows
 from console.containers.stopping import is_stopping, stopping
 from engine import Container, State, errors
 
@@ -40,7 +40,7 @@ def show_list(request: HttpRequest) -> HttpResponse:
         (State.CREATED, _("Created"), found.counts.get(State.CREATED, 0)),
     ]
     context = {
-        "rows": [row(container) for container in found.containers],
+        "rows": rows(found.containers),
         "total": total,
         "chips": [(value, word, count, urlencode({"state": value, "q": text})) for value, word, count in chips],
         "q": text,

@@ -12,6 +12,16 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 
+# The buttons that turn, in a list that is just being fetched.
+TURNING = """() => {
+  const list = document.getElementById("list");
+  list.classList.add("htmx-request");
+  const turns = (it) => getComputedStyle(it, "::before").content !== "none";
+  const turning = [...list.querySelectorAll(".icon, .btn")].filter(turns);
+  list.classList.remove("htmx-request");
+  return turning.map((it) => it.ariaLabel);
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
@@ -51,6 +61,7 @@ def test_a_refresh_leaves_what_one_types_and_presses(page: Page, console: Consol
     expect(row.get_by_role("button", name="Stop stubborn")).to_be_disabled()
     expect(page.locator(":is(button, form, a).htmx-request")).to_have_count(1)
     expect(row.locator("meter")).to_have_count(2)
+    assert page.evaluate(TURNING) == ["Stop stubborn"], "while the list is fetched again"
     picture(page, "containers-stopping")
 
     elsewhere.kill(stubborn)
