@@ -58,7 +58,7 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
         "container": container,
         "form": form,
         "running": running,
-        "terminals": terminals,
+        "terminals": [(each, each.command == BEST_SHELL) for each in terminals],
         "session": session,
         "open": session in known,
     }

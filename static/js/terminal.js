@@ -18,6 +18,13 @@ document.createElement = (name, options) => {
   return made;
 };
 
+// And colours into style attributes, which it does not allow; the same through the object model it does.
+const setAttribute = Element.prototype.setAttribute;
+Element.prototype.setAttribute = function (name, value) {
+  if (name === "style") this.style.cssText = value;
+  else setAttribute.call(this, name, value);
+};
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 // light-dark() is resolved by an element that uses it.
 function resolved(name) {

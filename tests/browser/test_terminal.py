@@ -1,0 +1,125 @@
+"""A container's terminal in a real browser: typed, shown, resized, left and come back to."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import ContainerSpec, Engine
+from tests.browser.conftest import Console, picture, sign_up
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+# What the terminal shows, without its empty lines; xterm.js draws a row for each.
+SCREEN = """() => [...document.querySelectorAll(".xterm-rows > div")].map((row) => row.textContent).join("\\n")"""
+
+
+@pytest.fixture
+def elsewhere(console: Console) -> Iterator[Engine]:
+    """Somebody at a command line of the same instance, who runs a container ``sea``."""
+    with Engine(console.config) as engine:
+        engine.make_starter_image()
+        engine.start(engine.create(ContainerSpec(image="wharfie/starter", name="sea", command=("sleep", "1000"))).id)
+        yield engine
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+
+
+def shows(page: Page, pattern: str, timeout_s: float = 10) -> None:
+    """Wait until the screen has it."""
+    deadline = time.monotonic() + timeout_s
+    while not re.search(pattern, screen := page.evaluate(SCREEN).replace("\xa0", " ")):
+        assert time.monotonic() < deadline, screen
+        page.wait_for_timeout(50)
+
+
+def test_a_terminal_works_survives_a_reload_and_ends(page: Page, console: Console, elsewhere: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/")
+    page.get_by_role("link", name="Terminal").click()
+    expect(page.get_by_role("heading", name="Terminal", level=1)).to_be_visible()
+    page.get_by_role("button", name="Open a terminal").click()
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    page.keyboard.type("x=6; echo be''fore $((x*7))\n")
+    shows(page, "before 42")
+    picture(page, "terminal")
+    page.reload()
+    shows(page, "before 42")
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    page.keyboard.type("echo again $x\n")
+    shows(page, "again 6")
+
+    rows = int(page.evaluate("document.querySelectorAll('.xterm-rows > div').length"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.keyboard.type("stty size\n")
+    shows(page, r"\n\d+ [2-5]\d\s")
+    picture(page, "terminal-phone")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.wait_for_timeout(300)
+    page.keyboard.type("clear; stty size\n")
+    shows(page, rf"\n?{rows} \d\d\d\s")
+
+    # A program that draws the whole screen, and draws it again for who comes back.
+    page.keyboard.type("top -d 1\n")
+    shows(page, r"%CPU.*COMMAND[\s\S]*sleep")
+    picture(page, "terminal-top")
+    page.reload()
+    shows(page, r"%CPU.*COMMAND[\s\S]*sleep")
+    page.keyboard.type("q")
+    # What a program says to the terminal itself reaches neither the clipboard nor the title.
+    title = page.title()
+    page.keyboard.type(
+        "printf '\\033]52;c;aGFybQ==\\007\\033]0;harm\\007\\033]2;harm\\007<img src=x onerror=alert(1)>'; echo do''ne\n"
+    )
+    shows(page, "done")
+    assert page.title() == title
+    assert page.locator(".xterm img").count() == 0
+
+    page.keyboard.type("exit 3\n")
+    expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 3")
+    page.reload()
+    expect(page.get_by_text("This terminal has ended.")).to_be_visible()
+
+
+def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/terminals/")
+    page.get_by_label("Command").fill("sh -c 'unclosed")
+    page.get_by_role("button", name="Open a terminal").click()
+    expect(page.get_by_text("close the quotes")).to_be_visible()
+    for command in ("cat", "sh"):
+        page.get_by_label("Command").fill(command)
+        page.get_by_role("button", name="Open a terminal").click()
+        expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    expect(page.locator(".tabs a")).to_have_count(2)
+    page.locator(".tabs a", has_text="cat").click()
+    expect(page.locator(".tabs a[aria-current]")).to_have_text("cat")
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    page.keyboard.type("echoed\n")
+    shows(page, "echoed\\s+echoed")
+    picture(page, "terminals")
+    page.get_by_role("button", name="Hang up").click()
+    expect(page.locator(".tabs a")).to_have_count(1)
+    assert [info.command for info in elsewhere.terminals("sea")] == [("sh",)]
+    elsewhere.stop("sea", timeout_s=0)
+    expect(page.locator("[data-terminal-state]")).to_contain_text("Ended")
+
+
+def test_keys_come_back_at_once_with_twenty_open(page: Page, console: Console, elsewhere: Engine) -> None:
+    from engine import ExecSpec
+
+    for _ in range(19):
+        elsewhere.terminal("sea", ExecSpec(("sh", "-c", "while :; do date; sleep 0.2; done"))).close()
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/terminals/")
+    page.get_by_label("Command").fill("cat")
+    page.get_by_role("button", name="Open a terminal").click()
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    for word in ("one", "two", "three"):
+        page.keyboard.type(f"{word}\n")
+        shows(page, f"{word}\\s+{word}")
