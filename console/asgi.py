@@ -17,8 +17,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-from console.live.routing import patterns
 from console.proxy import believe_only
+from console.routing import patterns
 
 
 class Handler(ASGIHandler):

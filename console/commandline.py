@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("-n", "--tail", type=_count, metavar="N", help="the last N lines only")
     logs.add_argument("--since", metavar="WHEN", help="as 2026-01-31T12:00:00Z, or how long ago: 90s, 10m, 2h, 1d")
     logs.add_argument("-t", "--timestamps", action="store_true", help="a time before each line")
+    _sessions(verbs)
     _images(add(verbs, "images", "list images; load, starter, rm", commands.images))
     _volumes(add(verbs, "volumes", "list volumes; create, rm", commands.volumes))
     doctor = add(verbs, "doctor", "say what this host can do, and what to do about the rest", commands.doctor)
@@ -115,6 +116,23 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option("--label", action="append", default=[], metavar="NAME=VALUE")
     option("image", metavar="IMAGE")
     option("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="replaces the image's, with its arguments")
+
+
+def _sessions(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from console import sessions
+
+    run = add(verbs, "exec", "run a further command in a running container", sessions.execute)
+    run.add_argument("-i", "--interactive", action="store_true", help="it reads what comes here")
+    run.add_argument("-t", "--tty", action="store_true", help="in a terminal; Ctrl-P Ctrl-Q leaves it open")
+    run.add_argument("-d", "--detach", action="store_true", help="do not wait for it; what it writes is lost")
+    run.add_argument("-u", "--user", metavar="USER[:GROUP]", help="default: the container's")
+    run.add_argument("-w", "--workdir", metavar="PATH", help="default: the container's")
+    run.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="added to the container's")
+    run.add_argument("container", metavar="CONTAINER")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    attach = add(verbs, "attach", "come back to an open terminal of a container", sessions.attach)
+    attach.add_argument("container", metavar="CONTAINER")
+    attach.add_argument("--session", metavar="ID", help="which; not needed when there is one")
 
 
 def _images(command: argparse.ArgumentParser) -> None:

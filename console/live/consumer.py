@@ -21,7 +21,7 @@ from typing import Any
 from autobahn.exception import Disconnected
 
 from console import gateway
-from console.live.door import SignedInConsumer
+from console.door import SignedInConsumer
 from console.live.hub import Hub, hub
 from console.live.lines import Backlog
 from engine import errors

@@ -14,7 +14,7 @@ import json
 from autobahn.exception import Disconnected
 
 from console import gateway
-from console.live.door import SignedInConsumer
+from console.door import SignedInConsumer
 from engine import Terminal, errors
 
 

@@ -213,6 +213,7 @@ class Executions:
             "hostname": container.spec.hostname,
             "tty": tty,
             "stdin": spec.stdin,
+            "output": spec.output,
             "rows": spec.rows,
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),

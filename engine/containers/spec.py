@@ -88,6 +88,7 @@ class ExecSpec:
     user: str | None = None  # name or uid, with :group or :gid
     workdir: str | None = None
     stdin: bool = True  # without a terminal: whether it gets a pipe, or /dev/null
+    output: bool = True  # without a terminal: whether what it writes goes into pipes, or nowhere
     rows: int = 24  # of its terminal
     columns: int = 80
 

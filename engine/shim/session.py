@@ -77,9 +77,9 @@ def _start(
             read_end, write_end = os.pipe2(os.O_CLOEXEC)
             os.fchown(read_end, uid_base, uid_base)
         else:
-            read_end, write_end = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.open("/dev/null", os.O_WRONLY)
-        (out, out_end), (err, err_end) = stdio.open_pipe(uid_base), stdio.open_pipe(uid_base)
-        held, theirs = [write_end, out, err], [read_end, out_end, err_end]
+            read_end, write_end = _nowhere(), _nowhere()
+        streams = [stdio.open_pipe(uid_base) if request["output"] else (_nowhere(), _nowhere()) for _ in range(2)]
+        held, theirs = [write_end, *(ours for ours, _ in streams)], [read_end, *(end for _, end in streams)]
     door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     groups = group.doors()
     birthplace = group.birthplace()
@@ -106,6 +106,10 @@ def _start(
         raise
     finally:
         door.close()
+
+
+def _nowhere() -> int:
+    return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 
 def _become(

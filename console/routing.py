@@ -1,4 +1,4 @@
-"""The websocket's address."""
+"""Addresses of websockets."""
 
 from django.urls import path
 
