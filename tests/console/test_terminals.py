@@ -1,0 +1,142 @@
+"""The websocket of a terminal: who gets it, what goes through, and who waits for whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+
+from console import gateway
+from console.terminals.consumer import TerminalConsumer
+from engine import ContainerSpec, Engine, ExecSpec
+from tests.conftest import eventually
+from tests.console.test_live import HOST, fetch_ticket
+
+
+@pytest.fixture
+def host(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The console's engine, with a launcher that can start."""
+    monkeypatch.setattr(gateway, "_engine", engine)
+    return engine
+
+
+@pytest.fixture
+def sea(host: Engine) -> Iterator[str]:
+    """The id of a running container."""
+    host.make_starter_image()
+    container = host.start(host.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000"))).id)
+    yield container.id
+    host.remove(container.id, force=True)
+
+
+def opened(engine: Engine, container: str, *command: str) -> str:
+    """The session of a new terminal, with nobody in front of it."""
+    terminal = engine.terminal(container, ExecSpec(command))
+    terminal.close()
+    session: str = terminal.info.session
+    return session
+
+
+def socket(client: Client, ticket: str, container: str, session: str) -> WebsocketCommunicator:
+    from console.asgi import application
+
+    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    headers = [(b"host", HOST.encode()), (b"cookie", cookie.encode()), (b"origin", f"http://{HOST}".encode())]
+    return WebsocketCommunicator(application, f"/terminals/{container}/{session}/?ticket={ticket}", headers=headers)
+
+
+async def until(page: WebsocketCommunicator, text: bytes) -> bytes:
+    """What is shown, up to ``text``; says that it is drawn, as a page does."""
+    seen = b""
+    while text not in seen:
+        message = await page.receive_output(timeout=20)
+        assert message["type"] == "websocket.send", message
+        shown = message.get("bytes") or b""
+        seen += shown
+        await page.send_to(text_data=json.dumps({"drawn": len(shown)}))
+    return seen
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_is_typed_arrives_and_what_is_shown_comes_back(page: Client, host: Engine, sea: str) -> None:
+    session = await sync_to_async(opened)(host, sea, "sh")
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+    assert (await communicator.connect())[0]
+    await communicator.send_to(text_data='{"rows": 31, "columns": 97}')
+    await communicator.send_to(bytes_data=b"stty size; exit 4\r")
+    await until(communicator, b"31 97\r\n")
+    message = await communicator.receive_output(timeout=20)
+    while message.get("bytes"):
+        message = await communicator.receive_output(timeout=20)
+    assert json.loads(message["text"]) == {"exit": 4}
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stranger_gets_none(page: Client, host: Engine, sea: str) -> None:
+    session = await sync_to_async(opened)(host, sea, "cat")
+    for client, ticket in ((page, "wrong"), (Client(), await sync_to_async(fetch_ticket)(page))):
+        assert await socket(client, ticket, sea, session).connect() == (False, 4403)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("session", ["0" * 12, "x", "..", "%2e%2e"])
+async def test_what_is_not_open_says_so(page: Client, host: Engine, sea: str, session: str) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+    assert (await communicator.connect())[0]
+    assert await communicator.receive_output(timeout=10) == {"type": "websocket.close", "code": 4404}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("nonsense", ["{", "[]", "1", '{"rows": 1}', '{"drawn": "x"}', '{"rows": "a", "columns": 2}'])
+async def test_nonsense_ends_the_connection_and_not_the_program(
+    page: Client, host: Engine, sea: str, nonsense: str
+) -> None:
+    session = await sync_to_async(opened)(host, sea, "cat")
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+    assert (await communicator.connect())[0]
+    await communicator.send_to(text_data=nonsense)
+    assert await communicator.receive_output(timeout=10) == {"type": "websocket.close", "code": 4400}
+    await communicator.disconnect()
+    assert [info.session for info in await sync_to_async(host.terminals)(sea)] == [session]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_that_draws_nothing_is_sent_no_more(page: Client, host: Engine, sea: str) -> None:
+    session = await sync_to_async(opened)(host, sea, "sh", "-c", "sleep 0.5; yes | head -c 1500000; echo done; cat")
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+    assert (await communicator.connect())[0]
+    sent = 0
+    try:
+        while True:
+            sent += len((await communicator.receive_output(timeout=2))["bytes"])
+    except TimeoutError:
+        most = TerminalConsumer.MOST_UNDRAWN_BYTES
+        assert most <= sent <= most + 65536 * 2
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db
+def test_the_page_opens_comes_back_and_hangs_up(page: Client, host: Engine, sea: str) -> None:
+    address = f"/containers/{sea}/terminals/"
+    assert "Open a terminal" in page.get(address).content.decode()
+    refused = page.post(address, {"command": "no-such-program"})
+    assert "no-such-program" in refused.content.decode()
+    assert host.terminals(sea) == []
+    answer = page.post(address, {"command": "cat", "user": "1000"})
+    (info,) = host.terminals(sea)
+    assert (info.command, info.user) == (("cat",), "1000")
+    assert answer.headers["Location"] == f"{address}{info.session}/"
+    assert page.get(address).headers["Location"] == answer.headers["Location"]
+    assert f"/terminals/{sea}/{info.session}/" in page.get(answer.headers["Location"]).content.decode()
+    page.post(f"{address}{info.session}/end/")
+    assert eventually(lambda: host.terminals(sea) == [])
+    gone = page.get(answer.headers["Location"])
+    assert gone.status_code == 404
+    assert "has ended" in gone.content.decode()
+    assert page.post(f"{address}{info.session}/end/").status_code == 404
+    assert Client().get(address).status_code == 302
