@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import dock
 from benchmarks.rows import Row, of_times
-from engine import ContainerSpec
+from engine import ContainerSpec, ExecSpec
 
 RUNS = 60
 SHIMS = 50
@@ -61,6 +61,27 @@ def start() -> list[Row]:
                 times.append(time.perf_counter() - began)
             engine.remove(container.id, force=True)
     return [of_times("start", times)]
+
+
+def execute() -> list[Row]:
+    """A further command in a running container, from the call to its exit code; with a terminal, to its last word."""
+    plain: list[float] = []
+    seated: list[float] = []
+    with dock.engine() as engine:
+        container = engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+        for number in range(RUNS + 5):
+            began = time.perf_counter()
+            with engine.exec(container.id, ExecSpec(("true",), stdin=False)) as execution:
+                execution.wait()
+            between = time.perf_counter()
+            terminal = engine.terminal(container.id, ExecSpec(("true",)))
+            while terminal.read():
+                continue
+            terminal.close()
+            if number >= 5:
+                plain.append(between - began)
+                seated.append(time.perf_counter() - between)
+    return [of_times("exec", plain), of_times("exec-tty", seated)]
 
 
 def shim_memory() -> list[Row]:
@@ -117,6 +138,7 @@ def idle_memory() -> list[Row]:
 MEASURES: dict[str, Callable[[], list[Row]]] = {
     "run-to-exit": run_to_exit,
     "start": start,
+    "exec": execute,
     "shim-memory": shim_memory,
     "idle-memory": idle_memory,
     "start-rate": start_rate,

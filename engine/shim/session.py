@@ -6,6 +6,7 @@ same groups, same identity rules, same capabilities, same filter (`engine.shim.c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -55,7 +56,8 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
         _ended(pid)
     finally:
         if listener is not None:
-            os.unlink(request["socket"])
+            with contextlib.suppress(FileNotFoundError):  # the container has ended, and its shim was first
+                os.unlink(request["socket"])
 
 
 def _ended(pid: int) -> dict[str, Any]:

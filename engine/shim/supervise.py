@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -174,6 +175,11 @@ class Supervisor:
         # file system: nobody has to wait for that but the next start of this container. The record says until when.
         os.close(self._tree)
         os.close(self._root)
+        directory, _, name = request["socket"].rpartition("/")
+        for left in os.listdir(directory):
+            if left.startswith(f"{request['id']}.") and left != name and left.endswith(".sock"):
+                with contextlib.suppress(FileNotFoundError):  # a session that was killed left it, or one is just ending
+                    os.unlink(f"{directory}/{left}")
         os.unlink(request["socket"])
         os.unlink(request["record"])
 

@@ -263,6 +263,18 @@ def test_nonsense_from_a_client_is_its_own_loss(dock: Engine, up: Container) -> 
     terminal.close()
 
 
+def test_the_socket_of_a_killed_session_goes_with_the_container(dock: Engine) -> None:
+    container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+    dock.terminal(container.id, ExecSpec(("cat",))).close()
+    shim = dock._records.shim(container.id)
+    session = max(map(int, Path(f"/proc/{shim}/task/{shim}/children").read_text().split()))
+    os.kill(session, signal.SIGKILL)
+    assert eventually(lambda: dock.terminals(container.id) == [])
+    assert len(list(dock.paths.shims.iterdir())) == 3
+    dock.stop(container.id, timeout_s=0)
+    assert eventually(lambda: not list(dock.paths.shims.iterdir()))
+
+
 def test_many_come_and_go_and_leave_nothing(dock: Engine, up: Container) -> None:
     shim = dock._records.shim(up.id)
     descriptors = len(os.listdir(f"/proc/{shim}/fd"))
