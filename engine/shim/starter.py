@@ -29,7 +29,7 @@ SHIM_OOM_SCORE = -998
 NAMESPACES = (
     process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWUTS
     | process.CLONE_NEWIPC
-    | (process.CLONE_NEWTIME if os.path.exists("/proc/self/ns/time") else 0)  # a kernel may be built without
+    | process.CLONE_NEWTIME
 )  # fmt: skip
 
 
