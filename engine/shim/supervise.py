@@ -163,6 +163,7 @@ class Supervisor:
         }
         _remove(group)
         os.write(self._exit, json.dumps(ended | {"started_at_ns": self._handed["started_at_ns"]}).encode())
+        os.close(self._listener)  # who came too late to be heard looks at the record
         for descriptor in self._waiting:
             if descriptor in self._clients:
                 try:
