@@ -25,6 +25,8 @@ _inotify_init1 = Syscall("inotify_init1", flags)
 _inotify_add_watch = Syscall("inotify_add_watch", fd, text, ctypes.c_uint32)
 _inotify_rm_watch = Syscall("inotify_rm_watch", fd, flags)
 _syncfs = Syscall("syncfs", fd)
+_fallocate = Syscall("fallocate", fd, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+_FALLOC_FL_KEEP_SIZE = 1
 _fstatfs = LIBC["fstatfs"]
 _fstatfs.argtypes = (fd, pointer)
 
@@ -73,6 +75,18 @@ def filesystem_magic(descriptor: int) -> int:
     if _fstatfs(descriptor, ctypes.addressof(buffer)) != 0:
         raise failure(ctypes.get_errno(), "fstatfs")
     return int(struct.unpack_from("l", buffer)[0]) & 0xFFFFFFFF
+
+
+def reserve(descriptor: int, length: int) -> None:
+    """Have ``length`` bytes of a file on disk without making it longer; FALLOC_FL_KEEP_SIZE, fallocate(2).
+
+    ENOSPC when there is no room. On a file system that cannot do it, nothing happens.
+    """
+    try:
+        _fallocate(descriptor, _FALLOC_FL_KEEP_SIZE, 0, length)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
 
 
 def syncfs(descriptor: int) -> None:

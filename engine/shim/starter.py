@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process
+from engine.linux import files, process
 from engine.shim import init, protocol, rootfs, stdio
 
 AFTER_KILL_S = 10.0
@@ -155,6 +155,7 @@ def _set_up(
     undo.append(lambda: _forget(request))
     # Open, and empty, from the start: at the end one flush makes name and content durable.
     ended = os.open(request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    files.reserve(ended, 4096)  # how it ended must find room on a full disk
     _replace(request["record"], json.dumps(facts).encode())
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}, "log": log.state()}
     pipes = [pipe for pipe, _ in streams]

@@ -14,6 +14,7 @@ directory never holds more than was promised. What is deleted is counted, in lin
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -27,6 +28,7 @@ MAGIC = b"WLOG"
 NOTE, STDOUT, STDERR = 0, 1, 2
 PIPE_BYTES = 2**20
 _NAP_S = 0.0005
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BUSY_NS = 300_000
 
 
@@ -70,47 +72,89 @@ class Log:
             if len(note) == FRAME.size:
                 lost = FRAME.unpack(note)[7]
         log = cls(directory, segment_bytes, segments, -1, numbers, lost)
-        log._rotate()
+        log._rotate(log._segments - 1)
         return log
 
     def state(self) -> dict[str, Any]:
         """What another process needs besides `fd` to go on with it, before anything was appended."""
         return {"numbers": self._numbers, "lost": self._lost}
 
-    def _rotate(self) -> None:
-        while len(self._numbers) >= self._segments:
+    def _rotate(self, most: int) -> None:
+        """Begin a segment, once no more than ``most`` others are left."""
+        while len(self._numbers) > most:
             path = f"{self._directory}/{self._numbers[0]:010d}"
             self._lost += count_lines(path)
             os.unlink(path)
             del self._numbers[0]
         number = self._numbers[-1] + 1 if self._numbers else 1
+        path = f"{self._directory}/{number:010d}"
+        oldest = self._numbers[0] if self._numbers else number
+        # Not O_APPEND: splice(2) refuses such a target.
+        new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        note = FRAME.pack(MAGIC, NOTE, 0, 0, 0, oldest, time.time_ns(), self._lost)
+        try:
+            if os.write(new, note) < len(note):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        except OSError:
+            os.close(new)
+            os.unlink(path)
+            raise
         if self.fd >= 0:
             os.close(self.fd)
-        # Not O_APPEND: splice(2) refuses such a target.
-        self.fd = os.open(
-            f"{self._directory}/{number:010d}",
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-            0o600,
-        )
+        self.fd = new
         self._numbers.append(number)
-        os.write(self.fd, FRAME.pack(MAGIC, NOTE, 0, 0, 0, self._numbers[0], time.time_ns(), self._lost))
         self._size, self._previous = FRAME.size, 0
 
-    def append(self, stream: int, pipe: int, available: int) -> None:
-        """Move ``available`` bytes from a pipe into the log."""
+    def append(self, stream: int, pipe: int, available: int) -> bool:
+        """Move ``available`` bytes from a pipe into the log.
+
+        False when the disk is full, with nothing of the log left to give up for room: what was not moved is still in
+        the pipe, and nothing in the log is torn.
+        """
         while available:
             room = self._segment_bytes - self._size - FRAME.size
             if room <= 0:
-                self._rotate()
+                if not self._make_room(self._segments - 1):
+                    return False
                 continue
             length = min(available, room)
-            os.write(self.fd, FRAME.pack(MAGIC, stream, 0, 0, length, self._previous, time.time_ns(), 0))
-            left = length
-            while left:
-                left -= os.splice(pipe, self.fd, left)
-            self._size += FRAME.size + length
-            self._previous = length
-            available -= length
+            moved = self._frame(stream, pipe, length)
+            available -= moved
+            if moved < length and not self._make_room(min(self._segments - 1, len(self._numbers) - 1)):
+                return False
+        return True
+
+    def _make_room(self, most: int) -> bool:
+        """Begin a segment beside ``most`` others at most, or as many as there is room for; False when for none."""
+        while most > 0:
+            try:
+                self._rotate(most)
+                return True
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                most = min(most, len(self._numbers)) - 1
+        return False
+
+    def _frame(self, stream: int, pipe: int, length: int) -> int:
+        """Write one frame; of fewer bytes than wanted, perhaps of none and so not at all, when the disk is full."""
+        at, now_ns, moved = self._size, time.time_ns(), 0
+        try:
+            if os.write(self.fd, FRAME.pack(MAGIC, stream, 0, 0, length, self._previous, now_ns, 0)) == FRAME.size:
+                while moved < length:
+                    moved += os.splice(pipe, self.fd, length - moved)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        if moved == 0:
+            os.ftruncate(self.fd, at)
+            os.lseek(self.fd, at, os.SEEK_SET)
+            return 0
+        if moved < length:
+            os.pwrite(self.fd, FRAME.pack(MAGIC, stream, 0, 0, moved, self._previous, now_ns, 0), at)
+        self._size += FRAME.size + moved
+        self._previous = moved
+        return moved
 
     def close(self) -> None:
         """Close the current segment."""
@@ -149,9 +193,9 @@ class Pump:
         self._last_ns = 0
         self._grown = False
 
-    def move(self) -> None:
-        """Take what the pipe holds. Small and frequent writes are gathered for half a millisecond first:
-        it takes the shim from 90 % of a core to 16 % at full speed, line by line."""
+    def move(self) -> bool:
+        """Take what the pipe holds; False when the disk is full, see `Log.append`. Small and frequent writes are
+        gathered for half a millisecond first: it takes the shim from 90 % of a core to 16 % at full speed."""
         found = available(self.pipe)
         if found < PIPE_BYTES // 4 and time.monotonic_ns() - self._last_ns < _BUSY_NS:
             select.select((), (), (), _NAP_S)
@@ -162,10 +206,13 @@ class Pump:
                 fcntl.fcntl(self.pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             except PermissionError:  # this host's fs.pipe-max-size is lower: slower, and as right
                 return self.move()
-        self._log.append(self._stream, self.pipe, found)
+        taken = self._log.append(self._stream, self.pipe, found)
         self._last_ns = time.monotonic_ns()
+        return taken
 
-    def drain(self) -> None:
-        """Take the rest, after the last writer has ended."""
+    def drain(self) -> int:
+        """Take the rest, after the last writer has ended; how many bytes could not be, the disk being full."""
         while found := available(self.pipe):
-            self._log.append(self._stream, self.pipe, found)
+            if not self._log.append(self._stream, self.pipe, found):
+                return available(self.pipe)
+        return 0

@@ -21,6 +21,7 @@ from engine.shim.stdio import STDERR, STDOUT, Log, Pump, available
 from engine.storage import wakeups
 
 MAX_SESSIONS = 64
+FULL_RETRY_MS = 500
 
 
 class Supervisor:
@@ -68,11 +69,20 @@ class Supervisor:
         poll = self._poll
         for descriptor in (self._pidfd, self._listener, *self._outputs):
             poll.register(descriptor, select.POLLIN)
-        running = True
+        running, full = True, False
         while running:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(FULL_RETRY_MS if full else None)
+            if full and not ready:
+                full = False
+                for descriptor in self._outputs:
+                    poll.register(descriptor, select.POLLIN)
+            for descriptor, _ in ready:
                 if descriptor in self._outputs:
-                    self._pump(descriptor).move()
+                    if not full and not self._pump(descriptor).move():
+                        full = True  # it is looked at again in a while; a container that goes on writing waits for that
+                        print("wharfie shim: the disk is full, and output waits", file=sys.stderr, flush=True)
+                        for output in self._outputs:
+                            poll.unregister(output)
                 elif descriptor == self._pidfd:
                     running = False
                 elif descriptor in self._children:
@@ -149,9 +159,7 @@ class Supervisor:
     def _finish(self) -> None:
         request = self._handed["request"]
         _, status = os.waitpid(self._handed["pid"], 0)
-        for output in self._outputs:
-            if available(output):
-                self._pump(output).drain()
+        lost = sum(self._pump(output).drain() for output in self._outputs if available(output))
         group = manager.group(request["instance"], request["id"])
         code = os.waitstatus_to_exitcode(status)
         ended = {
@@ -161,6 +169,9 @@ class Supervisor:
             "finished_at_ns": time.time_ns(),
             "reason": f"signal {self._signalled} was asked for" if self._signalled and code != 0 else "",
         }
+        if lost:
+            told = f"{ended['reason']}; the disk was full, {lost} bytes of output are lost"
+            ended["reason"] = told.removeprefix("; ")
         _remove(group)
         os.write(self._exit, json.dumps(ended | {"started_at_ns": self._handed["started_at_ns"]}).encode())
         os.close(self._listener)  # who came too late to be heard looks at the record
