@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_member_is_in_it_in_every_hierarchy(group: Group) -> None:
     read_end, write_end = os.pipe()
     pid = member(group, lambda: os.write(write_end, b"1"))
     os.read(read_end, 1)
-    lines = dict(line.split(":")[1:] for line in manager.read_text(f"/proc/{pid}/cgroup").splitlines())
+    lines = dict(line.split(":")[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
     ours = {name for name, path in lines.items() if path == f"/wharfie-{INSTANCE}/one"}
     assert ours >= ({""} if manager.unified_mount() else {"memory", "cpu", "pids", "devices"})
     assert group.pids() == [pid]
@@ -70,9 +71,9 @@ def test_it_counts_what_its_processes_use(group: Group) -> None:
         sum(range(500_000))
 
     pid = member(group, use)
-    assert eventually(lambda: group.counters().memory_bytes > 24 << 20)
-    assert eventually(lambda: group.counters().cpu_time_ns > 1_000_000)
-    assert (group.counters().pids, group.counters().oom_kills) == (1, 0)
+    assert eventually(lambda: group.usage().memory_bytes > 24 << 20)
+    assert eventually(lambda: group.usage().cpu_time_ns > 1_000_000)
+    assert (group.usage().pids, group.counters().oom_kills) == (1, 0)
     group.kill()
     os.waitpid(pid, 0)
     assert eventually(lambda: group.counters().pids == 0)
