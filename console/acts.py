@@ -11,7 +11,8 @@ from typing import Any
 
 from console.commands import each
 from console.limits import limits
-from console.terminal import complain, size, table
+from console.terminal import complain, table
+from console.text import size
 from engine import Container, Counters, Engine, WaitFor
 from engine.errors import EngineError, InvalidRequest, NotFound, WrongState
 

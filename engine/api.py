@@ -6,7 +6,6 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from engine import names
 from engine.cgroups.counters import Counters
 from engine.config import Config
-from engine.containers import create
+from engine.containers import create, following
 from engine.containers.execution import Execution, Executions, Terminal
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.limits import Limiting
@@ -23,16 +22,7 @@ from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.pausing import Pausing
 from engine.containers.records import Records
-from engine.containers.spec import (
-    Container,
-    ContainerSpec,
-    ExecSpec,
-    ExitRecord,
-    Limits,
-    State,
-    TerminalInfo,
-    WaitFor,
-)
+from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, Limits, State, TerminalInfo, WaitFor
 from engine.containers.stopping import Stopping
 from engine.containers.waiting import Waiting
 from engine.events import Event, Events, Subscription
@@ -174,31 +164,7 @@ class Engine:
         self, ref: str, *, tail: int | None = None, follow: bool = False, since_ns: int | None = None
     ) -> Iterator[LogLine]:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
-        container = self._records.find(ref)
-        reader = LogTail(self.paths, container.id, tail=tail, until_now=not follow)
-        watch = LogWatch(self.paths) if follow else None
-        subscription = self.subscribe() if follow else None
-        try:
-            if watch:
-                watch.add(container.id)
-            while True:
-                lines = reader.read()
-                for line in lines:
-                    if since_ns is None or line.time_ns >= since_ns:
-                        yield line
-                if lines or not reader.waits:
-                    continue  # a read is bounded: there may be more already, and no change would tell of it
-                if watch is None or subscription is None or reader.finished:
-                    return
-                select.select([watch.fileno(), subscription.fileno()], (), (), 1.0)
-                watch.changed()
-                subscription.drain()
-        finally:
-            reader.close()
-            if watch:
-                watch.close()
-            if subscription:
-                subscription.close()
+        return following.lines(self.paths, self._records, self._events, ref, tail, follow, since_ns)
 
     def log_tail(self, ref: str, *, tail: int | None = None) -> LogTail:
         """A non-blocking reader of a container's output, from its last ``tail`` lines on (None: from the first)."""
