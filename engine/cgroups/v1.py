@@ -20,6 +20,7 @@ from engine.cgroups.settings import Limits, busy, replace, write, write_text
 MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb")
 UNIFIED = "unified"
+CHARGE_BYTES = 64 * os.sysconf("SC_PAGE_SIZE")  # charged at once; mm/memcontrol.c MEMCG_CHARGE_BATCH
 FREEZE_LOOK_S = 0.001  # the freezer announces nothing
 
 # isolation.md I15: major:minor of what a container may open; nothing may be made with mknod outside of it.
@@ -175,9 +176,12 @@ class Group:
         """What the out-of-memory killer did."""
         kills = keyed(read_text(self._path("memory", "memory.oom_control"))).get("oom_kill", 0)
         limit = None
-        for kind in ("memory", "memory.memsw") if kills else ():
-            if limit is None and read_number(self._path("memory", f"{kind}.failcnt")):
-                limit = read_number(self._path("memory", f"{kind}.limit_in_bytes"))
+        # Not by failcnt, which Linux 6.18 does not raise any more: the peak tells whether a limit was reached.
+        for kind in ("memory.memsw", "memory") if kills else ():
+            most = read_number(self._path("memory", f"{kind}.limit_in_bytes"))
+            peak = read_number(self._path("memory", f"{kind}.max_usage_in_bytes"))
+            if limit is None and most is not None and peak is not None and peak >= most - CHARGE_BYTES:
+                limit = most
         return Oom(kills, limit)
 
     def freeze(self, timeout_s: float) -> None:

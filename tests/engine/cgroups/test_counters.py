@@ -31,7 +31,9 @@ def test_cpu_time_is_split_and_throttling_is_seen(group: Group) -> None:
     assert cpu is not None
     assert cpu.user_ns > 1_000_000
     assert abs(cpu.user_ns + cpu.system_ns - cpu.time_ns) < 20_000_000
-    assert cpu.periods is not None and cpu.throttled_periods is not None and cpu.throttled_ns is not None
+    assert cpu.periods is not None
+    assert cpu.throttled_periods is not None
+    assert cpu.throttled_ns is not None
     assert cpu.periods >= cpu.throttled_periods
     assert cpu.throttled_ns > 50_000_000
     assert cpu.time_ns == group.usage().cpu_time_ns
@@ -49,15 +51,18 @@ def test_memory_is_told_by_kind(group: Group) -> None:
         assert 24 * MIB <= memory.anon_bytes < 60 * MIB
         assert 8 * MIB <= memory.file_bytes < 24 * MIB
         assert memory.inactive_file_bytes <= memory.file_bytes
-        assert memory.peak_bytes is not None and memory.peak_bytes >= memory.working_set_bytes
-        assert memory.kernel_bytes is not None and 0 < memory.kernel_bytes < 16 * MIB
+        assert memory.peak_bytes is not None
+        assert memory.peak_bytes >= memory.working_set_bytes
+        assert memory.kernel_bytes is not None
+        assert 0 < memory.kernel_bytes < 16 * MIB
         assert memory.swap_bytes == 0
     finally:
         path.unlink()
     end(group, pid)
     os.waitpid(other, 0)
     after = group.counters().memory
-    assert after is not None and after.peak_bytes is not None
+    assert after is not None
+    assert after.peak_bytes is not None
     assert after.peak_bytes > 24 * MIB > after.anon_bytes, "a peak is not forgotten"
 
 
@@ -76,7 +81,8 @@ def test_traffic_with_a_disk_is_counted(group: Group) -> None:
     try:
         assert eventually(lambda: (io := group.counters().io) is not None and io.read_bytes >= 4 * MIB)
         io = group.counters().io
-        assert io is not None and before is not None
+        assert io is not None
+        assert before is not None
         assert before.read_bytes < MIB
         assert io.written_bytes >= 4 * MIB
         assert io.reads > 0
@@ -132,7 +138,8 @@ if UNIFIED.exists():  # a hybrid host: the v2 half has no memory nor CPU, but wh
         pids = [member(half, lambda: [None for _ in iter(int, 1)]) for _ in range(2 * (os.cpu_count() or 1))]
         assert eventually(lambda: (p := half.counters().cpu_pressure) is not None and p.some_ns > 10_000_000)
         now = half.counters()
-        assert now.memory_pressure is not None and now.io_pressure is not None
+        assert now.memory_pressure is not None
+        assert now.io_pressure is not None
         half.freeze(10)
         assert half.frozen()
         half.kill()
