@@ -21,7 +21,7 @@ class Cpu(NamedTuple):
     """Time on CPUs, and time kept from them by the quota."""
 
     time_ns: int
-    user_ns: int
+    user_ns: int  # this and the next: on v1 by the clock's ticks, so that their sum is not quite the time
     system_ns: int
     periods: int | None  # of the quota, so far
     throttled_periods: int | None  # in which the quota was used up

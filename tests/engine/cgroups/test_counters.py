@@ -30,7 +30,7 @@ def test_cpu_time_is_split_and_throttling_is_seen(group: Group) -> None:
     cpu = group.counters().cpu
     assert cpu is not None
     assert cpu.user_ns > 1_000_000
-    assert abs(cpu.user_ns + cpu.system_ns - cpu.time_ns) < 20_000_000
+    assert cpu.time_ns / 2 < cpu.user_ns + cpu.system_ns < cpu.time_ns * 2, "v1 splits it by ticks"
     assert cpu.periods is not None
     assert cpu.throttled_periods is not None
     assert cpu.throttled_ns is not None

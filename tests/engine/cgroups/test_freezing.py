@@ -42,6 +42,7 @@ def test_all_its_processes_stand_still_those_that_fork_too(group: Group) -> None
             os.wait()
 
     pid = member(group, fork)
+    assert eventually(lambda: group.usage().cpu_time_ns > 20_000_000)
     for _ in range(20):
         group.freeze(10)
         before = group.pids(), group.usage().cpu_time_ns

@@ -83,7 +83,13 @@ def test_what_is_only_cached_makes_room(group: Group, tmp_path: Path) -> None:
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
     try:
-        pid = member(group, path.read_bytes)
+
+        def read() -> None:
+            with path.open("rb", buffering=0) as file:
+                while file.read(MIB):
+                    pass
+
+        pid = member(group, read)
         assert eventually(lambda: (m := group.counters().memory) is not None and m.file_bytes > 24 * MIB)
         group.change(LIMITS | {"memory_bytes": 20 * MIB, "memory_swap_bytes": 20 * MIB})
         assert everything()["memory"] == str(20 * MIB)
