@@ -70,7 +70,7 @@ class Group(Protocol):
         """The processes in it."""
 
     def kill(self) -> None:
-        """SIGKILL to all in it, frozen ones and those that fork meanwhile included."""
+        """SIGKILL to all in it, frozen ones and those that fork meanwhile included; fine when it is gone."""
 
     def remove(self) -> None:
         """Remove the empty group; absent is fine, OSError EBUSY when processes are left."""

@@ -196,7 +196,10 @@ class Group:
 
     def kill(self) -> None:
         """SIGKILL to all in it, which ends frozen ones too; cgroup.kill, Linux 5.14."""
-        write_text(f"{self._directory}/cgroup.kill", 1)
+        try:
+            write_text(self._path("cgroup.kill"), 1)
+        except FileNotFoundError:
+            return
 
     def remove(self) -> None:
         """Remove the empty group."""
