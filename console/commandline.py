@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from console import commands
+    from console import acts, commands, limits
 
     top = argparse.ArgumentParser(prog="wharfie", description="Run and watch containers on this host.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
@@ -53,17 +53,36 @@ def parser() -> argparse.ArgumentParser:
     for verb, help_text, handler in (
         ("start", "start containers", commands.start),
         ("stop", "stop containers: their stop signal, then KILL", commands.stop),
+        ("restart", "stop containers and start them again", acts.restart),
         ("kill", "send a signal to containers", commands.kill),
+        ("pause", "freeze containers", acts.pause),
+        ("unpause", "let paused containers go on", acts.unpause),
+        ("update", "change limits of containers, running or not", acts.update),
+        ("wait", "wait for containers, then print their exit codes", acts.wait),
+        ("inspect", "print all that is known of containers", acts.inspect),
         ("rm", "remove containers", commands.remove),
     ):
         command = add(verbs, verb, help_text, handler)
         command.add_argument("containers", nargs="+", metavar="CONTAINER", help="name, id or beginning of an id")
-        if verb == "stop":
-            command.add_argument("-t", "--time", type=float, metavar="SECONDS", help="before KILL; default: its own")
+        if verb in ("stop", "restart"):
+            told = "before KILL; -1: for ever; default: its own"
+            command.add_argument("-t", "--time", type=float, metavar="SECONDS", help=told)
+        elif verb == "update":
+            limits.flags(command)
+        elif verb == "wait":
+            kinds = ("not-running", "next-exit", "removed")
+            command.add_argument("--condition", choices=kinds, default=kinds[0], help="default: not-running")
         elif verb == "kill":
             command.add_argument("-s", "--signal", default="KILL", help="name or number (default: KILL)")
         elif verb == "rm":
             command.add_argument("-f", "--force", action="store_true", help="kill it first if it runs")
+    rename = add(verbs, "rename", "give a container another name", acts.rename)
+    rename.add_argument("container", metavar="CONTAINER")
+    rename.add_argument("name", metavar="NEW_NAME")
+    stats = add(verbs, "stats", "show what running containers use", acts.stats)
+    stats.add_argument("containers", nargs="*", metavar="CONTAINER", help="default: all that run")
+    stats.add_argument("--no-stream", action="store_true", help="once")
+    stats.add_argument("--json", action="store_true", help="every counter, one JSON document a line")
     ps = add(verbs, "ps", "list containers", commands.ps)
     ps.add_argument("-a", "--all", action="store_true", help="those that do not run too")
     ps.add_argument("-q", "--quiet", action="store_true", help="ids only")
@@ -94,6 +113,8 @@ def add(
 
 
 def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
+    from console import limits
+
     option = command.add_argument
     if attached:
         option("-d", "--detach", action="store_true", help="print the id and leave it running")
@@ -107,12 +128,9 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option("--entrypoint", metavar="PROGRAM", help="replaces the image's")
     option("--network", choices=("none", "host"), default="none", help="none: loopback only (default)")
     option("-v", "--volume", action="append", default=[], metavar="VOLUME:/PATH[:ro]", help="a named volume")
-    option("-m", "--memory", metavar="SIZE", help="as 512m or 2g")
-    option("--memory-swap", metavar="SIZE", help="memory and swap together")
-    option("--cpus", type=float, metavar="N", help="cores' worth of CPU time, as 1.5")
-    option("--pids-limit", type=int, metavar="N", help="processes and threads")
+    limits.flags(command)
     option("--stop-signal", metavar="SIGNAL")
-    option("--stop-timeout", type=float, default=10.0, metavar="SECONDS", help="before KILL (default: 10)")
+    option("--stop-timeout", type=float, default=10.0, metavar="SECONDS", help="before KILL: 10; -1: for ever")
     option("--label", action="append", default=[], metavar="NAME=VALUE")
     option("image", metavar="IMAGE")
     option("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="replaces the image's, with its arguments")

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import FrameType
 
 from console import text
+from console.limits import limits
 from console.terminal import ago, complain, documents, progress, shorten, show, status, table
-from engine import Config, Container, ContainerSpec, Engine, Limits, NetworkMode, State, VolumeMount, names
+from engine import Config, Container, ContainerSpec, Engine, NetworkMode, VolumeMount, names
 from engine.errors import EngineError, InvalidRequest, WrongState
 from engine.storage.paths import Paths
 
@@ -156,7 +157,7 @@ def doctor(options: Namespace) -> int:
 
 def ps(engine: Engine, options: Namespace) -> int:
     """List."""
-    shown = [c for c in engine.containers() if options.all or c.state is State.RUNNING]
+    shown = [c for c in engine.containers() if options.all or c.state.alive]
     if options.quiet:
         print("".join(f"{container.short_id}\n" for container in shown), end="")
     elif options.json:
@@ -230,12 +231,7 @@ def spec(options: Namespace) -> ContainerSpec:
         workdir=options.workdir,
         hostname=options.hostname,
         network=NetworkMode(options.network),
-        limits=Limits(
-            memory_bytes=names.size_bytes(options.memory, "memory") if options.memory else None,
-            memory_swap_bytes=names.size_bytes(options.memory_swap, "memory_swap") if options.memory_swap else None,
-            cpus=options.cpus,
-            pids=options.pids_limit,
-        ),
+        limits=limits(options),
         volumes=tuple(map(VolumeMount.parse, options.volume)),
         stop_signal=options.stop_signal,
         stop_timeout_s=options.stop_timeout,

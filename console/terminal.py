@@ -58,8 +58,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def status(container: Container) -> str:
     """The state in a few words."""
-    if container.state is State.RUNNING and container.started_at_ns:
-        return f"running for {ago(container.started_at_ns).removesuffix(' ago')}"
+    if container.state.alive and container.started_at_ns:
+        paused = " (paused)" if container.state is State.PAUSED else ""
+        return f"running for {ago(container.started_at_ns).removesuffix(' ago')}{paused}"
     if container.exit:
         code = "unknown" if container.exit.code is None else container.exit.code
         why = ", out of memory" if container.exit.oom_killed else ""

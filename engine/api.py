@@ -6,25 +6,29 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine import names
+from engine.cgroups.counters import Counters
 from engine.config import Config
-from engine.containers import create
+from engine.containers import create, following
 from engine.containers.execution import Execution, Executions, Terminal
 from engine.containers.lifecycle import Lifecycle
+from engine.containers.limits import Limiting
 from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
+from engine.containers.pausing import Pausing
 from engine.containers.records import Records
-from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, State, TerminalInfo
+from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, Limits, State, TerminalInfo, WaitFor
+from engine.containers.stopping import Stopping
+from engine.containers.waiting import Waiting
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.metrics.sampler import sample
+from engine.metrics.sampler import counters, sample
 from engine.metrics.spec import Sample
 from engine.storage import atomic, instance
 from engine.storage.database import Database
@@ -53,9 +57,13 @@ class Engine:
         self._database = Database(self.paths.database)
         self._events = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
-        self._records = Records(self.paths, self._database, self._events)
+        self._records = Records(self.instance, self.paths, self._database, self._events)
+        self._pausing = Pausing(self.instance, self._events, self._records)
+        self._waiting = Waiting(self.paths, self._events, self._records)
+        self._stopping = Stopping(self.paths, self._records, self._pausing, self._waiting)
+        self._limiting = Limiting(self.instance, self._database, self._events, self._records)
         self._lifecycle = Lifecycle(
-            self.instance, self.paths, self._database, self._events, self._records, self._launcher
+            self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping
         )
         self._executions = Executions(self.paths)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
@@ -74,9 +82,10 @@ class Engine:
         self._database.close()
 
     def tidy(self) -> None:
-        """Delete what a crash left half deleted; called once when the console starts."""
+        """Clear away what a crash left half done; called once when the console starts."""
         atomic.empty(self.paths.trash)
         self._images.tidy()
+        self._limiting.settle()
 
     # Containers
 
@@ -92,18 +101,46 @@ class Engine:
         return self._records.find(container.id)
 
     def stop(self, ref: str, timeout_s: float | None = None) -> Container:
-        """Stop a container: its stop signal, then after ``timeout_s`` (default: its own) SIGKILL."""
+        """Stop a container: its stop signal, then after ``timeout_s`` (default: its own; -1: never) SIGKILL."""
         container = self._records.find(ref)
-        self._lifecycle.stop(container, timeout_s)
+        self._stopping.stop(container, timeout_s)
         return self._records.find(container.id)
 
     def kill(self, ref: str, signal: str | int = "KILL") -> None:
-        """Send a signal to a container's first process."""
-        self._lifecycle.signal(self._records.find(ref), names.signal_number(signal))
+        """Send a signal to a container's first process; a paused one goes on, to receive it."""
+        self._stopping.signal(self._records.find(ref), names.signal_number(signal))
+
+    def restart(self, ref: str, timeout_s: float | None = None) -> Container:
+        """Stop a container as `stop` does, and start it again: the same id, files and log."""
+        container = self._records.find(ref)
+        self._lifecycle.restart(container, self.image(container.image_id), timeout_s)
+        return self._records.find(container.id)
+
+    def pause(self, ref: str) -> None:
+        """Freeze a container; on return none of its processes runs."""
+        self._pausing.pause(self._records.find(ref))
+
+    def unpause(self, ref: str) -> None:
+        """Let a paused container go on."""
+        self._pausing.unpause(self._records.find(ref))
+
+    def rename(self, ref: str, name: str) -> None:
+        """Give a container another name, running or not."""
+        self._lifecycle.rename(self._records.find(ref), name)
+
+    def update(self, ref: str, limits: Limits) -> Container:
+        """Change limits, of a running container at once: all or none. None and empty stay as they are."""
+        container = self._records.find(ref)
+        self._limiting.update(container, limits)
+        return self._records.find(container.id)
 
     def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:
         """Wait until a container has ended, and say how. Unavailable after ``timeout_s``."""
-        return self._lifecycle.wait(self._records.find(ref), timeout_s)
+        return self._waiting.not_running(self._records.find(ref), timeout_s)
+
+    def wait_for(self, ref: str, condition: WaitFor, timeout_s: float | None = None) -> ExitRecord | None:
+        """Wait for a condition; None when a container that never ran was removed. Unavailable after ``timeout_s``."""
+        return self._waiting.until(self._records.find(ref), condition, timeout_s)
 
     def containers(self) -> list[Container]:
         """All containers, the newest first."""
@@ -127,31 +164,7 @@ class Engine:
         self, ref: str, *, tail: int | None = None, follow: bool = False, since_ns: int | None = None
     ) -> Iterator[LogLine]:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
-        container = self._records.find(ref)
-        reader = LogTail(self.paths, container.id, tail=tail, until_now=not follow)
-        watch = LogWatch(self.paths) if follow else None
-        subscription = self.subscribe() if follow else None
-        try:
-            if watch:
-                watch.add(container.id)
-            while True:
-                lines = reader.read()
-                for line in lines:
-                    if since_ns is None or line.time_ns >= since_ns:
-                        yield line
-                if lines or not reader.waits:
-                    continue  # a read is bounded: there may be more already, and no change would tell of it
-                if watch is None or subscription is None or reader.finished:
-                    return
-                select.select([watch.fileno(), subscription.fileno()], (), (), 1.0)
-                watch.changed()
-                subscription.drain()
-        finally:
-            reader.close()
-            if watch:
-                watch.close()
-            if subscription:
-                subscription.close()
+        return following.lines(self.paths, self._records, self._events, ref, tail, follow, since_ns)
 
     def log_tail(self, ref: str, *, tail: int | None = None) -> LogTail:
         """A non-blocking reader of a container's output, from its last ``tail`` lines on (None: from the first)."""
@@ -239,9 +252,13 @@ class Engine:
         """What the running ones of these containers use now, by id."""
         return sample(self.instance, containers)
 
+    def counters(self, ref: str) -> Counters:
+        """All that the kernel counts of a container that runs; WrongState when it does not."""
+        return counters(self.instance, self._records.find(ref))
+
     def running(self) -> list[Container]:
-        """The containers that run now."""
-        return [found for found in self.listing(state=State.RUNNING).containers if found.state is State.RUNNING]
+        """The containers that run now, paused ones included."""
+        return [found for found in self.listing(state=State.RUNNING).containers if found.state.alive]
 
     def report(self) -> Report:
         """What this host can do, in words."""

@@ -95,6 +95,11 @@ class Events:
         rows = self._database.rows("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,))
         return [Event(**(dict(row) | {"detail": json.loads(row["detail"])})) for row in rows]
 
+    def last(self) -> int:
+        """The newest sequence number; 0 before the first event."""
+        row = self._database.row("SELECT max(seq) FROM events")
+        return (row[0] or 0) if row else 0
+
     def subscribe(self) -> Subscription:
         """A new subscription; the caller closes it."""
         return Subscription(self._paths)

@@ -44,7 +44,7 @@ def _row(container: Container, top: str) -> Row:
         image=container.image,
         page=f"{top}{container.name or container.id}/",
         acts=f"{top}{container.id}/",  # a name may look like another one's short id
-        running=container.state == "running",
+        running=container.state.alive,
         stopping=stopping,
         broken=container.state == "broken",
         state=state(container, stopping),

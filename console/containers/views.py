@@ -136,7 +136,7 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
     if request.method != "POST":
         name = "containers/_remove.html" if request.htmx else "containers/remove.html"
         return render(request, name, {"container": container})
-    engine.remove(container.id, force=container.state == "running" and request.POST.get("force") == "yes")
+    engine.remove(container.id, force=container.state.alive and request.POST.get("force") == "yes")
     messages.success(request, _("Removed %(name)s.") % {"name": container.name})
     return gateway.go(request, reverse("containers:list"))
 

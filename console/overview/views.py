@@ -21,7 +21,7 @@ def show(request: HttpRequest) -> HttpResponse:
     context = {
         "containers": containers,
         "ids": {c.id for c in containers},
-        "running": [c for c in containers if c.state == "running"],
+        "running": [c for c in containers if c.state.alive],
         "failed": [c for c in containers if c.exit and c.state == "exited" and (c.exit.oom_killed or c.exit.code)],
         "images": engine.images(),
         "volumes": engine.volumes(),

@@ -19,7 +19,7 @@ from engine import Container, Event, ExitRecord
 register = template.Library()
 
 ASKED = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
-LOOKS = {"running": "ok", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad"}
+LOOKS = {"running": "ok", "paused": "warn", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad"}
 
 
 @register.simple_tag
@@ -79,10 +79,11 @@ def _failed(end: ExitRecord) -> bool:
 @register.simple_tag
 def state(container: Container, stopping: bool = False) -> SafeString:
     """Shape, colour and word of a container's state."""
-    if stopping and container.state == "running":
+    if stopping and container.state.alive:
         return format_html('<span class="state busy">{}</span>', _("Stopping"))
     words = {
         "running": _("Running"),
+        "paused": _("Paused"),
         "created": _("Created"),
         "exited": _("Stopped"),
         "failed": _("Failed"),
@@ -95,7 +96,7 @@ def state(container: Container, stopping: bool = False) -> SafeString:
 @register.filter
 def brief(container: Container) -> str | SafeString:
     """The line under the state: since when, or how it ended."""
-    if container.state == "running":
+    if container.state.alive:
         return moment(container.started_at_ns, "for")
     if container.state == "broken":
         return container.broken

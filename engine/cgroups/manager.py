@@ -14,18 +14,13 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from engine.cgroups.counters import Counters, Oom, Usage
+from engine.cgroups.settings import Limits
+from engine.cgroups.settings import write_text as write_text  # for the shim, too
 
 ENGINE_GROUP = "engine"
-
-
-class Counters(NamedTuple):
-    """What a group used so far. Units are in the names."""
-
-    cpu_time_ns: int
-    memory_bytes: int  # without the inactive page cache
-    pids: int
-    oom_kills: int
 
 
 class Group(Protocol):
@@ -35,8 +30,14 @@ class Group(Protocol):
         """Make the group. ``confined``: it must be new, and its processes may open a container's devices only.
         OSError leaves nothing behind."""
 
-    def limit(self, limits: dict[str, float]) -> None:
-        """Set memory_bytes, memory_swap_bytes, cpus and pids."""
+    def limit(self, limits: Limits) -> None:
+        """Set the limits of a new group. Unsupported, with the field, for one that this host does not have."""
+
+    def change(self, limits: Limits) -> None:
+        """Set the limits of a group in use: all, or none when it raises. What is None goes to the kernel's default.
+
+        OSError EBUSY, with the file, when more than that is in use and cannot be reclaimed; else as `limit`.
+        """
 
     def add(self, pid: int) -> None:
         """Move a process in. Slow, for it waits for an RCU grace period (2 to 15 ms): a container's way in is below."""
@@ -47,14 +48,29 @@ class Group(Protocol):
     def doors(self) -> list[int]:
         """Descriptors that the caller closes: who writes ``0`` to each has moved itself in, if it has one thread."""
 
+    def usage(self) -> Usage:
+        """The few figures of a list; FileNotFoundError when it is gone."""
+
     def counters(self) -> Counters:
-        """Read what it used; FileNotFoundError when it is gone."""
+        """Everything that the kernel counts; FileNotFoundError when it is gone."""
+
+    def oom(self) -> Oom:
+        """What the out-of-memory killer did; FileNotFoundError when it is gone."""
+
+    def freeze(self, timeout_s: float) -> None:
+        """Stop all its processes; on return none runs. TimeoutError, and none is frozen, when one is stuck."""
+
+    def thaw(self) -> None:
+        """Let them go on; fine when they do."""
+
+    def frozen(self) -> bool:
+        """Whether they are to stand still, which a freezing that was cut short leaves too; False when it is gone."""
 
     def pids(self) -> list[int]:
         """The processes in it."""
 
     def kill(self) -> None:
-        """SIGKILL to all in it, those that fork meanwhile included."""
+        """SIGKILL to all in it, frozen ones and those that fork meanwhile included; fine when it is gone."""
 
     def remove(self) -> None:
         """Remove the empty group; absent is fine, OSError EBUSY when processes are left."""
@@ -75,28 +91,6 @@ def group(instance: str, name: str) -> Group:
     from engine.cgroups import v1, v2  # they import this module; the launcher has loaded them before any fork
 
     return v2.Group(instance, name) if unified_mount() else v1.Group(instance, name)
-
-
-def read_text(path: str) -> str:
-    """A small kernel file."""
-    with open(path) as file:
-        return file.read()
-
-
-def write_text(path: str, value: str | int) -> None:
-    """Write a kernel file in one write; OSError names the path."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, str(value).encode())
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
-    finally:
-        os.close(descriptor)
-
-
-def keyed(text: str) -> dict[str, int]:
-    """A flat keyed file: one ``key value`` a line."""
-    return {key: int(value) for key, _, value in (line.partition(" ") for line in text.splitlines())}
 
 
 def join_engine(instance: str, lock: str) -> None:

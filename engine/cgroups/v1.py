@@ -2,19 +2,26 @@
 
 On a hybrid host the v2 hierarchy at /sys/fs/cgroup/unified has no controllers. Only the engine gets a group there, so
 that it leaves its caller's; containers stay in that one, since moving into another one waits for an RCU grace period.
+For the same reason containers have no figures of pressure here: the kernel keeps those by v2 group only.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import time
 
-from engine.cgroups.manager import ENGINE_GROUP, Counters, keyed, read_text, write_text
+from engine.cgroups import v1_limits
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, read_number, read_text
+from engine.cgroups.manager import ENGINE_GROUP
+from engine.cgroups.settings import Limits, busy, replace, write, write_text
 
 MOUNT = "/sys/fs/cgroup"
-CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
+CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb")
 UNIFIED = "unified"
-CPU_PERIOD_US = 100_000
+CHARGE_BYTES = 64 * os.sysconf("SC_PAGE_SIZE")  # charged at once; mm/memcontrol.c MEMCG_CHARGE_BATCH
+FREEZE_LOOK_S = 0.001  # the freezer announces nothing
 
 # isolation.md I15: major:minor of what a container may open; nothing may be made with mknod outside of it.
 DEVICES = (
@@ -37,7 +44,10 @@ class Group:
     def __init__(self, instance: str, name: str) -> None:
         self._parent = f"wharfie-{instance}"
         self._name = name
-        self._hierarchies = [each for each in hierarchies() if each != UNIFIED or name == ENGINE_GROUP]
+
+    @functools.cached_property
+    def _hierarchies(self) -> list[str]:
+        return [each for each in hierarchies() if each != UNIFIED or self._name == ENGINE_GROUP]
 
     def _path(self, hierarchy: str, file: str = "") -> str:
         path = f"{MOUNT}/{hierarchy}/{self._parent}/{self._name}"
@@ -50,6 +60,7 @@ class Group:
                 try:
                     os.mkdir(self._path(hierarchy), 0o755)
                 except FileNotFoundError:  # the instance's first
+                    self._make_parent(hierarchy)
                     os.makedirs(self._path(hierarchy), 0o755, exist_ok=True)
                 except FileExistsError:
                     if confined:
@@ -62,16 +73,27 @@ class Group:
             self.remove()
             raise
 
-    def limit(self, limits: dict[str, float]) -> None:
-        """Set its limits."""
-        # memory first, then memory+swap: the kernel keeps the second >= the first at every moment.
-        write_text(self._path("memory", "memory.limit_in_bytes"), int(limits["memory_bytes"]))
-        swap = self._path("memory", "memory.memsw.limit_in_bytes")
-        if os.path.exists(swap):
-            write_text(swap, int(limits["memory_swap_bytes"]))
-        write_text(self._path("pids", "pids.max"), int(limits["pids"]))
-        write_text(self._path("cpu", "cpu.cfs_period_us"), CPU_PERIOD_US)
-        write_text(self._path("cpu", "cpu.cfs_quota_us"), int(limits["cpus"] * CPU_PERIOD_US))
+    def _make_parent(self, hierarchy: str) -> None:
+        parent = f"{MOUNT}/{hierarchy}/{self._parent}"
+        os.makedirs(parent, 0o755, exist_ok=True)
+        if hierarchy == "cpuset":  # a new one is empty and lets nobody in
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                write_text(f"{parent}/{file}", read_text(f"{MOUNT}/cpuset/{file.replace('.', '.effective_')}"))
+            write_text(f"{parent}/cgroup.clone_children", 1)  # those below begin with the same
+        elif hierarchy == "blkio":
+            v1_limits.count_io(parent)
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits of a new group."""
+        write(v1_limits.settings(self._path, limits, fresh=True))
+
+    def change(self, limits: Limits) -> None:
+        """Set the limits of a group in use."""
+        if int(read_text(self._path("pids", "pids.current"))) > limits["pids"]:
+            raise busy(self._path("pids", "pids.max"))  # the kernel would take it, and refuse each new process
+        replace(
+            v1_limits.settings(self._path, limits, fresh=False)
+        )  # memory: the kernel reclaims, and says EBUSY itself
 
     def add(self, pid: int) -> None:
         """Move a process in."""
@@ -87,16 +109,103 @@ class Group:
         (kernel/cgroup/cgroup.c, cgroup_procs_write_start)."""
         return [os.open(self._path(each, "tasks"), os.O_WRONLY | os.O_CLOEXEC) for each in self._hierarchies]
 
-    def counters(self) -> Counters:
-        """Read what it used."""
+    def usage(self) -> Usage:
+        """The few figures of a list."""
         stat = keyed(read_text(self._path("memory", "memory.stat")))
-        usage = int(read_text(self._path("memory", "memory.usage_in_bytes")))
-        return Counters(
+        held = int(read_text(self._path("memory", "memory.usage_in_bytes")))
+        return Usage(
             cpu_time_ns=int(read_text(self._path("cpuacct", "cpuacct.usage"))),
-            memory_bytes=max(0, usage - stat.get("total_inactive_file", 0)),
+            memory_bytes=max(0, held - stat.get("total_inactive_file", 0)),
             pids=int(read_text(self._path("pids", "pids.current"))),
-            oom_kills=keyed(read_text(self._path("memory", "memory.oom_control"))).get("oom_kill", 0),
         )
+
+    def counters(self) -> Counters:
+        """Everything that the kernel counts."""
+        memory = self._memory()
+        return Counters(
+            cpu=self._cpu(),
+            memory=memory,
+            io=self._io(),
+            pids=read_number(self._path("pids", "pids.current")),
+            oom_kills=self.oom().kills if memory else None,
+            cpu_pressure=None,
+            memory_pressure=None,
+            io_pressure=None,
+        )
+
+    def _cpu(self) -> Cpu | None:
+        if "cpuacct" not in self._hierarchies:
+            return None
+        quota = keyed(read_text(self._path("cpu", "cpu.stat"))) if "cpu" in self._hierarchies else {}
+        return Cpu(
+            time_ns=int(read_text(self._path("cpuacct", "cpuacct.usage"))),
+            user_ns=int(read_text(self._path("cpuacct", "cpuacct.usage_user"))),
+            system_ns=int(read_text(self._path("cpuacct", "cpuacct.usage_sys"))),
+            periods=quota.get("nr_periods"),
+            throttled_periods=quota.get("nr_throttled"),
+            throttled_ns=quota.get("throttled_time"),
+        )
+
+    def _memory(self) -> Memory | None:
+        if "memory" not in self._hierarchies:
+            return None
+        stat = keyed(read_text(self._path("memory", "memory.stat")))
+        held = int(read_text(self._path("memory", "memory.usage_in_bytes")))
+        return Memory(
+            working_set_bytes=max(0, held - stat["total_inactive_file"]),
+            peak_bytes=read_number(self._path("memory", "memory.max_usage_in_bytes")),
+            anon_bytes=stat["total_rss"],
+            file_bytes=stat["total_cache"],
+            inactive_file_bytes=stat["total_inactive_file"],
+            kernel_bytes=read_number(self._path("memory", "memory.kmem.usage_in_bytes")),
+            swap_bytes=stat.get("total_swap"),  # absent without swap accounting
+        )
+
+    def _io(self) -> Io | None:
+        """blk-throttle's counters: they see every request, whether throttled or not, of devices as in `count_io`."""
+        found = []
+        for file in ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"):
+            try:
+                lines = [line.split() for line in read_text(self._path("blkio", file)).splitlines()]
+            except FileNotFoundError:
+                return None
+            found += [sum(int(line[2]) for line in lines if line[1:2] == [kind]) for kind in ("Read", "Write")]
+        return Io(*found)
+
+    def oom(self) -> Oom:
+        """What the out-of-memory killer did."""
+        kills = keyed(read_text(self._path("memory", "memory.oom_control"))).get("oom_kill", 0)
+        limit = None
+        # Not by failcnt, which Linux 6.18 does not raise any more: the peak tells whether a limit was reached.
+        for kind in ("memory.memsw", "memory") if kills else ():
+            most = read_number(self._path("memory", f"{kind}.limit_in_bytes"))
+            peak = read_number(self._path("memory", f"{kind}.max_usage_in_bytes"))
+            if limit is None and most is not None and peak is not None and peak >= most - CHARGE_BYTES:
+                limit = most
+        return Oom(kills, limit)
+
+    def freeze(self, timeout_s: float) -> None:
+        """Stop all its processes."""
+        path = self._path("freezer", "freezer.state")
+        until = time.monotonic() + timeout_s
+        write_text(path, "FROZEN")
+        while read_text(path).strip() != "FROZEN":
+            if time.monotonic() > until:
+                write_text(path, "THAWED")
+                raise TimeoutError(f"{path}: not all processes stand still")
+            time.sleep(FREEZE_LOOK_S)
+            write_text(path, "FROZEN")  # again, for those that were forked meanwhile
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        write_text(self._path("freezer", "freezer.state"), "THAWED")
+
+    def frozen(self) -> bool:
+        """Whether they are to stand still."""
+        try:
+            return read_text(self._path("freezer", "freezer.state")).strip() != "THAWED"
+        except OSError:  # ENOENT, or ENODEV when it went between open and read
+            return False
 
     def pids(self) -> list[int]:
         """The processes in it."""
@@ -117,6 +226,8 @@ class Group:
                     continue
             if not alive:
                 return
+            if self.frozen():  # a frozen task dies when it is thawed, and not before; it runs no instruction then
+                self.thaw()
             os.sched_yield()
 
     def remove(self) -> None:

@@ -6,13 +6,17 @@ Devices have no file there: a BPF program attached to the group decides (`engine
 from __future__ import annotations
 
 import os
+import select
+import time
 
-from engine.cgroups.manager import Counters, keyed, read_text, write_text
-from engine.cgroups.v1 import CPU_PERIOD_US, DEVICES
+from engine.cgroups import v2_limits
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, pressure, read_number, read_text
+from engine.cgroups.settings import Limits, busy, replace, write, write_text
+from engine.cgroups.v1 import DEVICES
 from engine.linux import bpf
 
 MOUNT = "/sys/fs/cgroup"
-CONTROLLERS = ("cpu", "memory", "pids", "io")
+CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset", "hugetlb")
 
 
 class Group:
@@ -50,15 +54,37 @@ class Group:
         if missing:
             write_text(f"{directory}/cgroup.subtree_control", " ".join(missing))
 
-    def limit(self, limits: dict[str, float]) -> None:
-        """Set its limits."""
-        memory = int(limits["memory_bytes"])
-        write_text(f"{self._directory}/memory.max", memory)
-        swap = f"{self._directory}/memory.swap.max"
-        if os.path.exists(swap):  # v2 counts swap alone, v1 and Docker memory and swap together
-            write_text(swap, int(limits["memory_swap_bytes"]) - memory)
-        write_text(f"{self._directory}/pids.max", int(limits["pids"]))
-        write_text(f"{self._directory}/cpu.max", f"{int(limits['cpus'] * CPU_PERIOD_US)} {CPU_PERIOD_US}")
+    def _path(self, file: str) -> str:
+        return f"{self._directory}/{file}"
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits of a new group."""
+        write(v2_limits.settings(self._directory, limits, fresh=True))
+
+    def change(self, limits: Limits) -> None:
+        """Set the limits of a group in use."""
+        settings = v2_limits.settings(self._directory, limits, fresh=False)
+        wanted = {setting.path: setting.value for setting in settings}
+        # The kernel would take these and only refuse what is asked for from now on.
+        for file, used in (("pids.max", "pids.current"), ("memory.swap.max", "memory.swap.current")):
+            most = wanted.get(self._path(file), "max")
+            if most != "max" and (read_number(self._path(used)) or 0) > int(most):
+                raise busy(self._path(file))
+        memory, high = int(limits["memory_bytes"]), self._path("memory.high")
+        if memory >= self._held():
+            replace(settings)
+            return
+        # A memory.max below what is in use kills; memory.high reclaims, and holds back who wants more meanwhile.
+        write_text(high, memory)
+        try:
+            if self._held() > memory:
+                raise busy(self._path("memory.max"))
+            replace(settings)
+        finally:
+            write_text(high, "max")
+
+    def _held(self) -> int:
+        return int(read_text(self._path("memory.current")))
 
     def add(self, pid: int) -> None:
         """Move a process in."""
@@ -72,15 +98,94 @@ class Group:
         """None: who belongs there was born there."""
         return []
 
-    def counters(self) -> Counters:
-        """Read what it used."""
-        usage = int(read_text(f"{self._directory}/memory.current"))
-        return Counters(
-            cpu_time_ns=keyed(read_text(f"{self._directory}/cpu.stat"))["usage_usec"] * 1000,
-            memory_bytes=max(0, usage - keyed(read_text(f"{self._directory}/memory.stat")).get("inactive_file", 0)),
-            pids=int(read_text(f"{self._directory}/pids.current")),
-            oom_kills=keyed(read_text(f"{self._directory}/memory.events")).get("oom_kill", 0),
+    def usage(self) -> Usage:
+        """The few figures of a list."""
+        inactive = keyed(read_text(self._path("memory.stat"))).get("inactive_file", 0)
+        return Usage(
+            cpu_time_ns=keyed(read_text(self._path("cpu.stat")))["usage_usec"] * 1000,
+            memory_bytes=max(0, self._held() - inactive),
+            pids=int(read_text(self._path("pids.current"))),
         )
+
+    def counters(self) -> Counters:
+        """Everything that the kernel counts."""
+        cpu = keyed(read_text(self._path("cpu.stat")))
+        throttled_us = cpu.get("throttled_usec")  # the three of the quota are there with the cpu controller only
+        memory = self._memory()
+        return Counters(
+            cpu=Cpu(
+                time_ns=cpu["usage_usec"] * 1000,
+                user_ns=cpu["user_usec"] * 1000,
+                system_ns=cpu["system_usec"] * 1000,
+                periods=cpu.get("nr_periods"),
+                throttled_periods=cpu.get("nr_throttled"),
+                throttled_ns=None if throttled_us is None else throttled_us * 1000,
+            ),
+            memory=memory,
+            io=self._io(),
+            pids=read_number(self._path("pids.current")),
+            oom_kills=self.oom().kills if memory else None,
+            cpu_pressure=pressure(self._path("cpu.pressure")),
+            memory_pressure=pressure(self._path("memory.pressure")),
+            io_pressure=pressure(self._path("io.pressure")),
+        )
+
+    def _memory(self) -> Memory | None:
+        held = read_number(self._path("memory.current"))
+        if held is None:
+            return None
+        stat = keyed(read_text(self._path("memory.stat")))
+        return Memory(
+            working_set_bytes=max(0, held - stat["inactive_file"]),
+            peak_bytes=read_number(self._path("memory.peak")),
+            anon_bytes=stat["anon"],
+            file_bytes=stat["file"],
+            inactive_file_bytes=stat["inactive_file"],
+            kernel_bytes=stat.get("kernel"),  # Linux 5.18
+            swap_bytes=read_number(self._path("memory.swap.current")),
+        )
+
+    def _io(self) -> Io | None:
+        try:
+            lines = read_text(self._path("io.stat")).splitlines()
+        except FileNotFoundError:
+            return None
+        devices = [dict(word.split("=") for word in line.split()[1:]) for line in lines]
+        return Io(*(sum(int(each.get(key, 0)) for each in devices) for key in ("rbytes", "wbytes", "rios", "wios")))
+
+    def oom(self) -> Oom:
+        """What the out-of-memory killer did."""
+        events = keyed(read_text(self._path("memory.events")))
+        limit = read_text(self._path("memory.max")).strip() if events.get("oom") else "max"
+        return Oom(events.get("oom_kill", 0), None if limit == "max" else int(limit))
+
+    def freeze(self, timeout_s: float) -> None:
+        """Stop all its processes."""
+        write_text(self._path("cgroup.freeze"), 1)
+        until = time.monotonic() + timeout_s
+        with open(self._path("cgroup.events")) as events:
+            changed = select.poll()
+            changed.register(
+                events, select.POLLPRI
+            )  # so the kernel announces a change; cgroup-v2.rst, "Basic Operations"
+            while "frozen 1" not in events.read():
+                left = until - time.monotonic()
+                if left <= 0:
+                    write_text(self._path("cgroup.freeze"), 0)
+                    raise TimeoutError(f"{self._directory}: not all processes stand still")
+                changed.poll(left * 1000)
+                events.seek(0)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        write_text(self._path("cgroup.freeze"), 0)
+
+    def frozen(self) -> bool:
+        """Whether they are to stand still."""
+        try:
+            return read_text(self._path("cgroup.freeze")).strip() == "1"
+        except OSError:  # ENOENT, or ENODEV when it went between open and read
+            return False
 
     def pids(self) -> list[int]:
         """The processes in it."""
@@ -90,8 +195,11 @@ class Group:
             return []
 
     def kill(self) -> None:
-        """SIGKILL to all in it; cgroup.kill, Linux 5.14."""
-        write_text(f"{self._directory}/cgroup.kill", 1)
+        """SIGKILL to all in it, which ends frozen ones too; cgroup.kill, Linux 5.14."""
+        try:
+            write_text(self._path("cgroup.kill"), 1)
+        except FileNotFoundError:
+            return
 
     def remove(self) -> None:
         """Remove the empty group."""

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from engine import names, policy
+from engine.containers.limits import merge_io
 from engine.containers.records import spec_to_json
-from engine.containers.spec import ContainerSpec, Limits, NetworkMode
+from engine.containers.spec import ContainerSpec, NetworkMode
 from engine.errors import AlreadyExists, InvalidRequest, NotFound
 from engine.events import Events
 from engine.images.spec import Image
@@ -138,11 +139,13 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
     """The spec with every default filled in, so that what runs can be read from it."""
     default = policy.default_limits()
     memory = spec.limits.memory_bytes or default.memory_bytes
-    limits = Limits(
+    limits = dataclasses.replace(
+        spec.limits,
         memory_bytes=memory,
         memory_swap_bytes=spec.limits.memory_swap_bytes or memory,
         cpus=spec.limits.cpus or default.cpus,
         pids=spec.limits.pids or default.pids,
+        io=merge_io((), spec.limits.io),
     )
     host = spec.network is NetworkMode.HOST
     return dataclasses.replace(

@@ -1,34 +1,26 @@
-"""Start, stop, kill, wait for and remove a container."""
+"""Start, restart, rename and remove a container."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import select
-import signal
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from engine import names
 from engine.cgroups import manager
-from engine.containers import state
-from engine.containers.records import Records
-from engine.containers.spec import Container, ContainerSpec, ExitRecord, NetworkMode, State
-from engine.errors import Busy, KernelError, Unavailable, WrongState, from_wire
+from engine.containers import shims, state
+from engine.containers.records import Records, spec_to_json
+from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
+from engine.containers.stopping import AFTER_KILL_S, Stopping
+from engine.errors import AlreadyExists, Busy, KernelError, Unavailable
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.linux import process, unix
 from engine.shim import protocol
-from engine.storage import atomic, instance
+from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
-
-AFTER_KILL_S = 10.0
 
 
 class Lifecycle:
@@ -42,6 +34,7 @@ class Lifecycle:
         events: Events,
         records: Records,
         launcher: LauncherClient,
+        stopping: Stopping,
     ) -> None:
         self._instance = instance_id
         self._paths = paths
@@ -49,20 +42,12 @@ class Lifecycle:
         self._events = events
         self._records = records
         self._launcher = launcher
-
-    @contextmanager
-    def _locked(self, container: Container) -> Iterator[None]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(instance.locked(self._paths.container_lock(container.id)))
-            except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
-                stack.enter_context(instance.locked(self._paths.containers / ".lock"))
-            yield
+        self._stopping = stopping
 
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
         state.require("start", container.state, container.name)
-        with self._locked(container):
+        with self._records.locked(container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
             if container.exit is None and (
@@ -74,7 +59,7 @@ class Lifecycle:
             try:
                 answer = self._launcher.call("start", self._request(container, image))
             except Unavailable:  # who started it was killed, before the shim was in charge or after
-                if self._ask(container, {"op": "signal", "signal": 0}, AFTER_KILL_S) is None:
+                if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is None:
                     self._clear(container)
                     raise
                 return  # it runs; the next look takes that from its record
@@ -90,7 +75,7 @@ class Lifecycle:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
         shim_pid = self._records.shim(container.id)
         if shim_pid is not None:  # it is just giving up the last run's file system, and takes everything away itself
-            self._wait_for_pid(shim_pid, AFTER_KILL_S)
+            shims.wait_for_pid(shim_pid, AFTER_KILL_S)
             if self._records.shim(container.id) is not None:
                 raise self._just_ending(container)
         record = self._paths.run_record(container.id)
@@ -144,114 +129,39 @@ class Lifecycle:
             "limits": dataclasses.asdict(spec.limits),
         }
 
-    def signal(self, container: Container, number: int) -> None:
-        """Send a signal to its first process."""
-        state.require("kill", container.state, container.name)
-        answer = self._ask(container, {"op": "signal", "signal": number}, 5.0)
-        if answer is None:
-            record = self._records.running(container.id)
-            if record is not None:  # no shim answers: the kernel still does
-                self._signal_directly(record["pid"], record["start_time"], number)
+    def restart(self, container: Container, image: Image, timeout_s: float | None) -> None:
+        """Stop it as `Stopping.stop` does, then start it: the same id, files and log. Else it is a start."""
+        state.require("restart", container.state, container.name)
+        self._stopping.stop(container, timeout_s)
+        self.start(self._records.find(container.id), image)
+        self._events.publish("container", "restart", container.id, container.name)
 
-    @staticmethod
-    def _signal_directly(pid: int, start_time: int, number: int) -> None:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        try:
-            if process.start_time(pid) == start_time:
-                signal.pidfd_send_signal(pidfd, number)
-        finally:
-            os.close(pidfd)
-
-    def stop(self, container: Container, timeout_s: float | None) -> None:
-        """Ask with its stop signal, wait, then kill. Nothing to do when it does not run."""
-        state.require("stop", container.state, container.name)
-        if container.state is not State.RUNNING:
-            return
-        patience_s = container.spec.stop_timeout_s if timeout_s is None else timeout_s
-        try:
-            if patience_s > 0:
-                self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"))
-                if self._ended(container, patience_s):
-                    return
-            self.signal(self._records.find(container.id), names.signal_number("KILL"))
-        except WrongState:  # it ended between two looks, which was the wish
-            return
-        if not self._ended(container, AFTER_KILL_S):
-            raise Busy(
-                f"container {container.name!r} does not die: a process of it is stuck in the kernel",
-                hint="it ends when its device or file system answers",
-                subject=container.name,
-            )
-
-    def _ended(self, container: Container, timeout_s: float) -> bool:
-        try:
-            self.wait(container, timeout_s)
-        except Unavailable:
-            return False
-        return True
-
-    def wait(self, container: Container, timeout_s: float | None) -> ExitRecord:
-        """Wait until it has ended. WrongState when it never started, Unavailable after ``timeout_s``."""
-        if container.state is State.CREATED:
-            raise WrongState(
-                f"container {container.name!r} was never started", hint="start it first", subject=container.name
-            )
-        if container.exit is not None:
-            return container.exit
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._ask(container, {"op": "wait"}, timeout_s)
-        found = self._records.find(container.id)
-        # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
-        for pid in (found.pid, self._records.shim(container.id)):
-            if found.exit is None and pid is not None:
-                self._wait_for_pid(pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
-                found = self._records.find(container.id)
-        if found.exit is None:
-            raise Unavailable(
-                f"container {container.name!r} has not ended", hint="wait longer, or stop it", subject=container.name
-            )
-        return found.exit
-
-    @staticmethod
-    def _wait_for_pid(pid: int, timeout_s: float | None) -> None:
-        """Until a process has ended, asked of the kernel: a shim, or an init whose shim does not answer."""
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        try:
-            select.select([pidfd], (), (), timeout_s)
-        finally:
-            os.close(pidfd)
-
-    def _ask(self, container: Container, message: dict[str, Any], timeout_s: float | None) -> dict[str, Any] | None:
-        """One question to the shim; None when there is no shim, or no answer in time."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as door:
-            door.settimeout(timeout_s)
+    def rename(self, container: Container, name: str) -> None:
+        """Give it another name, running or not. InvalidRequest for one that is none, AlreadyExists for a taken one."""
+        names.container_name(name)
+        with self._records.locked(container):
+            container = self._records.find(container.id)
+            state.require("rename", container.state, container.name)
             try:
-                directory_fd = os.open(self._paths.shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    door.connect(unix.address(directory_fd, self._paths.shim_socket(container.id).name))
-                finally:
-                    os.close(directory_fd)
-                protocol.send(door, message)
-                answer = protocol.receive(door)
-            except (OSError, EOFError):  # gone or silent: the caller asks the kernel
-                return None
-        if answer is not None and "error" in answer[0]:
-            raise from_wire(answer[0]["error"])
-        return answer[0] if answer else None
+                with self._database.transaction(durable=True) as connection:
+                    connection.execute(
+                        "UPDATE containers SET name = ?, spec = ? WHERE id = ?",
+                        (name, spec_to_json(dataclasses.replace(container.spec, name=name)), container.id),
+                    )
+                    self._events.add(connection, "container", "rename", container.id, name, before=container.name)
+            except sqlite3.IntegrityError as error:
+                raise AlreadyExists(
+                    f"the name {name!r} is taken", hint="choose another, or rename or remove that one", subject=name
+                ) from error
+        self._events.wake()
 
     def remove(self, container: Container, *, force: bool) -> None:
         """Remove it with its writable layer and log. Volumes stay."""
-        if force and container.state is State.RUNNING:
-            self.stop(container, 0)
+        if force and container.state.alive:
+            self._stopping.stop(container, 0)
             container = self._records.find(container.id)
         state.require("remove", container.state, container.name)
-        with self._locked(container):
+        with self._records.locked(container):
             container = self._records.find(container.id)
             state.require("remove", container.state, container.name)
             if container.exit is None or self._records.shim(container.id) is None:

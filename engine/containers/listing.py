@@ -18,7 +18,7 @@ class Listing:
 
     containers: list[Container]
     matching: int  # how many the filters leave, seen or not
-    counts: Mapping[State, int]  # of all; a broken one counts as what it was before
+    counts: Mapping[State, int]  # of all; a paused one counts as running, a broken one as what it was before
 
 
 def listing(

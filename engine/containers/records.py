@@ -8,15 +8,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.containers.spec import Container, ContainerSpec, ExitRecord, Limits, NetworkMode, State, VolumeMount
+from engine import names
+from engine.cgroups import manager
+from engine.containers.spec import (
+    Container,
+    ContainerSpec,
+    EndedBy,
+    ExitRecord,
+    HugePages,
+    IoLimit,
+    Limits,
+    NetworkMode,
+    State,
+    VolumeMount,
+)  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
-from engine.events import Events
+from engine.events import Event, Events
 from engine.linux import process
 from engine.storage import instance
 from engine.storage.database import Database
@@ -34,7 +49,10 @@ def spec_to_json(spec: ContainerSpec) -> str:
 def spec_from_json(text: str) -> ContainerSpec:
     """The inverse of `spec_to_json`; ValueError, KeyError or TypeError when it is damaged."""
     data: dict[str, Any] = json.loads(text)
-    data["limits"] = Limits(**data["limits"])
+    limits = data["limits"]
+    limits["io"] = tuple(IoLimit(**each) for each in limits.get("io", ()))
+    limits["huge_pages"] = tuple(HugePages(**each) for each in limits.get("huge_pages", ()))
+    data["limits"] = Limits(**limits)
     data["volumes"] = tuple(VolumeMount(**volume) for volume in data["volumes"])
     data["network"] = NetworkMode(data["network"])
     for field in ("command", "entrypoint", "env"):
@@ -42,10 +60,36 @@ def spec_from_json(text: str) -> ContainerSpec:
     return ContainerSpec(**data)
 
 
+def exit_from_json(text: str) -> ExitRecord:
+    """An exit as stored; ValueError, KeyError or TypeError when it is damaged."""
+    data: dict[str, Any] = json.loads(text)
+    return ExitRecord(**data | {"ended_by": EndedBy(data.get("ended_by", EndedBy.UNKNOWN))})
+
+
+def exit_from_event(event: Event) -> ExitRecord:
+    """The end that a ``die`` event tells of."""
+    return exit_from_json(json.dumps(event.detail))
+
+
+def ended_by(ended: ExitRecord, stop_signal: int) -> EndedBy:
+    """Who ended a run. A signal that was asked for and did not end it, a SIGHUP of yesterday, is no reason.
+
+    One that was asked to stop may clean up and leave by itself: that is heeding, and the engine ended it.
+    """
+    if ended.code is None:
+        return EndedBy.UNKNOWN
+    if ended.asked_signal is not None and ended.asked_signal == (ended.signal or stop_signal):
+        return EndedBy.ENGINE
+    if ended.signal is None:
+        return EndedBy.ITSELF
+    return EndedBy.OOM if ended.oom_killed and ended.signal == signal.SIGKILL else EndedBy.STRANGER
+
+
 class Records:
     """Reads containers."""
 
-    def __init__(self, paths: Paths, database: Database, events: Events) -> None:
+    def __init__(self, instance_id: str, paths: Paths, database: Database, events: Events) -> None:
+        self._instance = instance_id
         self._paths = paths
         self._database = database
         self._events = events
@@ -75,6 +119,16 @@ class Records:
         if row is None:
             raise NotFound(f"there is no container {ref!r}", hint="see the list of containers", subject=ref)
         return self._container(row)
+
+    @contextmanager
+    def locked(self, container: Container) -> Iterator[None]:
+        """Held by whoever changes a container, so that two acts never interleave."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(instance.locked(self._paths.container_lock(container.id)))
+            except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
+                stack.enter_context(instance.locked(self._paths.containers / ".lock"))
+            yield
 
     def running(self, container_id: str) -> dict[str, Any] | None:
         """The run record of a container whose init lives, else None."""
@@ -114,10 +168,11 @@ class Records:
         record = self._run_record(row["id"])
         row = self._adopted(row, record)
         if record is not None and self._lives(record, "pid", "start_time"):
-            return self._make(row, State.RUNNING, spec, argv, pid=record["pid"], started=record["started_at_ns"])
+            state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
+            return self._make(row, state, spec, argv, pid=record["pid"], started=record["started_at_ns"])
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
-        ended = ExitRecord(**json.loads(row["exit"])) if row["exit"] else self.fold(row)
+        ended = exit_from_json(row["exit"]) if row["exit"] else self.fold(row)
         return self._make(row, State.EXITED, spec, argv, ended=ended)
 
     @staticmethod
@@ -169,7 +224,7 @@ class Records:
                 (json.dumps(dataclasses.asdict(ended)), row["id"], row["started_at_ns"]),
             ).rowcount
             if changed:
-                self._events.add(connection, "container", "die", row["id"], row["name"], code=ended.code)
+                self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
         return ended
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
@@ -180,7 +235,9 @@ class Records:
             text = path.read_bytes()  # empty while it runs
             record = json.loads(text) if text else None
             if record is not None and record.pop("started_at_ns") >= row["started_at_ns"]:
-                return ExitRecord(**record)
+                ended = ExitRecord(**record)
+                stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
+                return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))
         except FileNotFoundError:
             record = None
         except (ValueError, KeyError, TypeError):

@@ -14,8 +14,14 @@ class State(enum.StrEnum):
 
     CREATED = "created"  # never started
     RUNNING = "running"
+    PAUSED = "paused"  # it runs, but its control group is frozen
     EXITED = "exited"  # started and ended; see ExitRecord
     BROKEN = "broken"  # its record cannot be read; it can only be removed
+
+    @property
+    def alive(self) -> bool:
+        """Whether there are processes of it."""
+        return self in (State.RUNNING, State.PAUSED)
 
 
 class NetworkMode(enum.StrEnum):
@@ -25,14 +31,58 @@ class NetworkMode(enum.StrEnum):
     HOST = "host"  # the host's
 
 
+class WaitFor(enum.StrEnum):
+    """What to wait for; Docker's words (docker wait, API /containers/{id}/wait)."""
+
+    NOT_RUNNING = "not-running"  # true at once of one that has ended
+    NEXT_EXIT = "next-exit"  # the end of the present run, or of the next one when there is none
+    REMOVED = "removed"
+
+
+class EndedBy(enum.StrEnum):
+    """Who ended a run."""
+
+    ITSELF = "itself"  # its first process ended without being asked to
+    ENGINE = "engine"  # a signal that the engine was asked to send: stop, kill, restart, remove
+    OOM = "oom"  # the kernel's out-of-memory killer
+    STRANGER = "stranger"  # a signal from elsewhere: another process of the container, or the host's root
+    UNKNOWN = "unknown"  # nobody saw it
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimit:
+    """How fast one disk may be used. None and 0: no limit."""
+
+    device: str  # a whole disk, as /dev/sda or 8:0; stored as major:minor
+    read_bytes_per_s: int | None = None
+    write_bytes_per_s: int | None = None
+    reads_per_s: int | None = None
+    writes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HugePages:
+    """How much of the host's huge pages of one size may be used."""
+
+    page_bytes: int
+    limit_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds, always set. None stands for the default of this host, filled in at create."""
+    """Upper bounds. Of the first four None stands for the default of this host, filled in at create: they are always
+    set. Of the others it stands for the kernel's default, and a host whose kernel lacks one refuses to start."""
 
     memory_bytes: int | None = None  # default: half of the host's memory
-    memory_swap_bytes: int | None = None  # memory and swap together; default: memory_bytes, so no swap
+    memory_swap_bytes: int | None = None  # memory and swap together, -1 any; default: memory_bytes, so no swap
     cpus: float | None = None  # cores' worth of CPU time; default: all of the host's
     pids: int | None = None  # default: `engine.policy.DEFAULT_PIDS`
+    cpu_shares: int | None = None  # weight beside others when CPUs are short; Docker's scale, 2 to 262,144
+    cpuset_cpus: str | None = None  # which CPUs, as 0-2,4
+    cpuset_mems: str | None = None  # which NUMA nodes
+    io_weight: int | None = None  # weight beside others when a disk is short; Docker's scale, 10 to 1,000
+    io: tuple[IoLimit, ...] = ()
+    huge_pages: tuple[HugePages, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +123,7 @@ class ContainerSpec:
     limits: Limits = field(default_factory=Limits)
     volumes: tuple[VolumeMount, ...] = ()
     stop_signal: str | None = None
-    stop_timeout_s: float = 10.0
+    stop_timeout_s: float = 10.0  # -1: for ever
     log_segment_bytes: int = 10 * 2**20
     log_segments: int = 3
     labels: dict[str, str] = field(default_factory=dict)
@@ -113,6 +163,9 @@ class ExitRecord:
     oom_killed: bool  # the kernel's out-of-memory killer struck in its cgroup
     finished_at_ns: int  # Unix time; when nobody saw the end, that of finding out
     reason: str = ""  # in words, when there is more to say
+    oom_limit_bytes: int | None = None  # the limit that was hit; None with oom_killed: the host's own memory ran out
+    asked_signal: int | None = None  # the last signal that the engine was asked to send to this run
+    ended_by: EndedBy = EndedBy.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

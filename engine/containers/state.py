@@ -7,19 +7,33 @@ from engine.errors import WrongState
 
 LEGAL: dict[str, frozenset[State]] = {
     "start": frozenset({State.CREATED, State.EXITED}),
-    "stop": frozenset({State.RUNNING, State.EXITED, State.CREATED}),  # of one that does not run: nothing to do
-    "kill": frozenset({State.RUNNING}),
+    "stop": frozenset({State.RUNNING, State.PAUSED, State.EXITED, State.CREATED}),  # not alive: nothing to do
+    "restart": frozenset({State.RUNNING, State.PAUSED, State.EXITED, State.CREATED}),  # not alive: a start
+    "kill": frozenset({State.RUNNING, State.PAUSED}),
+    "pause": frozenset({State.RUNNING}),
+    "unpause": frozenset({State.PAUSED}),
+    "rename": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.EXITED}),
+    "update": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.EXITED}),
     "exec": frozenset({State.RUNNING}),
     "remove": frozenset({State.CREATED, State.EXITED, State.BROKEN}),
 }
 
 HINTS = {
     ("start", State.RUNNING): "stop it first",
+    ("start", State.PAUSED): "unpause it",
     ("kill", State.CREATED): "start it first",
     ("kill", State.EXITED): "start it first",
     ("exec", State.CREATED): "start it first",
     ("exec", State.EXITED): "start it first",
+    ("exec", State.PAUSED): "unpause it first",
+    ("pause", State.CREATED): "start it first",
+    ("pause", State.EXITED): "start it first",
+    ("pause", State.PAUSED): "unpause lets it go on",
+    ("unpause", State.RUNNING): "only a paused one can be unpaused",
+    ("unpause", State.CREATED): "start it",
+    ("unpause", State.EXITED): "start it",
     ("remove", State.RUNNING): "stop it first, or remove it by force",
+    ("remove", State.PAUSED): "stop it first, or remove it by force",
 }
 
 

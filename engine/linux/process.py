@@ -244,6 +244,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def signal_pending(pid: int, number: int) -> bool:
+    """Whether a process was sent a signal that it has not acted on; proc_pid_status(5) SigPnd, ShdPnd."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            lines = dict(line.partition(":")[::2] for line in file)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(int(lines[kind], 16) >> (number - 1) & 1 for kind in ("SigPnd", "ShdPnd"))
+
+
 def boot_id() -> str:
     """The random id of this boot; random(4)."""
     with open("/proc/sys/kernel/random/boot_id") as file:

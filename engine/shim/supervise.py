@@ -161,11 +161,13 @@ class Supervisor:
         _, status = os.waitpid(self._handed["pid"], 0)
         lost = sum(self._pump(output).drain() for output in self._outputs if available(output))
         group = manager.group(request["instance"], request["id"])
-        code = os.waitstatus_to_exitcode(status)
+        code, oom = os.waitstatus_to_exitcode(status), group.oom()
         ended = {
             "code": code if code >= 0 else 128 - code,
             "signal": -code if code < 0 else None,
-            "oom_killed": group.counters().oom_kills > 0,
+            "oom_killed": oom.kills > 0,
+            "oom_limit_bytes": oom.limit_bytes,
+            "asked_signal": self._signalled or None,
             "finished_at_ns": time.time_ns(),
             "reason": f"signal {self._signalled} was asked for" if self._signalled and code != 0 else "",
         }

@@ -4,55 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from engine.cgroups import manager
 from engine.cgroups.manager import Group
-from engine.linux import process
-from tests import leaks
 from tests.conftest import eventually
-
-INSTANCE = f"t{leaks.session()}-{os.getpid()}"  # after wharfie- as `tests.leaks` knows a session's own
-LIMITS = {"memory_bytes": 64 << 20, "memory_swap_bytes": 64 << 20, "cpus": 0.5, "pids": 8}
-
-
-@pytest.fixture
-def group() -> Iterator[Group]:
-    made = manager.group(INSTANCE, "one")
-    made.create()
-    made.limit(LIMITS)
-    yield made
-    made.kill()
-    assert eventually(lambda: not made.pids())
-    made.remove()
-    manager.remove_instance(INSTANCE)
-
-
-def member(group: Group, act: Callable[[], object]) -> int:
-    """A process that went into the group as a container's first one does, does ``act`` and waits to be killed."""
-    birthplace, doors = group.birthplace(), group.doors()
-    pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
-    if pid == 0:
-        try:
-            for door in doors:
-                os.write(door, b"0")
-            act()
-            signal.pause()
-        finally:
-            os._exit(1)
-    for descriptor in (pidfd, birthplace, *doors):
-        if descriptor is not None:
-            os.close(descriptor)
-    return pid
+from tests.engine.cgroups.conftest import INSTANCE, LIMITS, member
 
 
 def test_a_member_is_in_it_in_every_hierarchy(group: Group) -> None:
     read_end, write_end = os.pipe()
     pid = member(group, lambda: os.write(write_end, b"1"))
     os.read(read_end, 1)
-    lines = dict(line.split(":")[1:] for line in manager.read_text(f"/proc/{pid}/cgroup").splitlines())
+    lines = dict(line.split(":")[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
     ours = {name for name, path in lines.items() if path == f"/wharfie-{INSTANCE}/one"}
     assert ours >= ({""} if manager.unified_mount() else {"memory", "cpu", "pids", "devices"})
     assert group.pids() == [pid]
@@ -70,18 +36,20 @@ def test_it_counts_what_its_processes_use(group: Group) -> None:
         sum(range(500_000))
 
     pid = member(group, use)
-    assert eventually(lambda: group.counters().memory_bytes > 24 << 20)
-    assert eventually(lambda: group.counters().cpu_time_ns > 1_000_000)
-    assert (group.counters().pids, group.counters().oom_kills) == (1, 0)
+    assert eventually(lambda: group.usage().memory_bytes > 24 << 20)
+    assert eventually(lambda: group.usage().cpu_time_ns > 1_000_000)
+    assert (group.usage().pids, group.counters().oom_kills) == (1, 0)
     group.kill()
     os.waitpid(pid, 0)
     assert eventually(lambda: group.counters().pids == 0)
 
 
 def test_a_process_over_the_limit_of_memory_is_killed_and_counted(group: Group) -> None:
+    assert group.oom() == (0, None)
     pid = member(group, lambda: b"x" * (80 << 20))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert group.counters().oom_kills == 1
+    assert group.oom() == (1, 64 << 20)
 
 
 def test_killing_ends_those_too_that_fork(group: Group) -> None:

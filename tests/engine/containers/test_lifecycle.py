@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, EngineError, Limits, NetworkMode, State, VolumeMount
+from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Limits, NetworkMode, State, VolumeMount
 from engine.config import Config
 from engine.containers import state
 from engine.errors import (
@@ -354,14 +354,23 @@ def test_every_act_in_every_state_is_as_the_table_says(dock: Engine) -> None:
         "stop": lambda ref: dock.stop(ref, timeout_s=0),
         "kill": lambda ref: dock.kill(ref),
         "remove": lambda ref: dock.remove(ref),
+        "restart": lambda ref: dock.restart(ref, timeout_s=0),
+        "pause": lambda ref: dock.pause(ref),
+        "unpause": lambda ref: dock.unpause(ref),
+        "rename": lambda ref: dock.rename(ref, f"new-{ref[:12]}"),
+        "update": lambda ref: dock.update(ref, Limits(pids=99)),
+        "exec": lambda ref: dock.exec(ref, ExecSpec(("true",))).close(),
     }
+    assert acts.keys() == state.LEGAL.keys()
     for act, call in acts.items():
-        for at in (State.CREATED, State.RUNNING, State.EXITED):
+        for at in (State.CREATED, State.RUNNING, State.PAUSED, State.EXITED):
             container = dock.create(spec("sleep", "100"))
             if at is not State.CREATED:
                 dock.start(container.id)
             if at is State.EXITED:
                 dock.stop(container.id, timeout_s=0)
+            if at is State.PAUSED:
+                dock.pause(container.id)
             assert dock.inspect(container.id).state is at
             if at in state.LEGAL[act]:
                 call(container.id)

@@ -1,0 +1,47 @@
+"""A container's output, line by line, to its end or on and on."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator
+
+from engine.containers.logs import LogLine, LogTail, LogWatch
+from engine.containers.records import Records
+from engine.events import Events
+from engine.storage.paths import Paths
+
+UNANNOUNCED_S = 1.0  # between two looks: the end of a container whose shim was killed wakes nobody
+
+
+def lines(
+    paths: Paths, records: Records, events: Events, ref: str, tail: int | None, follow: bool, since_ns: int | None
+) -> Iterator[LogLine]:
+    """Its last ``tail`` lines (None: all) since a Unix time in ns; with ``follow`` more until it ends. Blocks then.
+
+    NotFound, at the first line, when there is no such container.
+    """
+    container = records.find(ref)
+    reader = LogTail(paths, container.id, tail=tail, until_now=not follow)
+    watch = LogWatch(paths) if follow else None
+    subscription = events.subscribe() if follow else None
+    try:
+        if watch:
+            watch.add(container.id)
+        while True:
+            found = reader.read()
+            for line in found:
+                if since_ns is None or line.time_ns >= since_ns:
+                    yield line
+            if found or not reader.waits:
+                continue  # a read is bounded: there may be more already, and no change would tell of it
+            if watch is None or subscription is None or reader.finished:
+                return
+            select.select([watch.fileno(), subscription.fileno()], (), (), UNANNOUNCED_S)
+            watch.changed()
+            subscription.drain()
+    finally:
+        reader.close()
+        if watch:
+            watch.close()
+        if subscription:
+            subscription.close()

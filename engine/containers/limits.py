@@ -1,0 +1,122 @@
+"""Change a container's limits, while it runs too."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import sys
+
+from engine import policy
+from engine.cgroups import manager
+from engine.containers import state
+from engine.containers.pausing import GONE, ended
+from engine.containers.records import Records, spec_to_json
+from engine.containers.spec import Container, IoLimit, Limits
+from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
+from engine.events import Events
+from engine.storage.database import Database
+
+RATES = ("read_bytes_per_s", "write_bytes_per_s", "reads_per_s", "writes_per_s")
+
+
+def merge_io(before: tuple[IoLimit, ...], wanted: tuple[IoLimit, ...]) -> tuple[IoLimit, ...]:
+    """Limits a disk, each disk once and by its number; of what is given twice the last counts."""
+    disks = {each.device: each for each in before}
+    for each in wanted:
+        number = policy.device_number(each.device)
+        given = {rate: getattr(each, rate) for rate in RATES if getattr(each, rate) is not None}
+        disks[number] = dataclasses.replace(disks.get(number, IoLimit(number)), **given)
+    return tuple(disks.values())
+
+
+def merge(before: Limits, wanted: Limits) -> Limits:
+    """The limits with what is wanted in place; None and empty leave what is, a rate of 0 lifts it.
+
+    One without swap stays so when its memory changes. "" for a cpuset lifts it.
+    """
+    given = {field.name: getattr(wanted, field.name) for field in dataclasses.fields(Limits)}
+    given = {name: value for name, value in given.items() if value is not None and value != ()}
+    if before.memory_swap_bytes == before.memory_bytes and "memory_bytes" in given:
+        given.setdefault("memory_swap_bytes", given["memory_bytes"])
+    pages = {each.page_bytes: each for each in (*before.huge_pages, *wanted.huge_pages)}
+    given |= {"io": merge_io(before.io, wanted.io), "huge_pages": tuple(pages.values())}
+    return dataclasses.replace(before, **given)
+
+
+class Limiting:
+    """Live update of limits."""
+
+    def __init__(self, instance_id: str, database: Database, events: Events, records: Records) -> None:
+        self._instance = instance_id
+        self._database = database
+        self._events = events
+        self._records = records
+
+    def update(self, container: Container, wanted: Limits) -> None:
+        """Give it other limits, at once and for each later start: all of them, or none when it raises.
+
+        InvalidRequest for what this host does not have, Busy for less than is in use, Unsupported for what its kernel
+        cannot do. What is None or empty stays.
+        """
+        with self._records.locked(container):
+            container = self._records.find(container.id)
+            state.require("update", container.state, container.name)
+            before = container.spec.limits
+            limits = merge(before, wanted)
+            policy.check_limits(limits)
+            # The kernel first, for it may refuse. Killed between the two, what is stored is right: see `settle`.
+            self._change(container, limits)
+            try:
+                with self._database.transaction(durable=True) as connection:
+                    connection.execute(
+                        "UPDATE containers SET spec = ? WHERE id = ?",
+                        (spec_to_json(dataclasses.replace(container.spec, limits=limits)), container.id),
+                    )
+                    self._events.add(connection, "container", "update", container.id, container.name)
+            except BaseException:
+                self._change(container, before)
+                raise
+        self._events.wake()
+
+    def settle(self) -> None:
+        """Give those that run what is stored, where an update was cut short; called once when the console starts."""
+        for container in self._records.all():
+            if not container.state.alive:
+                continue
+            with self._records.locked(container):
+                try:
+                    container = self._records.find(container.id)
+                    self._change(container, container.spec.limits)
+                except EngineError as error:  # the others get theirs all the same
+                    print(f"wharfie: limits of {container.name}: {error}", file=sys.stderr, flush=True)
+
+    def _change(self, container: Container, limits: Limits) -> None:
+        if not container.state.alive:
+            return
+        try:
+            manager.group(self._instance, container.id).change(dataclasses.asdict(limits))
+        except Unsupported:
+            raise
+        except OSError as error:
+            raise _explained(container, error) from error
+
+
+def _explained(container: Container, error: OSError) -> Busy | WrongState | KernelError:
+    if error.errno in GONE:
+        return ended(container, "update")
+    file = os.path.basename(str(error.filename))
+    if error.errno != errno.EBUSY:
+        return KernelError.from_os(error, "changing its limits")
+    if file.startswith("pids."):
+        return Busy(
+            f"container {container.name!r} has more processes than that",
+            hint="end some of them, or give a higher limit", field="pids", subject=container.name,
+        )  # fmt: skip
+    swap = "swap" in file or "memsw" in file
+    return Busy(
+        f"container {container.name!r} uses more {'memory and swap' if swap else 'memory'} than that",
+        hint="let it free some, or give a higher limit",
+        field="memory_swap" if swap else "memory",
+        subject=container.name,
+    )

@@ -1,0 +1,89 @@
+"""Pause a container and let it go on. Whether it is paused is asked of its control group, never remembered."""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+from engine.cgroups import manager
+from engine.containers import state
+from engine.containers.records import Records
+from engine.containers.spec import Container, State
+from engine.errors import Busy, KernelError, WrongState
+from engine.events import Events
+from engine.linux import process
+
+FREEZE_TIMEOUT_S = 10.0
+
+
+class Pausing:
+    """Pause and unpause."""
+
+    def __init__(self, instance_id: str, events: Events, records: Records) -> None:
+        self._instance = instance_id
+        self._events = events
+        self._records = records
+
+    def pause(self, container: Container) -> None:
+        """Freeze it; on return none of its processes runs.
+
+        WrongState unless it runs; Busy, and it runs on, when a process cannot be frozen.
+        """
+        with self._records.locked(container):
+            container = self._records.find(container.id)
+            state.require("pause", container.state, container.name)
+            group = manager.group(self._instance, container.id)
+            try:
+                group.freeze(FREEZE_TIMEOUT_S)
+                # A v1 freezer keeps even from dying who was just killed; and killers thaw what is frozen by then.
+                if container.pid is not None and process.signal_pending(container.pid, signal.SIGKILL):
+                    group.thaw()
+                    raise ended(container, "pause")
+            except TimeoutError as error:
+                raise Busy(
+                    f"container {container.name!r} cannot be paused: a process of it is stuck in the kernel",
+                    hint="it runs on; try again when its device or file system answers",
+                    subject=container.name,
+                ) from error
+            except OSError as error:
+                raise _failed(container, error, "pause") from error
+        self._events.publish("container", "pause", container.id, container.name)
+
+    def unpause(self, container: Container) -> None:
+        """Let it go on. WrongState unless it is paused."""
+        with self._records.locked(container):
+            container = self._records.find(container.id)
+            state.require("unpause", container.state, container.name)
+            try:
+                manager.group(self._instance, container.id).thaw()
+            except OSError as error:
+                raise _failed(container, error, "unpause") from error
+        self._events.publish("container", "unpause", container.id, container.name)
+
+    def thaw(self, container: Container) -> None:
+        """Let it go on if it is paused, so that it can act on a signal that it was sent; fine when it has ended."""
+        group = manager.group(self._instance, container.id)
+        if not group.frozen():
+            return
+        try:
+            group.thaw()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise KernelError.from_os(error, "thawing it") from error
+        self._events.publish("container", "unpause", container.id, container.name)
+
+
+GONE = (errno.ENOENT, errno.ENODEV)  # what a file of a group says that has just been removed
+
+
+def ended(container: Container, act: str) -> WrongState:
+    """It ended between two looks."""
+    return WrongState(
+        f"cannot {act} container {container.name!r}: it is {State.EXITED.value}",
+        hint=state.HINTS.get((act, State.EXITED), "it has just ended"),
+        subject=container.name,
+    )
+
+
+def _failed(container: Container, error: OSError, act: str) -> WrongState | KernelError:
+    return ended(container, act) if error.errno in GONE else KernelError.from_os(error, f"{act} {container.name!r}")

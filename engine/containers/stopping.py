@@ -1,0 +1,83 @@
+"""Signals to a container: kill and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from engine import names, policy
+from engine.containers import shims, state
+from engine.containers.pausing import Pausing
+from engine.containers.records import Records
+from engine.containers.spec import Container
+from engine.containers.waiting import Waiting
+from engine.errors import Busy, Unavailable, WrongState
+from engine.linux import process
+from engine.storage.paths import Paths
+
+AFTER_KILL_S = 10.0
+ANSWER_S = 5.0
+
+
+class Stopping:
+    """Kill and stop, of a paused container too: the signal first, then it is thawed to receive it. That order lets
+    one that is killed run no instruction more."""
+
+    def __init__(self, paths: Paths, records: Records, pausing: Pausing, waiting: Waiting) -> None:
+        self._paths = paths
+        self._records = records
+        self._pausing = pausing
+        self._waiting = waiting
+
+    def signal(self, container: Container, number: int) -> None:
+        """Send a signal to its first process."""
+        state.require("kill", container.state, container.name)
+        answer = shims.ask(self._paths, container.id, {"op": "signal", "signal": number}, ANSWER_S)
+        if answer is None:
+            record = self._records.running(container.id)
+            if record is not None:  # no shim answers: the kernel still does
+                self._directly(record["pid"], record["start_time"], number)
+        self._pausing.thaw(container)
+
+    @staticmethod
+    def _directly(pid: int, start_time: int, number: int) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            if process.start_time(pid) == start_time:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+    def stop(self, container: Container, timeout_s: float | None) -> None:
+        """Ask with its stop signal, wait, then kill; -1 waits for ever. Nothing to do when it does not run.
+
+        InvalidRequest for a timeout that is none; Busy when a process of it does not die.
+        """
+        state.require("stop", container.state, container.name)
+        patience_s = policy.stop_timeout(container.spec.stop_timeout_s if timeout_s is None else timeout_s, "timeout")
+        if not container.state.alive:
+            return
+        try:
+            if patience_s != 0:
+                self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"))
+                if self._ended(container, None if patience_s < 0 else patience_s):
+                    return
+            self.signal(self._records.find(container.id), signal.SIGKILL)
+        except WrongState:  # it ended between two looks, which was the wish
+            return
+        if not self._ended(container, AFTER_KILL_S):
+            raise Busy(
+                f"container {container.name!r} does not die: a process of it is stuck in the kernel",
+                hint="it ends when its device or file system answers",
+                subject=container.name,
+            )
+
+    def _ended(self, container: Container, timeout_s: float | None) -> bool:
+        try:
+            self._waiting.not_running(container, timeout_s)
+        except Unavailable:
+            return False
+        return True
