@@ -11,6 +11,9 @@ urlpatterns = [
     path("<str:ref>/", views.details, name="details"),
     path("<str:ref>/start/", views.start, name="start"),
     path("<str:ref>/stop/", views.stop, name="stop"),
+    path("<str:ref>/restart/", views.restart, name="restart"),
+    path("<str:ref>/pause/", views.pause, name="pause"),
+    path("<str:ref>/unpause/", views.unpause, name="unpause"),
     path("<str:ref>/kill/", views.kill, name="kill"),
     path("<str:ref>/remove/", views.remove, name="remove"),
 ]

@@ -122,6 +122,29 @@ def stop(request: HttpRequest, ref: str) -> HttpResponse:
 
 
 @require_POST
+def restart(request: HttpRequest, ref: str) -> HttpResponse:
+    """Stop it as `stop` does, and start it again."""
+    container = gateway.engine().inspect(ref)
+    with stopping(container.id):
+        gateway.engine().restart(container.id)
+    return _done(request, ref)
+
+
+@require_POST
+def pause(request: HttpRequest, ref: str) -> HttpResponse:
+    """Freeze it."""
+    gateway.engine().pause(ref)
+    return _done(request, ref)
+
+
+@require_POST
+def unpause(request: HttpRequest, ref: str) -> HttpResponse:
+    """Let it go on."""
+    gateway.engine().unpause(ref)
+    return _done(request, ref)
+
+
+@require_POST
 def kill(request: HttpRequest, ref: str) -> HttpResponse:
     """End it at once."""
     gateway.engine().kill(ref, "KILL")

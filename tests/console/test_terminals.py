@@ -119,6 +119,27 @@ async def test_a_page_that_draws_nothing_is_sent_no_more(page: Client, host: Eng
 
 
 @pytest.mark.django_db
+def test_a_paused_container_goes_on_and_a_restarted_one_is_new(page: Client, host: Engine, sea: str) -> None:
+    address, first = f"/containers/{sea}/", host.inspect(sea).pid
+    assert page.post(f"{address}pause/").status_code == 302
+    shown = page.get(address).content.decode()
+    assert host.inspect(sea).state == "paused"
+    assert all(word in shown for word in ("Paused", "Unpause", "Restart", "Stop"))
+    assert "Terminal" not in shown
+    assert "Pause</button>" not in shown
+    assert page.post(f"{address}pause/").status_code == 409
+    assert page.get(f"{address}terminals/").status_code == 200
+    assert page.post(f"{address}unpause/").status_code == 302
+    assert (host.inspect(sea).state, host.inspect(sea).pid) == ("running", first)
+    assert page.post(f"{address}unpause/").status_code == 409
+    host.kill(sea, "KILL")
+    host.wait(sea, timeout_s=10)
+    assert page.post(f"{address}pause/").status_code == 409
+    assert page.post(f"{address}restart/").status_code == 302
+    assert host.inspect(sea).pid not in (None, first)
+
+
+@pytest.mark.django_db
 def test_the_page_opens_comes_back_and_hangs_up(page: Client, host: Engine, sea: str) -> None:
     address = f"/containers/{sea}/terminals/"
     assert "Open a terminal" in page.get(address).content.decode()
