@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from console import gateway
+from console.templatetags.wharfie import look
 
 
 @require_safe
@@ -22,7 +23,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "containers": containers,
         "ids": {c.id for c in containers},
         "running": [c for c in containers if c.state.alive],
-        "failed": [c for c in containers if c.exit and c.state == "exited" and (c.exit.oom_killed or c.exit.code)],
+        "failed": [c for c in containers if look(c) == "failed"],
         "images": engine.images(),
         "volumes": engine.volumes(),
         "events": _latest(engine.events(), 12),
