@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine import policy
-from engine.containers import state
+from engine.containers import shims, state
 from engine.containers.spec import Container, ExecSpec, TerminalInfo
 from engine.errors import NotFound, Unavailable, from_wire
-from engine.linux import unix
 from engine.names import new_id
 from engine.shim import protocol, terminal
 from engine.storage.paths import Paths
@@ -218,13 +217,12 @@ class Executions:
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),
         }
-        connection = self._connect(self._paths.shim_socket(container.id).name)
+        connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
         if connection is None:
             raise Unavailable(
                 f"nobody answers for container {container.name!r}", hint="its shim was killed: restart the container"
             )
         try:
-            connection.settimeout(ANSWER_S)
             protocol.send(connection, request)
             answer = protocol.receive(connection)
             if answer is None:
@@ -241,11 +239,10 @@ class Executions:
         return connection, *answer
 
     def _greet(self, container: Container, session: str, op: str) -> tuple[socket.socket, dict[str, Any]]:
-        name = self._paths.terminal_socket(container.id, session).name
-        connection = self._connect(name) if _SESSION.fullmatch(session) else None
+        path = self._paths.terminal_socket(container.id, session)
+        connection = shims.connect(path, ANSWER_S) if _SESSION.fullmatch(session) else None
         try:
             if connection is not None:
-                connection.settimeout(ANSWER_S)
                 protocol.send(connection, {"op": op})
                 answer = protocol.receive(connection)
                 if answer is not None:
@@ -258,18 +255,6 @@ class Executions:
         raise NotFound(
             f"container {container.name!r} has no open terminal {session!r}", hint="open a new one", subject=session
         )
-
-    def _connect(self, name: str) -> socket.socket | None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        directory_fd = os.open(self._paths.shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            connection.connect(unix.address(directory_fd, name))
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()
-            return None
-        finally:
-            os.close(directory_fd)
-        return connection
 
 
 def _info(session: str, about: dict[str, Any]) -> TerminalInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from pathlib import Path
 from typing import Any
 
 from engine.errors import from_wire
@@ -13,16 +14,28 @@ from engine.shim import protocol
 from engine.storage.paths import Paths
 
 
+def connect(path: Path, timeout_s: float | None) -> socket.socket | None:
+    """A connection to the socket at ``path``, which may be longer than an address; None when nobody listens."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    door.settimeout(timeout_s)
+    directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        door.connect(unix.address(directory_fd, path.name))
+    except OSError:
+        door.close()
+        return None
+    finally:
+        os.close(directory_fd)
+    return door
+
+
 def ask(paths: Paths, container_id: str, message: dict[str, Any], timeout_s: float | None) -> dict[str, Any] | None:
     """One question; None when there is no shim, or no answer in time. Raises what the shim answers."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as door:
-        door.settimeout(timeout_s)
+    door = connect(paths.shim_socket(container_id), timeout_s)
+    if door is None:
+        return None
+    with door:
         try:
-            directory_fd = os.open(paths.shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                door.connect(unix.address(directory_fd, paths.shim_socket(container_id).name))
-            finally:
-                os.close(directory_fd)
             protocol.send(door, message)
             answer = protocol.receive(door)
         except (OSError, EOFError):  # gone or silent: the caller asks the kernel
