@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -74,6 +75,22 @@ class Group(Protocol):
 
     def remove(self) -> None:
         """Remove the empty group; absent is fine, OSError EBUSY when processes are left."""
+
+
+def clear(group: Group) -> None:
+    """Remove a group with all that is left in it; OSError when that has not worked for a second.
+
+    A process that was killed may take a moment to leave, and one that was being started may just be entering.
+    """
+    for attempt in range(100):
+        try:
+            group.remove()
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt == 99:
+                raise
+        group.kill()
+        select.select((), (), (), 0.01)
 
 
 def unified_mount() -> str | None:

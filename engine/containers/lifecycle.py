@@ -83,9 +83,7 @@ class Lifecycle:
         if not record.exists() and not door.exists():
             return
         group = manager.group(self._instance, container.id)
-        if group.pids():
-            group.kill()
-        group.remove()
+        manager.clear(group)
         record.unlink(missing_ok=True)
         door.unlink(missing_ok=True)
 

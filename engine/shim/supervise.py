@@ -174,7 +174,10 @@ class Supervisor:
         if lost:
             told = f"{ended['reason']}; the disk was full, {lost} bytes of output are lost"
             ended["reason"] = told.removeprefix("; ")
-        _remove(group)
+        try:
+            manager.clear(group)
+        except OSError as error:  # the engine clears it before the next start; the exit record must not wait for it
+            print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
         os.write(self._exit, json.dumps(ended | {"started_at_ns": self._handed["started_at_ns"]}).encode())
         os.close(self._listener)  # who came too late to be heard looks at the record
         for descriptor in self._waiting:
@@ -201,17 +204,3 @@ class Supervisor:
         """The shim of a launcher that is gone may be the last of its instance, and then removes the engine's groups."""
         request = self._handed["request"]
         manager.leave_engine(request["instance"], request["groups_lock"])
-
-
-def _remove(group: manager.Group) -> None:
-    """The last process is reaped, but the kernel may take a moment to empty the group."""
-    for attempt in range(100):
-        try:
-            group.remove()
-            return
-        except OSError as error:
-            if attempt == 99:  # the engine clears it before the next start; the exit record must not wait for it
-                print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
-                return
-            group.kill()
-            select.select((), (), (), 0.01)
