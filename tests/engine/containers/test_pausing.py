@@ -108,7 +108,7 @@ def test_a_paused_container_whose_shim_was_killed_can_be_stopped(dock: Engine) -
 
 
 def test_pausing_and_killing_at_once_leaves_nobody_frozen(dock: Engine) -> None:
-    for _ in range(10):
+    for _ in range(6):
         container = ticking(dock)
         gate = threading.Barrier(2)
 
