@@ -16,6 +16,11 @@ STARTS = (
     "undone", "every_state", "starts_again", "volume", "hosts_network", "host_can_do", "starts_starts",
     "killed_shim",
 )  # fmt: skip
+LIVES = (
+    "stands_still", "signal_to_a_paused", "stop_ends_a_paused", "shim_was_killed", "leaves_nobody_frozen",
+    "change_at_once", "go_up_and_down", "less_memory", "fewer_processes", "cut_short", "lacks", "by_disk",
+    "not_the_last_one", "restart_keeps", "minus_1", "who_ended_it_is_known",
+)  # fmt: skip
 # Two peers are this host's, and no user-mode kernel has the i386 ABI: its int 0x80 makes a call of x86-64.
 NOT_THERE = "not peer and not i386"
 GROUPS = {
@@ -24,6 +29,8 @@ GROUPS = {
     "isolation": ("tests/engine/isolation", "-k", NOT_THERE),
     "starts": ("tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                "-k", " or ".join(STARTS)),
+    "lives": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
+              "tests/engine/containers/test_waiting.py", "-k", " or ".join(LIVES)),
 }  # fmt: skip
 
 
