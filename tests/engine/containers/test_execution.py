@@ -218,7 +218,6 @@ def test_its_size_follows_and_every_storm_ends_right(dock: Engine, up: Container
                 return os.get_terminal_size(file.fileno()).lines, os.get_terminal_size(file.fileno()).columns
 
         assert eventually(lambda: size() == (50, 120))
-        terminal.write(b"\x03")
     finally:
         terminal.close()
         os.kill(terminal.info.pid, signal.SIGKILL)
