@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from console.listeners import own_addresses, who_listens
+from console.supervisor import answering
 from engine.config import Config
 from engine.errors import EngineError, InvalidRequest
 from engine.storage.atomic import write_atomically
@@ -72,7 +73,8 @@ def check_host(config: Config) -> bool:
 
 def plan(config: Config, environment: dict[str, str]) -> Plan:
     """Bind the address, find the certificate, and write down what to start."""
-    from engine.launcher.start import command
+    from engine.launcher.start import command, retire_other
+    from engine.storage.database import Database
 
     host, port = parse_listen(environment.get("WHARFIE_LISTEN") or DEFAULT_LISTEN)
     tls = parse_tls(config, environment, host)
@@ -100,7 +102,11 @@ def plan(config: Config, environment: dict[str, str]) -> Plan:
     else:
         listener.set_inheritable(True)
         fd = listener.detach()
-    return Plan(str(paths.shims), str(paths.launcher_socket), fd, command(config), web, environment)
+    launcher = command(config)
+    Database(paths.database).close()  # one that is newer than this Wharfie, or damaged, is said now and once
+    if pid := answering(str(paths.launcher_socket)):
+        retire_other(pid)
+    return Plan(str(paths.shims), str(paths.launcher_socket), fd, launcher, web, environment)
 
 
 def address(tls: Tls, environment: dict[str, str]) -> str:

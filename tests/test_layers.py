@@ -33,6 +33,7 @@ CONSOLE_FOUNDATION = {
     "console/certificate.py",
     "console/commandline.py",
     "console/commands.py",
+    "console/migration.py",
     "console/preflight.py",
     "console/secret.py",
     "console/settings.py",

@@ -14,7 +14,7 @@ from typing import Any, Self
 from engine import policy
 from engine.containers import shims, state
 from engine.containers.spec import Container, ExecSpec, TerminalInfo
-from engine.errors import NotFound, Unavailable, from_wire
+from engine.errors import NotFound, Unavailable
 from engine.names import new_id
 from engine.shim import protocol, terminal
 from engine.storage.paths import Paths
@@ -217,6 +217,7 @@ class Executions:
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),
         }
+        shims.understood(self._paths, container.id)
         connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
         if connection is None:
             raise Unavailable(
@@ -227,8 +228,7 @@ class Executions:
             answer = protocol.receive(connection)
             if answer is None:
                 raise Unavailable("the container has just ended", hint="start it again")
-            if "error" in answer[0]:
-                raise from_wire(answer[0]["error"])
+            shims.answered(self._paths, container.id, "exec", answer[0])
             connection.settimeout(None)
         except (OSError, EOFError) as error:
             connection.close()
@@ -239,6 +239,7 @@ class Executions:
         return connection, *answer
 
     def _greet(self, container: Container, session: str, op: str) -> tuple[socket.socket, dict[str, Any]]:
+        shims.understood(self._paths, container.id)
         path = self._paths.terminal_socket(container.id, session)
         connection = shims.connect(path, ANSWER_S) if _SESSION.fullmatch(session) else None
         try:

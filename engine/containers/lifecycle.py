@@ -17,7 +17,6 @@ from engine.errors import AlreadyExists, Busy, KernelError, Unavailable
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.shim import protocol
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -97,7 +96,6 @@ class Lifecycle:
         directory = self._paths.container(container.id)
         spec = container.spec
         return {
-            "version": protocol.VERSION,
             "id": container.id,
             "instance": self._instance,
             "uid_base": container.uid_base,

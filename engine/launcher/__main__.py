@@ -1,4 +1,4 @@
-"""Started as ``python -I -S engine/launcher/__main__.py RUN INSTANCE idle|stay``; see `engine.launcher.start`.
+"""Started as ``python -I -S engine/launcher/__main__.py RUN INSTANCE idle|stay BUILD``; see `engine.launcher.start`.
 
 Keeps one child ahead, which accepts the next connection, reads the request, serves it and answers. So a request can
 neither block nor break the launcher. With IDLE it ends by itself when nobody needed it for a while and no child is
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from engine.cgroups import manager
-from engine.errors import EngineError, KernelError
+from engine.errors import EngineError, KernelError, Unsupported
 from engine.linux import process, unix
 from engine.shim import main as shim
 from engine.shim import protocol, starter
@@ -205,6 +205,11 @@ def _work(
     request: dict[str, Any], fds: list[int], init: starter.Init | None, handover: socket.socket
 ) -> dict[str, Any]:
     try:
+        if request.get("version", 0) > protocol.VERSION:  # the files were replaced under a launcher that goes on
+            raise Unsupported(
+                f"the launcher is of an older Wharfie: it speaks protocol {protocol.VERSION}, not {request['version']}",
+                hint="restart the console; containers run on meanwhile",
+            )
         if request["op"] == "start":
             return {"result": starter.start(request, init, handover)}
         if request["op"] not in WORKERS:

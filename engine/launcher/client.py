@@ -31,7 +31,7 @@ class LauncherClient:
         with self._connect() as connection:
             connection.settimeout(timeout_s)
             try:
-                protocol.send(connection, request | {"op": op}, fds)
+                protocol.send(connection, request | {"op": op, "version": protocol.VERSION}, fds)
                 answer = protocol.receive(connection)
             except (OSError, EOFError) as error:
                 raise Unavailable(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import Corrupt, Unavailable
+from engine.storage import snapshots
 
 # One entry a schema version; entry n brings a store from version n to n + 1. Never edit one that was released.
 MIGRATIONS = (
@@ -82,6 +83,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._backups = path.with_name("backups")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
@@ -109,20 +111,33 @@ class Database:
                 return
             connection.execute("BEGIN EXCLUSIVE")
             try:
-                version = self._version(connection)
-                if version > len(MIGRATIONS):
-                    raise Corrupt(
-                        f"{self._path} was written by a newer Wharfie (schema {version})",
-                        hint="run the newer version, or restore a backup",
-                    )
-                for step in MIGRATIONS[version:]:
-                    for statement in step.split(";"):
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                self._bring_up(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+
+    def _bring_up(self, connection: sqlite3.Connection) -> None:
+        """From whatever version it has to this one's, in the caller's transaction. What was there is kept as a file."""
+        version = self._version(connection)
+        if version > len(MIGRATIONS):
+            raise Corrupt(
+                f"{self._path} has schema {version} of a newer Wharfie; this one knows {len(MIGRATIONS)} at most",
+                hint=f"run the newer one, or go back to a copy of before: see {self._backups}",
+            )
+        kept = None
+        if 0 < version < len(MIGRATIONS):  # nobody else can write now, and the copy is read beside this transaction
+            kept = snapshots.before_migration(self._path, f"v{version}", self._backups)
+        for step in MIGRATIONS[version:]:
+            for statement in step.split(";"):
+                try:
+                    connection.execute(statement)
+                except sqlite3.Error as error:
+                    raise Corrupt(
+                        f"{self._path} cannot be brought from schema {version} to {len(MIGRATIONS)}: {error}",
+                        hint="it is as it was: run the Wharfie of before" + (f"; a copy is {kept}" if kept else ""),
+                    ) from error
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     @staticmethod
     def _version(connection: sqlite3.Connection) -> int:
@@ -181,4 +196,6 @@ class Database:
                 f"the state database cannot be used: {error}", hint=f"check the disk of {self._path}"
             ) from error
         except sqlite3.DatabaseError as error:
-            raise Corrupt(f"the state database is damaged: {error}", hint="restore a backup of state.db") from error
+            raise Corrupt(
+                f"the state database is damaged: {error}", hint=f"restore a backup, or a copy in {self._backups}"
+            ) from error

@@ -12,6 +12,8 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  │    upper/ work/  of the overlay     log/  segments
  │    exit.json     how it ended
  ├─ volumes/<name>/data/
+ ├─ backups/      the databases as they were before migrations
+ ├─ .restored/    a whole backup on its way in: whoever looks next moves the rest
  └─ trash/, tmp/  renamed away before deletion; being written
 """
 
@@ -38,6 +40,8 @@ class Paths:
         self.layers = config.root / "layers"
         self.containers = config.root / "containers"
         self.volumes = config.root / "volumes"
+        self.backups = config.root / "backups"
+        self.restored = config.root / ".restored"
         self.trash = config.root / "trash"
         self.tmp = config.root / "tmp"
         self.launcher_socket = config.run / "launcher.sock"

@@ -7,10 +7,10 @@ import tempfile
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from console import gateway
+from console.migration import migrate
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         settings.PATHS.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
         tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
-        call_command("migrate", interactive=False, verbosity=0)
+        migrate()
         gateway.engine().tidy()
         self._serve(options["endpoint"], options["fd"])
 
