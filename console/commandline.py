@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from console import acts, commands, limits
+    from console import acts, backups, commands, limits
 
     top = argparse.ArgumentParser(prog="wharfie", description="Run and watch containers on this host.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
@@ -96,9 +96,18 @@ def parser() -> argparse.ArgumentParser:
     _sessions(verbs)
     _images(add(verbs, "images", "list images; load, starter, rm", commands.images))
     _volumes(add(verbs, "volumes", "list volumes; create, rm", commands.volumes))
-    doctor = add(verbs, "doctor", "say what this host can do, and what to do about the rest", commands.doctor)
+    doctor = add(verbs, "doctor", "say what is wrong with this host or the store, and what to do", commands.doctor)
+    doctor.add_argument("--deep", action="store_true", help="read every file of every image, too")
     doctor.add_argument("--json", action="store_true", help="one JSON document a line")
     doctor.set_defaults(alone=True)
+    backup = add(verbs, "backup", "write everything into one file, while containers run", backups.backup)
+    backup.add_argument("file", metavar="FILE", help="a path; - writes to standard output")
+    backup.add_argument("--no-images", action="store_true", help="leave the layers of images out")
+    backup.add_argument("--no-volumes", action="store_true", help="leave the data of volumes out")
+    restore = add(verbs, "restore", "take everything back from such a file", backups.restore)
+    restore.add_argument("file", metavar="FILE", help="a path; - reads standard input")
+    restore.add_argument("--force", action="store_true", help="replace all that WHARFIE_ROOT holds now")
+    restore.set_defaults(alone=True)
     add(verbs, "down", "stop every running container", commands.down).set_defaults(alone=True)
     return top
 

@@ -140,19 +140,24 @@ def down(_options: Namespace) -> int:
 
 
 def doctor(options: Namespace) -> int:
-    """Print the probe; 1 when something is missing without which nothing runs."""
+    """Print what was found; 1 when something is missing without which nothing runs, 2 when something else is wrong."""
+    from engine import doctor as instance_doctor
     from engine.linux import probe  # not through an Engine: where this is needed, none may be possible
 
-    report = probe.report(Config.from_environment().root)
+    config = Config.from_environment()
+    host = probe.report(config.root)
+    checks = [*host.checks, *(() if host.fatal else instance_doctor.examine(config, deep=options.deep))]
     if options.json:
-        documents(report.checks)
+        documents(checks)
     else:
-        for check in report.checks:
+        for check in checks:
             mark = "ok  " if check.ok else "FAIL" if check.fatal else "loss"
-            print(f"{mark}  {check.name}: {check.text}")
+            print(f"{mark}  {check.name}: {clean(check.text)}")
             if check.hint:
                 print(f"      {check.hint}")
-    return 1 if report.fatal else 0
+    if any(check.fatal and not check.ok for check in checks):
+        return 1
+    return 0 if all(check.ok for check in checks[len(host.checks) :]) else 2
 
 
 def ps(engine: Engine, options: Namespace) -> int:

@@ -37,6 +37,7 @@ from engine.volumes.spec import Volume
 from engine.volumes.store import VolumeStore
 
 if TYPE_CHECKING:
+    from engine.backup.manifest import Manifest
     from engine.images.store import ImageStore
     from engine.linux.probe import Report
 
@@ -245,6 +246,16 @@ class Engine:
     def remove_volume(self, name: str) -> None:
         """Delete a volume and its data."""
         self._volumes.remove(name)
+
+    # All of it
+
+    def backup(
+        self, out: BinaryIO, *, images: bool = True, volumes: bool = True, progress: Progress | None = None
+    ) -> Manifest:
+        """Write the whole store to ``out``, while containers run; `engine.backup.restore` takes it back."""
+        from engine.backup.save import save
+
+        return save(self.paths, out, images=images, volumes=volumes, progress=progress or (lambda _text: None))
 
     # Facts
 

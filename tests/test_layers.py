@@ -18,8 +18,9 @@ ENGINE = (
     ("storage", "cgroups", "policy"),
     ("archives", "shim", "events"),
     ("launcher",),
-    ("images", "volumes", "metrics"),
+    ("images", "volumes", "metrics", "backup"),
     ("containers",),
+    ("doctor",),
     ("api",),
 )
 RANK = {name: rank for rank, row in enumerate(ENGINE) for name in row}
@@ -30,6 +31,7 @@ SPECS = {"engine.containers.spec", "engine.images.spec", "engine.metrics.spec", 
 CONSOLE_FACADE = {"engine", "engine.errors", "engine.names"}
 # These set up the instance itself and so know where things lie.
 CONSOLE_FOUNDATION = {
+    "console/backups.py",
     "console/certificate.py",
     "console/commandline.py",
     "console/commands.py",

@@ -60,24 +60,28 @@ class Extractor:
         hidden = hidden_name(parts, entry.label)
         if hidden is not None:
             self._whiteout(parts[:-1], hidden, entry)
-        elif entry.kind is Kind.DIRECTORY:
-            self._directory(parts, entry)
-        elif not parts:
-            raise refused("has an entry without a name")
-        elif entry.kind in (Kind.CHARACTER, Kind.BLOCK):
+        elif parts and entry.kind in (Kind.CHARACTER, Kind.BLOCK):
             # A container's /dev is made at its start; a device node elsewhere is a way to the host's hardware.
             if parts[0] != b"dev":
                 raise refused("has a device node outside dev/", entry.label)
             self.skipped_devices += 1
         else:
-            _check_owner(entry)
-            parent = self._directory_fd(parts[:-1], entry)
-            {
-                Kind.FILE: self._file,
-                Kind.SYMLINK: self._symlink,
-                Kind.HARDLINK: self._hardlink,
-                Kind.FIFO: self._fifo,
-            }[entry.kind](parent, parts, entry)
+            self._place_file(parts, entry)
+
+    def _place_file(self, parts: Parts, entry: Entry) -> None:
+        """Anything but a whiteout or a device."""
+        if entry.kind is Kind.DIRECTORY:
+            return self._directory(parts, entry)
+        if not parts:
+            raise refused("has an entry without a name")
+        self._check_owner(entry)
+        parent = self._directory_fd(parts[:-1], entry)
+        {
+            Kind.FILE: self._file,
+            Kind.SYMLINK: self._symlink,
+            Kind.HARDLINK: self._hardlink,
+            Kind.FIFO: self._fifo,
+        }[entry.kind](parent, parts, entry)
 
     def _file(self, parent: int, parts: Parts, entry: Entry) -> None:
         self.size_bytes += entry.size
@@ -137,7 +141,7 @@ class Extractor:
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _directory(self, parts: Parts, entry: Entry) -> None:
-        _check_owner(entry)
+        self._check_owner(entry)
         if parts:
             parent = self._directory_fd(parts[:-1], entry)
             directory = self._open_or_make(parent, parts, os.O_RDONLY)
@@ -183,6 +187,14 @@ class Extractor:
             # user.overlay.* would speak to overlayfs; other namespaces belong to this host, not to the archive.
             if name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay.")):
                 os.setxattr(descriptor, name, value)
+
+    def _check_owner(self, entry: Entry) -> None:
+        if entry.uid >= IDS or entry.gid >= IDS:
+            raise InvalidRequest(
+                f"the archive has a file of user {entry.uid}, group {entry.gid}: {entry.label}",
+                hint=f"ids go up to {IDS - 1}: make the archive with other owners",
+                subject=entry.label,
+            )
 
     def _directory_fd(self, parts: Parts, entry: Entry) -> int:
         """An O_PATH descriptor of a directory, made when absent; valid until the next call."""
@@ -234,7 +246,7 @@ class Extractor:
             _remove_tree(parent, name)
 
     def _forget_parent(self) -> None:
-        if self._parent[0]:
+        if self._parent[1] != self._root:
             os.close(self._parent[1])
         self._parent = ((), self._root)
 
@@ -269,15 +281,6 @@ def _remove_tree(parent: int, name: bytes) -> None:
     finally:
         os.close(directory)
     os.rmdir(name, dir_fd=parent)
-
-
-def _check_owner(entry: Entry) -> None:
-    if entry.uid >= IDS or entry.gid >= IDS:
-        raise InvalidRequest(
-            f"the archive has a file of user {entry.uid}, group {entry.gid}: {entry.label}",
-            hint=f"ids go up to {IDS - 1}: make the archive with other owners",
-            subject=entry.label,
-        )
 
 
 def _missing_target(entry: Entry) -> InvalidRequest:

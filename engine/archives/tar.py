@@ -71,6 +71,7 @@ class Entry:
     link: bytes = b""
     device: tuple[int, int] = (0, 0)
     xattrs: dict[str, bytes] = field(default_factory=dict)
+    vendor: dict[str, bytes] = field(default_factory=dict)  # our own pax records, WHARFIE.*; see `engine.backup`
 
     @property
     def label(self) -> str:
@@ -212,6 +213,7 @@ class Reader:
             link=extra.get("linkpath", link.split(b"\0", 1)[0]),
             device=device,
             xattrs={k.removeprefix("SCHILY.xattr."): v for k, v in extra.items() if k.startswith("SCHILY.xattr.")},
+            vendor={k: v for k, v in extra.items() if k.startswith("WHARFIE.")},
         )
         self._expect(entry.size)
         return entry

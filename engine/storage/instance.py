@@ -14,7 +14,7 @@ from engine.config import Config
 from engine.errors import Busy, Corrupt, KernelError, Unavailable
 from engine.linux import process
 from engine.names import new_id
-from engine.storage.atomic import write_atomically
+from engine.storage.atomic import sync_directory, write_atomically
 from engine.storage.paths import Paths
 
 LAYOUT_VERSION = "1"
@@ -40,6 +40,8 @@ def prepare(config: Config) -> Paths:
         for directory in (*paths.persistent(), *paths.volatile()):
             directory.mkdir(mode=0o700, exist_ok=True)
         with locked(paths.root / ".lock"):
+            if paths.restored.exists():
+                roll_forward(paths)
             _make_skeleton(paths.skeleton)
             _bind(paths)
             if not paths.instance.exists():
@@ -57,11 +59,31 @@ def prepare(config: Config) -> Paths:
     return paths
 
 
+def roll_forward(paths: Paths) -> None:
+    """Move a restored store into its place, name by name; what it replaces goes to the trash.
+
+    Begun anew after a crash at any point, it ends in the same state. The caller holds the store's lock.
+    """
+    paths.trash.mkdir(mode=0o700, exist_ok=True)
+    for new in sorted(paths.restored.iterdir()):
+        place = paths.root / new.name
+        old = [place]
+        if new.suffix == ".db":  # first its log, which would be taken for the new one's
+            old = [place.with_name(place.name + suffix) for suffix in ("-wal", "-shm", "")]
+        for path in old:
+            if os.path.lexists(path):
+                path.rename(paths.trash / new_id())
+        sync_directory(paths.root)
+        new.rename(place)
+    sync_directory(paths.root)
+    paths.restored.rmdir()
+
+
 def _bind(paths: Paths) -> None:
     """One WHARFIE_RUN for a store: whoever looked in another one would take running containers for ended ones."""
     here = paths.run.resolve()
     bound = Path(paths.bound.read_text()) if paths.bound.exists() else here
-    if bound != here and _occupied(bound):
+    if bound != here and (is_locked(bound / "launcher.lock") or occupied(bound)):
         raise Busy(
             f"{paths.root} is in use with {bound} as WHARFIE_RUN, not {here}",
             hint=f"set WHARFIE_RUN={bound}, or stop its console and containers first",
@@ -70,10 +92,8 @@ def _bind(paths: Paths) -> None:
         write_atomically(paths.bound, os.fsencode(here))
 
 
-def _occupied(run: Path) -> bool:
-    """Whether a launcher serves there, or a container of it lives."""
-    if is_locked(run / "launcher.lock"):
-        return True
+def occupied(run: Path) -> bool:
+    """Whether a container lives there."""
     for record in (run / "shims").glob("*.json"):
         try:
             facts = json.loads(record.read_bytes())

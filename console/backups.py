@@ -1,0 +1,63 @@
+"""``wharfie backup`` and ``wharfie restore``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from console.terminal import progress
+from engine import Engine
+from engine.backup.manifest import Manifest
+from engine.config import Config
+from engine.errors import InvalidRequest, KernelError
+from engine.names import new_id
+
+
+def backup(engine: Engine, options: Namespace) -> int:
+    """Write it; a file is there when it is whole, and not before."""
+    wanted = {"images": not options.no_images, "volumes": not options.no_volumes}
+    if options.file == "-":
+        if sys.stdout.isatty():
+            raise InvalidRequest("a backup is no text for a terminal", hint="name a file, or redirect it")
+        _tell(engine.backup(sys.stdout.buffer, progress=progress, **wanted))
+        return 0
+    path = Path(options.file)
+    temporary = path.with_name(f".{path.name}.{new_id()[:8]}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
+            try:
+                told = engine.backup(out, progress=progress, **wanted)
+                os.fsync(out.fileno())
+                temporary.rename(path)
+            except BaseException:
+                temporary.unlink()
+                raise
+    except OSError as error:
+        raise KernelError.from_os(error, "writing the backup", hint="name a file on a disk with room") from error
+    _tell(told)
+    return 0
+
+
+def restore(options: Namespace) -> int:
+    """Take it back."""
+    from engine.backup.restore import restore as take_back
+
+    config = Config.from_environment()
+    if options.file == "-":
+        _tell(take_back(config, sys.stdin.buffer, force=options.force, progress=progress))
+        return 0
+    try:
+        with open(options.file, "rb") as source:
+            _tell(take_back(config, source, force=options.force, progress=progress))
+    except OSError as error:
+        raise KernelError.from_os(error, "reading the backup", hint="name a file that is there") from error
+    return 0
+
+
+def _tell(told: Manifest) -> None:
+    for note in told.notes:
+        print(f"wharfie: {note}", file=sys.stderr)
+    left = f", without {' and '.join(told.left_out)}" if told.left_out else ""
+    print(f"wharfie: {len(told.members)} parts{left}", file=sys.stderr)

@@ -1,0 +1,259 @@
+"""Take a backup back: all of it or nothing.
+
+The new store is made beside the old one, inside WHARFIE_ROOT, and compared with the manifest. One rename then says that
+it counts; what follows only moves names, and is done by whoever opens the store next if this process cannot
+(`engine.storage.instance.roll_forward`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from engine.archives.streams import DiskGuard, Hashed
+from engine.archives.tar import READ_BYTES, Kind, Reader, printable
+from engine.backup import manifest
+from engine.backup.manifest import Manifest, damaged
+from engine.backup.unpack import Restorer
+from engine.config import Config
+from engine.errors import AlreadyExists, Busy, Corrupt, EngineError, KernelError
+from engine.linux.files import syncfs
+from engine.names import new_id
+from engine.storage import atomic, instance, snapshots
+from engine.storage.database import MIGRATIONS
+from engine.storage.paths import Paths
+
+Progress = Callable[[str], None]
+_STAGES = ".restoring-"
+
+
+def restore(config: Config, source: BinaryIO, *, force: bool, progress: Progress) -> Manifest:
+    """Replace the store at WHARFIE_ROOT by a backup. It keeps its own id, so containers get ranges of user ids here.
+
+    AlreadyExists when it holds something and not ``force``; Busy while a console or a container uses it; Corrupt when
+    the backup is damaged. On any error the store is as it was.
+    """
+    paths = instance.prepare(config)
+    with _alone(paths):
+        if not force and _holds_something(paths):
+            raise AlreadyExists(
+                f"{paths.root} holds images, containers or accounts already",
+                hint="restore into another WHARFIE_ROOT, or replace all of it with --force",
+            )
+        for left in paths.root.glob(f"{_STAGES}*"):
+            atomic.discard(left, paths.trash)
+        stage = paths.root / f"{_STAGES}{new_id()[:12]}"
+        stage.mkdir(mode=0o700)
+        try:
+            told = _Stage(paths, stage, progress).fill(source)
+            descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syncfs(descriptor)
+            finally:
+                os.close(descriptor)
+            stage.rename(paths.restored)
+        except OSError as error:
+            raise KernelError.from_os(error, "restoring the backup", hint="nothing was changed") from error
+        finally:
+            atomic.discard(stage, paths.trash)
+        atomic.sync_directory(paths.root)
+        instance.prepare(config)  # moves it in
+    atomic.empty(paths.trash)
+    return told
+
+
+@contextmanager
+def _alone(paths: Paths) -> Iterator[None]:
+    """Nobody starts a container meanwhile: this process holds the lock of the launcher, which every console has."""
+    lock = os.open(paths.launcher_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if instance.occupied(paths.run):
+            raise Busy("containers of this store run", hint="stop them first: `wharfie down`")
+        yield
+    except BlockingIOError:
+        raise Busy(
+            "a console or a command is at work on this store", hint="stop the console, and try again in a moment"
+        ) from None
+    finally:
+        os.close(lock)
+
+
+def _holds_something(paths: Paths) -> bool:
+    if paths.console_database.exists():
+        return True
+    if not paths.database.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(paths.database)) as database:
+            return any(
+                database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+                for table in ("images", "containers", "volumes")
+            )
+    except sqlite3.Error:  # damaged: whoever wants to save something of it must be asked
+        return True
+
+
+class _Stage:
+    """The new store while it is made."""
+
+    def __init__(self, paths: Paths, stage: Path, progress: Progress) -> None:
+        self._live = paths
+        self._paths = Paths(Config(stage, paths.run))
+        self._say = progress
+        self._guard = DiskGuard(stage)
+        self._digests: dict[str, str] = {}
+        self._bases: dict[str, tuple[int, int]] = {}  # of each container: as saved, as restored
+        self._layers: set[str] = set()
+        self._volumes: set[str] = set()
+
+    def fill(self, source: BinaryIO) -> Manifest:
+        """Make all of it, from a backup that turns out to be whole; else raises."""
+        for directory in (self._paths.layers, self._paths.containers, self._paths.volumes):
+            directory.mkdir(mode=0o700)
+        told: Manifest | None = None
+        reader = Reader(source)
+        for entry in reader:
+            name = entry.label
+            if told is not None or entry.kind is not Kind.FILE or name in self._digests:
+                raise damaged(f"{name} has no place in it")
+            if name == manifest.NAME:
+                if entry.size > manifest.MAX_BYTES:
+                    raise damaged("its manifest is too large")
+                told = Manifest.from_json(b"".join(reader.chunks()))
+                continue
+            member = Hashed(_Member(reader))
+            self._take(name, member)
+            while member.read(READ_BYTES):
+                continue
+            self._digests[name] = member.digest.removeprefix("sha256:")
+        if told is None:
+            raise damaged("it ends without its manifest")
+        if told.members != self._digests:
+            wrong = [name for name in told.members | self._digests if told.members.get(name) != self._digests.get(name)]
+            raise damaged(f"{printable(wrong[0].encode())} is not what was saved")
+        self._complete()
+        return told
+
+    def _take(self, name: str, member: Hashed) -> None:
+        if name in manifest.DATABASES:
+            self._file(self._paths.root / name, member)
+            if found := snapshots.faults(self._paths.root / name):
+                raise damaged(f"{name}: {found[0]}")
+            if name == "state.db":
+                self._state()
+            return
+        if not self._digests:
+            raise damaged("it does not begin with state.db")
+        self._say(name)
+        if name == manifest.CONFIG:
+            self._config(member)
+            return
+        kind, key = manifest.tree(name) or ("", "")
+        if kind == "layers" and key in self._layers:
+            self._tree(self._paths.layers / key, member)
+        elif kind == "volumes" and key in self._volumes:
+            self._paths.volume(key).parent.mkdir(mode=0o755)
+            self._tree(self._paths.volume(key), member)
+        elif kind == "containers" and key in self._bases:
+            self._tree(self._paths.container(key), member, *self._bases[key])
+        else:
+            raise damaged(f"{name} has no place in it")
+
+    def _file(self, path: Path, member: Hashed) -> None:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            while data := member.read(READ_BYTES):
+                self._guard(len(data))
+                file.write(data)
+
+    def _tree(self, place: Path, member: Hashed, old_base: int = 0, new_base: int = 0) -> None:
+        place.mkdir(mode=0o700)
+        root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            reader = Reader(_Gunzipped(member, self._guard))
+            Restorer(root, reader, old_base=old_base, new_base=new_base).run()
+        finally:
+            os.close(root)
+
+    def _config(self, member: Hashed) -> None:
+        scratch = self._paths.root / "config"
+        self._tree(scratch, member)
+        for name in manifest.CONFIG_NAMES:
+            if os.path.lexists(scratch / name):
+                os.rename(scratch / name, self._paths.root / name)
+        atomic.discard(scratch, self._live.trash)
+
+    def _state(self) -> None:
+        """What there is; and ranges of user ids of this instance, the same ones where it has them."""
+        with closing(sqlite3.connect(self._paths.database, isolation_level=None)) as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                raise Corrupt(
+                    f"the backup has schema {version} of a newer Wharfie; this one knows {len(MIGRATIONS)} at most",
+                    hint="restore it with the newer one",
+                )
+            self._layers = {row[0].removeprefix("sha256:") for row in database.execute("SELECT diff_id FROM layers")}
+            self._volumes = {row[0] for row in database.execute("SELECT name FROM volumes")}
+            old = dict(database.execute("SELECT id, uid_base FROM containers").fetchall())
+            ranges = instance.claim(self._live.instance.read_text(), self._live, len(old) + 1)[1:]
+            free = iter(sorted(set(ranges) - set(old.values())))
+            self._bases = {key: (base, base if base in ranges else next(free)) for key, base in old.items()}
+            database.execute("BEGIN")
+            for sign in (-1, 1):  # unique at each step
+                moved = [(sign * new, key) for key, (_old, new) in self._bases.items()]
+                database.executemany("UPDATE containers SET uid_base = ? WHERE id = ?", moved)
+            database.execute("COMMIT")
+
+    def _complete(self) -> None:
+        """Directories of what was left out, or was removed while the backup was made."""
+        if not self._digests:
+            raise damaged("it holds nothing")
+        for key, (_old, base) in self._bases.items():
+            place = self._paths.container(key)
+            for name, mode in (("", 0o700), ("upper", 0o755), ("work", 0o700), ("log", 0o700)):
+                if not (place / name).exists():
+                    (place / name).mkdir(mode=mode)
+                    if name == "upper":
+                        os.chown(place / name, base, base)
+        for name in self._volumes:
+            self._paths.volume(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+class _Member:
+    """The data of the entry that a reader stands at, as a source."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._chunks = reader.chunks()
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; b"" at the end."""
+        self._rest = self._rest or next(self._chunks, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+class _Gunzipped:
+    """What a gzip stream holds; the disk is looked at with every piece."""
+
+    def __init__(self, member: Hashed, guard: DiskGuard) -> None:
+        self._file = gzip.GzipFile(fileobj=cast(BinaryIO, member), mode="rb")
+        self._guard = guard
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; b"" at the end."""
+        try:
+            data = self._file.read(size)
+        except EngineError:
+            raise
+        except (OSError, EOFError, zlib.error) as error:
+            raise damaged(f"a tree in it cannot be decompressed: {error}") from error
+        self._guard(len(data))
+        return data

@@ -1,0 +1,461 @@
+"""A store in one file, and back: whole, exact, or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import Config, ContainerSpec, Engine, State, VolumeMount
+from engine.backup import manifest
+from engine.backup.pack import MAX_EXTENTS, data_extents
+from engine.backup.restore import restore
+from engine.errors import AlreadyExists, Busy, Corrupt, EngineError
+from engine.storage import instance
+from engine.storage.paths import Paths
+from tests.conftest import eventually, stop_launcher
+
+TOP = Path(__file__).resolve().parents[3]
+UNNAMED = 2**32 - 1
+
+
+def named_user(number: int) -> bytes:
+    """The entry of an access list that gives a user the right to read."""
+    return struct.pack("<HHI", 2, 4, number)
+
+
+ACL = struct.pack("<IHHI", 2, 1, 6, UNNAMED) + named_user(1000)
+ACL += b"".join(struct.pack("<HHI", tag, rights, UNNAMED) for tag, rights in ((4, 4), (16, 4), (32, 0)))
+HOLE = 64 * 2**20
+
+Away = Callable[[], Config]
+
+
+def quiet(_text: str) -> None:
+    """No progress."""
+
+
+def saved(engine: Engine, **wanted: bool) -> bytes:
+    out = io.BytesIO()
+    engine.backup(out, **wanted)
+    return out.getvalue()
+
+
+@pytest.fixture
+def away(config: Config) -> Iterator[Away]:
+    """Other empty places to restore into."""
+    made: list[Config] = []
+
+    def make() -> Config:
+        number = len(made)
+        other = Config(
+            config.root.with_name(f"{config.root.name}-b{number}"), config.run.with_name(f"{config.run.name}-b{number}")
+        )
+        made.append(other)
+        return other
+
+    yield make
+    for other in made:
+        stop_launcher(other)
+        if Paths(other).instance.exists():
+            instance.release(other)
+        for directory in (other.root, other.run):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def attributes_of(path: Path, base: int) -> dict[str, bytes]:
+    """Without overlayfs's marks that name inodes; user ids as the container sees them."""
+    names = os.listxattr(path, follow_symlinks=False)
+    wanted = [name for name in names if not name.startswith("trusted.overlay.") or name == "trusted.overlay.opaque"]
+    found = {name: os.getxattr(path, name, follow_symlinks=False) for name in wanted}
+    if acl := found.get("system.posix_acl_access"):
+        found["system.posix_acl_access"] = acl.replace(named_user(1000 + base), named_user(1000))
+    if (capability := found.get("security.capability")) and len(capability) == 24:
+        root = struct.unpack_from("<I", capability, 20)[0]
+        found["security.capability"] = capability[:20] + struct.pack("<I", root - base)
+    return found
+
+
+def describe(top: Path, base: int) -> dict[str, object]:
+    """All that can be asked of a tree, user ids as its container sees them."""
+    found: dict[str, object] = {}
+    inodes: dict[int, str] = {}
+    for path in sorted([top, *top.rglob("*")]):
+        facts = path.lstat()
+        name = str(path.relative_to(top))
+        content = b""
+        if stat.S_ISREG(facts.st_mode):
+            content = path.read_bytes()
+        elif stat.S_ISLNK(facts.st_mode):
+            content = os.fsencode(os.readlink(path))
+        owner = (facts.st_uid - base, facts.st_gid - base)
+        what = (facts.st_mode, *owner, facts.st_rdev, attributes_of(path, base), hash(content))
+        if stat.S_ISCHR(facts.st_mode):
+            found[name] = what
+            continue
+        full = facts.st_blocks * 512 > facts.st_size // 2 or facts.st_size < 2**20
+        found[name] = (*what, facts.st_mtime_ns, full, inodes.setdefault(facts.st_ino, name))
+    return found
+
+
+def fill(top: Path, base: int) -> None:
+    """One of each kind of thing that a container can have."""
+    (top / "a" / "b").mkdir(parents=True)
+    plain = top / "a" / "plain \udcff\n name"
+    plain.write_bytes(b"content")
+    os.link(plain, top / "a" / "b" / "second name")
+    os.symlink("/etc/shadow", top / "link")
+    os.mkfifo(top / "pipe", 0o640)
+    os.mknod(top / "gone", stat.S_IFCHR, 0)
+    os.link(top / "gone", top / "gone too")  # as overlayfs makes them
+    with open(top / "sparse", "wb") as file:
+        file.truncate(HOLE)
+        for offset in (HOLE // 2, HOLE - 100):
+            file.seek(offset)
+            file.write(b"data")
+    (top / "only a hole").touch()
+    os.truncate(top / "only a hole", HOLE)
+    (top / "program").write_bytes(b"#!")
+    long = top / ("n" * 255) / ("m" * 255)
+    long.mkdir(parents=True)
+    (long / "deep").touch()
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, base + 33, base + 44, follow_symlinks=False)
+        if not path.is_symlink():
+            os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    (top / "program").chmod(0o4755)
+    if base:  # of the user namespace's root, as a program in the container would set it
+        os.setxattr(top / "program", "security.capability", struct.pack("<IIIIII", 0x03000001, 1 << 10, 0, 0, 0, base))
+    os.setxattr(plain, "user.binary", bytes(range(256)))
+    os.setxattr(plain, "system.posix_acl_access", ACL.replace(named_user(1000), named_user(1000 + base)))
+    os.setxattr(top / "a", "trusted.overlay.opaque", b"y")
+    for path in (plain, top / "a" / "b", top / "a", top):
+        os.utime(path, ns=(1, -987_654_321))
+
+
+def test_what_a_container_has_comes_back_exactly(dock: Engine, away: Away) -> None:
+    dock.create_volume("cargo")
+    container = dock.create(
+        ContainerSpec(
+            image="busybox",
+            name="one",
+            volumes=(VolumeMount("cargo", "/cargo"),),
+            command=("sh", "-c", "echo said; exit 3"),
+        )
+    )
+    dock.start("one")
+    dock.wait("one")
+    upper, data = dock.paths.container(container.id) / "upper", dock.paths.volume("cargo")
+    shutil.rmtree(upper / "cargo")
+    for top, base in ((upper, container.uid_base), (data, 0)):
+        fill(top, base)
+    there = away()
+    restore(there, io.BytesIO(saved(dock)), force=False, progress=quiet)
+    with Engine(there, spawn_launcher=True) as other:
+        again = other.inspect("one")
+        assert again.id == container.id
+        assert again.uid_base != container.uid_base, "two living instances never share user ids"
+        assert again.exit == dock.inspect("one").exit
+        assert [line.text for line in other.logs("one")] == ["said"]
+        moved = other.paths.container(again.id) / "upper"
+        assert describe(moved, again.uid_base) == describe(upper, container.uid_base)
+        assert describe(other.paths.volume("cargo"), 0) == describe(data, 0)
+        assert "security.capability" in os.listxattr(moved / "program")
+        layer = dock.image("busybox").layers[0].diff_id
+        assert describe(other.paths.layer(layer), 0) == describe(dock.paths.layer(layer), 0)
+        assert other.image("busybox").id == dock.image("busybox").id
+        other.start("one")
+        assert other.wait("one", timeout_s=10).code == 3
+        other.remove("one")
+
+
+def test_it_is_made_while_containers_run_and_come_and_go(dock: Engine, away: Away) -> None:
+    turn = "echo $i > /f$i; mkdir -p /d$i/e; /bin/busybox mv /f$i /d$i/e/; /bin/busybox rm -r /d$i"
+    churn = f"while :; do for i in 1 2 3 4 5 6 7 8; do {turn}; done; done"
+    dock.start(dock.create(ContainerSpec(image="busybox", name="busy", command=("sh", "-c", churn))).id)
+    door = dock.paths.container(dock.inspect("busy").id) / "upper" / "door"
+    with socket.socket(socket.AF_UNIX) as listener:
+        directory = os.open(door.parent, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{directory}/door")
+        os.close(directory)
+    for _ in range(5):
+        out = io.BytesIO()
+        told = dock.backup(out)
+        assert any("a socket or a device: upper/door" in note for note in told.notes)
+        assert dock.inspect("busy").state is State.RUNNING
+        there = away()
+        restore(there, io.BytesIO(out.getvalue()), force=False, progress=quiet)
+        with Engine(there) as other:
+            found = other.inspect("busy")
+            assert found.state is State.EXITED
+            assert found.exit is not None
+            assert found.exit.code is None, "nobody invents how it ended"
+
+
+def test_images_and_volumes_can_be_left_out(dock: Engine, away: Away, tmp_path: Path) -> None:
+    dock.create_volume("cargo")
+    (dock.paths.volume("cargo") / "file").touch()
+    dock.create(
+        ContainerSpec(image="busybox", name="one", volumes=(VolumeMount("cargo", "/cargo"),), command=("true",))
+    )
+    there = away()
+    data = saved(dock, images=False, volumes=False)
+    told = restore(there, io.BytesIO(data), force=False, progress=quiet)
+    assert told.left_out == ("images", "volumes")
+    with Engine(there, spawn_launcher=True) as other:
+        assert list(other.paths.volume("cargo").iterdir()) == []
+        with pytest.raises(EngineError):
+            other.start("one")
+        other.load_image(tmp_path / "busybox.tar", name="busybox")
+        other.start("one")
+        assert other.wait("one", timeout_s=10).code == 0
+        other.remove("one")
+
+
+def test_a_store_that_holds_something_is_replaced_by_force_alone(dock: Engine, config: Config) -> None:
+    dock.create(ContainerSpec(image="busybox", name="before", command=("true",)))
+    ids = dock.instance
+    data = saved(dock)
+    dock.remove("before")
+    dock.create(ContainerSpec(image="busybox", name="after", command=("true",)))
+    stop_launcher(config)
+    with pytest.raises(AlreadyExists):
+        restore(config, io.BytesIO(data), force=False, progress=quiet)
+    assert [container.name for container in dock.containers()] == ["after"]
+    restore(config, io.BytesIO(data), force=True, progress=quiet)
+    dock.close()
+    assert [container.name for container in dock.containers()] == ["before"]
+    assert Engine(config).instance == ids
+    assert list(dock.paths.trash.iterdir()) == []
+    dock.start("before")
+    assert dock.wait("before", timeout_s=10).code == 0
+
+
+def test_nothing_is_replaced_under_a_console_or_a_container(dock: Engine, config: Config) -> None:
+    data = saved(dock)
+    dock.start(dock.create(ContainerSpec(image="busybox", name="runs", command=("sleep", "1000"))).id)
+    with pytest.raises(Busy, match="a console"):
+        restore(config, io.BytesIO(data), force=True, progress=quiet)
+    os.kill(_launcher(dock), signal.SIGKILL)
+    assert eventually(lambda: not instance.is_locked(dock.paths.launcher_lock))
+    with pytest.raises(Busy, match="containers"):
+        restore(config, io.BytesIO(data), force=True, progress=quiet)
+    assert dock.inspect("runs").state is State.RUNNING
+
+
+def _launcher(dock: Engine) -> int:
+    from console.supervisor import answering
+
+    return answering(str(dock.paths.launcher_socket))
+
+
+def test_a_byte_wrong_anywhere_changes_nothing(dock: Engine, away: Away) -> None:
+    dock.create(ContainerSpec(image="busybox", name="one", command=("true",)))
+    data = bytearray(saved(dock))
+    there = away()
+    instance.prepare(there)
+    before = sorted(str(path) for path in there.root.rglob("*"))
+    for at in [*range(700, len(data) - 1024, len(data) // 25), len(data) - 3000]:
+        data[at] ^= 0x40
+        try:
+            restore(there, io.BytesIO(bytes(data)), force=False, progress=quiet)
+            same = True  # in the padding, or in a name or a time of the outer tar, which says nothing
+        except EngineError:
+            same = False
+        data[at] ^= 0x40
+        if same:
+            shutil.rmtree(there.root)
+            instance.prepare(there)
+        else:
+            assert [
+                path for path in sorted(str(path) for path in there.root.rglob("*")) if "/state.db" not in path
+            ] == before
+    for end in (0, 10, 512, len(data) // 2, len(data) - 1024):
+        with pytest.raises(EngineError):
+            restore(there, io.BytesIO(bytes(data[:end])), force=False, progress=quiet)
+
+
+def member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def hostile(dock: Engine, name: str, entries: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    """A backup whose member ``name`` is this tree; its sums are right, as an attacker's are."""
+    import hashlib
+
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for info, data in entries:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    parts: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(saved(dock))) as tar:
+        for info in tar:
+            file = tar.extractfile(info)
+            assert file is not None
+            parts[info.name] = file.read()
+    told = json.loads(parts.pop(manifest.NAME))
+    parts[name] = inner.getvalue()
+    told["members"] = {key: hashlib.sha256(data).hexdigest() for key, data in parts.items()}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for key, data in parts.items():
+            member(tar, key, data)
+        member(tar, manifest.NAME, json.dumps(told).encode())
+    return out.getvalue()
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **more: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info
+
+
+def test_a_hostile_tree_reaches_nothing_outside(dock: Engine, away: Away, tmp_path: Path) -> None:
+    target = tmp_path / "victim"
+    target.write_text("mine")
+    dock.create_volume("cargo")
+    name = "volumes/cargo.tar.gz"
+    trees = {
+        "up": [(entry("../../escaped"), b"x")],
+        "absolute": [(entry(str(tmp_path / "escaped")), b"x")],
+        "through a link": [(entry("d", tarfile.SYMTYPE, str(tmp_path)), b""), (entry("d/escaped"), b"x")],
+        "over a link": [(entry("f", tarfile.SYMTYPE, str(target)), b""), (entry("f"), b"theirs")],
+        "a hard link out": [(entry("f", tarfile.LNKTYPE, str(target)), b"")],
+        "a hard link up": [(entry("f", tarfile.LNKTYPE, "../../../state.db"), b"")],
+        "the host's disk": [(entry("disk", tarfile.BLKTYPE, devmajor=8), b"")],
+        "the host's memory": [(entry("mem", tarfile.CHRTYPE, devmajor=1, devminor=1), b"")],
+        "another container's user": [(entry("f", uid=600_000), b"x")],
+    }
+    outcomes = {}
+    for what, entries in trees.items():
+        there = away()
+        try:
+            restore(there, io.BytesIO(hostile(dock, name, entries)), force=False, progress=quiet)
+            outcomes[what] = "restored"
+        except EngineError:
+            outcomes[what] = "refused"
+        assert target.read_text() == "mine", what
+        assert not (tmp_path / "escaped").exists(), what
+        assert not list(there.root.parent.glob("escaped")), what
+    assert {what for what, outcome in outcomes.items() if outcome == "restored"} == {"over a link"}, (
+        "replaced by a file"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["../state.db", "/etc/x", "volumes/strange.tar.gz", "layers/../x.tar.gz", "instance", "state.db-wal"]
+)
+def test_a_member_that_nobody_saved_is_refused(dock: Engine, away: Away, name: str) -> None:
+    with pytest.raises(Corrupt, match="has no place in it"):
+        restore(away(), io.BytesIO(hostile(dock, name, [])), force=False, progress=quiet)
+
+
+@pytest.mark.parametrize(("change", "told"), [({"format": 99}, "format 99 of a newer"), ({"members": 3}, "manifest")])
+def test_a_manifest_that_is_not_understood_is_refused(change: dict[str, int], told: str) -> None:
+    good = {"format": 1, "schema": 1, "created_at_ns": 0, "members": {}, "left_out": [], "notes": []}
+    manifest.Manifest.from_json(json.dumps(good).encode())
+    with pytest.raises(Corrupt, match=told):
+        manifest.Manifest.from_json(json.dumps(good | change).encode())
+
+
+KILLED = """
+import io, os, signal, sys
+from pathlib import Path
+from engine import Config
+from engine.backup.restore import restore
+from engine.storage import instance
+renames, when = 0, int(sys.argv[4])
+original = os.rename
+def rename(self, target):
+    global renames
+    renames += 1
+    if renames == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(self, target)
+Path.rename = rename
+restore(Config(Path(sys.argv[1]), Path(sys.argv[2])), open(sys.argv[3], "rb"), force=True, progress=lambda text: None)
+"""
+
+
+def test_killed_at_any_rename_it_is_the_old_store_or_the_new(dock: Engine, config: Config, tmp_path: Path) -> None:
+    dock.create(ContainerSpec(image="busybox", name="new", command=("true",)))
+    (tmp_path / "backup").write_bytes(saved(dock))
+    seen = []
+    for when in range(1, 40):
+        with Engine(config) as old:
+            if old.containers()[0].name == "new":
+                old.rename("new", "old")
+        stop_launcher(config)
+        command = [sys.executable, "-c", KILLED, str(config.root), str(config.run), str(tmp_path / "backup"), str(when)]
+        ended = subprocess.run(command, cwd=TOP)
+        with Engine(config) as after:
+            (container,) = after.containers()
+            assert after.paths.container(container.id).is_dir()
+            assert [image.tags for image in after.images()] == [("busybox:latest",)]
+            assert after.paths.layer(after.images()[0].layers[0].diff_id).is_dir()
+            seen.append(container.name)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+    assert seen[0] == "old"
+    assert seen == sorted(seen, reverse=True), "once new, always new"
+    assert seen[-1] == "new"
+    assert len(seen) > 5
+
+
+def test_files_with_many_holes_are_read_with_fewer(tmp_path: Path) -> None:
+    path = Path("/var/tmp") / f"wharfie-t{os.environ['WHARFIE_TEST_SESSION']}-holes"
+    try:
+        with open(path, "wb") as file:
+            for number in range(MAX_EXTENTS + 50):
+                file.seek(number * 8192)
+                file.write(b"x")
+        descriptor = os.open(path, os.O_RDONLY)
+        found = data_extents(descriptor, path.stat().st_size)
+        os.close(descriptor)
+        assert len(found) == MAX_EXTENTS
+        assert sum(found[-1]) == path.stat().st_size
+    finally:
+        path.unlink()
+
+
+def test_the_command_line_does_both(dock: Engine, away: Away, tmp_path: Path) -> None:
+    dock.create(ContainerSpec(image="busybox", name="one", command=("true",)))
+    there = away()
+
+    def wharfie(config: Config, *words: str, **more: object) -> subprocess.CompletedProcess[bytes]:
+        environment = os.environ | {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
+        command = [sys.executable, "manage.py", "wharfie", *words]
+        return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, check=False, **more)  # type: ignore[call-overload,no-any-return]
+
+    assert wharfie(dock.config, "backup", str(tmp_path / "all")).returncode == 0
+    assert (tmp_path / "all").stat().st_mode & 0o777 == 0o600
+    piped = wharfie(dock.config, "backup", "-")
+    assert piped.returncode == 0
+    with tarfile.open(fileobj=io.BytesIO(piped.stdout)) as tar:
+        assert tar.getnames()[0] == "state.db"
+    assert wharfie(there, "restore", "-", input=piped.stdout).returncode == 0
+    assert wharfie(there, "ps", "-aq").stdout.decode().strip() == dock.inspect("one").short_id
+    again = wharfie(there, "restore", str(tmp_path / "all"))
+    assert again.returncode == 125
+    assert b"--force" in again.stderr
+    missing = wharfie(there, "restore", str(tmp_path / "nothing"), "--force")
+    assert missing.returncode == 125
+    assert wharfie(there, "backup", str(tmp_path / "no" / "dir")).returncode == 125
