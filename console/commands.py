@@ -152,7 +152,7 @@ def doctor(options: Namespace) -> int:
     else:
         for check in checks:
             mark = "ok  " if check.ok else "FAIL" if check.fatal else "loss"
-            print(f"{mark}  {check.name}: {clean(check.text)}")
+            print(f"{mark}  {check.name}: {text.clean(check.text)}")
             if check.hint:
                 print(f"      {check.hint}")
     if any(check.fatal and not check.ok for check in checks):
