@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
+from console import upkeep
 from console.commands import each
 from console.limits import limits
 from console.terminal import complain, table
@@ -42,11 +43,11 @@ def rename(engine: Engine, options: Namespace) -> int:
 
 
 def update(engine: Engine, options: Namespace) -> int:
-    """Give each other limits."""
-    wanted = limits(options)
-    if wanted == type(wanted)():
-        raise InvalidRequest("no limit is given", hint="give one, as --memory 512m; see `wharfie update --help`")
-    return each(options.containers, lambda ref: engine.update(ref, wanted))
+    """Give each other limits, or another restart policy."""
+    wanted, restart = limits(options), upkeep.restart(options)
+    if wanted == type(wanted)() and restart is None:
+        raise InvalidRequest("no change is given", hint="give one, as --memory 512m; see `wharfie update --help`")
+    return each(options.containers, lambda ref: engine.update(ref, wanted, restart))
 
 
 def wait(engine: Engine, options: Namespace) -> int:

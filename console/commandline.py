@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from console import acts, backups, commands, limits
+    from console import acts, backups, commands, limits, upkeep
 
     top = argparse.ArgumentParser(prog="wharfie", description="Run and watch containers on this host.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         ("kill", "send a signal to containers", commands.kill),
         ("pause", "freeze containers", acts.pause),
         ("unpause", "let paused containers go on", acts.unpause),
-        ("update", "change limits of containers, running or not", acts.update),
+        ("update", "change limits and restart policy of containers, running or not", acts.update),
         ("wait", "wait for containers, then print their exit codes", acts.wait),
         ("inspect", "print all that is known of containers", acts.inspect),
         ("rm", "remove containers", commands.remove),
@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("-t", "--time", type=float, metavar="SECONDS", help=told)
         elif verb == "update":
             limits.flags(command)
+            upkeep.restart_flag(command)
         elif verb == "wait":
             kinds = ("not-running", "next-exit", "removed")
             command.add_argument("--condition", choices=kinds, default=kinds[0], help="default: not-running")
@@ -122,7 +123,7 @@ def add(
 
 
 def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
-    from console import limits
+    from console import limits, upkeep
 
     option = command.add_argument
     if attached:
@@ -138,6 +139,7 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option("--network", choices=("none", "host"), default="none", help="none: loopback only (default)")
     option("-v", "--volume", action="append", default=[], metavar="VOLUME:/PATH[:ro]", help="a named volume")
     limits.flags(command)
+    upkeep.flags(command)
     option("--stop-signal", metavar="SIGNAL")
     option("--stop-timeout", type=float, default=10.0, metavar="SECONDS", help="before KILL: 10; -1: for ever")
     option("--label", action="append", default=[], metavar="NAME=VALUE")

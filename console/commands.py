@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from console import text
+from console import text, upkeep
 from console.limits import limits
 from console.terminal import ago, complain, documents, progress, shorten, show, status, table
-from engine import Config, Container, ContainerSpec, Engine, NetworkMode, VolumeMount, names
+from engine import Config, Container, ContainerSpec, Engine, NetworkMode, RestartPolicy, VolumeMount, names
 from engine.errors import EngineError, InvalidRequest, WrongState
 from engine.storage.paths import Paths
 
@@ -28,6 +28,8 @@ STOP_AT_ONCE = 16  # `down` waits for so many containers side by side
 
 def run(engine: Engine, options: Namespace) -> int:
     """Create and start; attached, print what it writes and end as it ends."""
+    if options.rm and options.restart not in (None, "no"):
+        raise InvalidRequest("--rm and --restart do not go together", hint="leave one of them out", field="restart")
     if options.detach and options.rm:
         raise InvalidRequest("-d and --rm do not go together", hint="nobody would be there to remove it: leave one out")
     container = engine.create(spec(options))
@@ -240,6 +242,8 @@ def spec(options: Namespace) -> ContainerSpec:
         volumes=tuple(map(VolumeMount.parse, options.volume)),
         stop_signal=options.stop_signal,
         stop_timeout_s=options.stop_timeout,
+        restart=upkeep.restart(options) or RestartPolicy(),
+        health=upkeep.health(options),
         labels=names.labels(options.label),
     )
 

@@ -58,13 +58,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def status(container: Container) -> str:
     """The state in a few words."""
-    if container.state.alive and container.started_at_ns:
+    if container.pid is not None and container.started_at_ns:
         paused = " (paused)" if container.state is State.PAUSED else ""
-        return f"running for {ago(container.started_at_ns).removesuffix(' ago')}{paused}"
+        health = f" ({container.health.status})" if container.health and not paused else ""
+        return f"running for {ago(container.started_at_ns).removesuffix(' ago')}{paused}{health}"
     if container.exit:
         code = "unknown" if container.exit.code is None else container.exit.code
         why = ", out of memory" if container.exit.oom_killed else ""
-        return f"exited ({code}{why}) {ago(container.exit.finished_at_ns)}"
+        word = "restarting" if container.state is State.RESTARTING else "exited"
+        return f"{word} ({code}{why}) {ago(container.exit.finished_at_ns)}"
     return f"broken: {container.broken}" if container.state is State.BROKEN else container.state.value
 
 

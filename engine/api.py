@@ -6,6 +6,7 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,9 +23,21 @@ from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.pausing import Pausing
 from engine.containers.records import Records
-from engine.containers.spec import Container, ContainerSpec, ExecSpec, ExitRecord, Limits, State, TerminalInfo, WaitFor
+from engine.containers.restarting import Restarting
+from engine.containers.spec import (
+    Container,
+    ContainerSpec,
+    ExecSpec,
+    ExitRecord,
+    Limits,
+    RestartPolicy,
+    State,
+    TerminalInfo,
+    WaitFor,
+)
 from engine.containers.stopping import Stopping
 from engine.containers.waiting import Waiting
+from engine.errors import EngineError
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
@@ -61,11 +74,13 @@ class Engine:
         self._records = Records(self.instance, self.paths, self._database, self._events)
         self._pausing = Pausing(self.instance, self._events, self._records)
         self._waiting = Waiting(self.paths, self._events, self._records)
-        self._stopping = Stopping(self.paths, self._records, self._pausing, self._waiting)
-        self._limiting = Limiting(self.instance, self._database, self._events, self._records)
+        self._restarting = Restarting(self.paths, self._database, self._events, self._records)
+        self._stopping = Stopping(self.paths, self._records, self._pausing, self._waiting, self._restarting)
+        self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
         self._lifecycle = Lifecycle(
-            self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping
-        )
+            self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
+            self._restarting,
+        )  # fmt: skip
         self._executions = Executions(self.paths)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
@@ -87,6 +102,17 @@ class Engine:
         atomic.empty(self.paths.trash)
         self._images.tidy()
         self._limiting.settle()
+
+    def revive(self) -> None:
+        """Start what its restart policy wants to run, and does not: after a reboot. When the console starts."""
+
+        def start(container: Container) -> None:
+            try:
+                self.start(container.id)
+            except EngineError as error:  # the others start all the same
+                print(f"wharfie: restarting {container.name}: {error}", file=sys.stderr, flush=True)
+
+        self._restarting.revive(start)
 
     # Containers
 
@@ -129,10 +155,13 @@ class Engine:
         """Give a container another name, running or not."""
         self._lifecycle.rename(self._records.find(ref), name)
 
-    def update(self, ref: str, limits: Limits) -> Container:
-        """Change limits, of a running container at once: all or none. None and empty stay as they are."""
+    def update(self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None) -> Container:
+        """Change limits, of a running container at once: all or none; and its restart policy. None and empty stay."""
         container = self._records.find(ref)
-        self._limiting.update(container, limits)
+        if limits is not None:
+            self._limiting.update(container, limits)
+        if restart is not None:
+            self._restarting.update(container, restart)
         return self._records.find(container.id)
 
     def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:

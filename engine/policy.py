@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from engine import names
-from engine.containers.spec import ContainerSpec, ExecSpec, Limits
+from engine.containers.spec import ContainerSpec, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy
 from engine.errors import InvalidRequest
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
@@ -22,6 +22,7 @@ UNLIMITED = -1  # memory and swap together: any amount of swap
 FOREVER = -1
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev")
 MAX_ENV_BYTES = 2**20
+MAX_HEALTH_S = 86_400.0
 DEFAULT_PIDS = 2048  # guards against fork bombs
 
 
@@ -53,6 +54,9 @@ def check(spec: ContainerSpec) -> None:
     if not 65_536 <= spec.log_segment_bytes <= 2**40 or not 2 <= spec.log_segments <= 1000:
         raise InvalidRequest("log rotation is out of range", hint="segments of 64 KiB or more, at least 2", field="log")
     check_limits(spec.limits)
+    check_restart(spec.restart)
+    if spec.health is not None:
+        check_health(spec.health)
     _volumes(spec)
 
 
@@ -85,6 +89,31 @@ def stop_timeout(seconds: float, field: str = "stop_timeout_s") -> float:
             "the stop timeout is not a number of seconds", hint="use 0 or more, or -1 to wait for ever", field=field
         )
     return seconds
+
+
+def check_restart(wanted: RestartPolicy) -> None:
+    """InvalidRequest for a number of restarts that goes with another policy, or is none."""
+    if wanted.most < 0 or (wanted.most and wanted.mode is not RestartMode.ON_FAILURE):
+        raise InvalidRequest(
+            "a number of restarts goes with on-failure only", hint="leave it out, or use on-failure:N", field="restart"
+        )
+
+
+def check_health(check: HealthCheck) -> None:
+    """InvalidRequest, unless every time is one; the least is Docker's 1 ms."""
+    if any("\0" in word for word in check.test) or (check.test and not check.test[0]):
+        raise InvalidRequest("the health check has no program", hint="name one", field="health")
+    for name in ("interval_s", "timeout_s", "start_interval_s", "start_period_s"):
+        seconds = getattr(check, name)
+        least = 0.0 if name == "start_period_s" else 0.001
+        if not least <= seconds <= MAX_HEALTH_S:
+            raise InvalidRequest(
+                f"the health check's {name.removesuffix('_s').replace('_', ' ')} is no time",
+                hint="use 1 ms to a day, as 500ms, 30s or 2m",
+                field="health",
+            )
+    if not 1 <= check.retries <= 1000:
+        raise InvalidRequest(f"{check.retries} is not a number of retries", hint="use 1 to 1000", field="health")
 
 
 def check_limits(limits: Limits) -> None:

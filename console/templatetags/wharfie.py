@@ -19,7 +19,8 @@ from engine import Container, Event, ExitRecord
 register = template.Library()
 
 ASKED = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
-LOOKS = {"running": "ok", "paused": "warn", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad"}
+LOOKS = {"running": "ok", "paused": "warn", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad",
+         "restarting": "busy", "starting": "busy", "healthy": "ok", "unhealthy": "bad"}  # fmt: skip
 
 
 @register.simple_tag
@@ -84,19 +85,23 @@ def state(container: Container, stopping: bool = False) -> SafeString:
     words = {
         "running": _("Running"),
         "paused": _("Paused"),
+        "restarting": _("Restarting"),
         "created": _("Created"),
         "exited": _("Stopped"),
         "failed": _("Failed"),
         "broken": _("Broken"),
     }
+    health = {"starting": _("Starting up"), "healthy": _("Healthy"), "unhealthy": _("Unhealthy")}
     shown = look(container)
-    return format_html('<span class="state {}">{}</span>', LOOKS[shown], words[shown])
+    if shown == "running" and container.health:
+        shown = container.health.status
+    return format_html('<span class="state {}">{}</span>', LOOKS[shown], (words | health)[shown])
 
 
 @register.filter
 def brief(container: Container) -> str | SafeString:
     """The line under the state: since when, or how it ended."""
-    if container.state.alive:
+    if container.pid is not None:
         return moment(container.started_at_ns, "for")
     if container.state == "broken":
         return container.broken
@@ -119,6 +124,7 @@ def happened(event: Event) -> str:
         "die": _("ended"),
         "kill": _("signalled"),
         "stop": _("stopped"),
+        "health_status": _("has other health"),
         "remove": _("removed"),
         "load": _("imported"),
         "tag": _("named"),

@@ -157,6 +157,7 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
         workdir=spec.workdir or image.config.workdir or "/",
         hostname=spec.hostname or (os.uname().nodename if host else container_id[:12]),
         stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
+        health=image.config.health if spec.health is None else spec.health,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from engine import names
 from engine.cgroups import manager
 from engine.containers import shims, state
 from engine.containers.records import Records, spec_to_json
+from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Stopping
 from engine.errors import AlreadyExists, Busy, KernelError, Unavailable
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
+from engine.linux import files
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -34,6 +37,7 @@ class Lifecycle:
         records: Records,
         launcher: LauncherClient,
         stopping: Stopping,
+        restarts: Restarting,
     ) -> None:
         self._instance = instance_id
         self._paths = paths
@@ -42,6 +46,7 @@ class Lifecycle:
         self._records = records
         self._launcher = launcher
         self._stopping = stopping
+        self._restarts = restarts
 
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
@@ -55,13 +60,23 @@ class Lifecycle:
                 raise self._just_ending(container)
             self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
+            request = self._request(container, image)
             try:
-                answer = self._launcher.call("start", self._request(container, image))
+                files.replace(request["request"], json.dumps(request).encode())
+                self._restarts.wish(container)
+                answer = self._launcher.call("start", request)
             except Unavailable:  # who started it was killed, before the shim was in charge or after
                 if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is None:
+                    self._restarts.forget(container)
                     self._clear(container)
                     raise
                 return  # it runs; the next look takes that from its record
+            except BaseException as error:
+                self._restarts.forget(container)
+                self._paths.request(container.id).unlink(missing_ok=True)
+                if isinstance(error, OSError):
+                    raise KernelError.from_os(error, "writing down what to start") from error
+                raise
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
@@ -83,8 +98,8 @@ class Lifecycle:
             return
         group = manager.group(self._instance, container.id)
         manager.clear(group)
-        record.unlink(missing_ok=True)
-        door.unlink(missing_ok=True)
+        for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id)):
+            path.unlink(missing_ok=True)
 
     @staticmethod
     def _just_ending(container: Container) -> Busy:
@@ -108,6 +123,10 @@ class Lifecycle:
             "log_segment_bytes": spec.log_segment_bytes,
             "log_segments": spec.log_segments,
             "record": str(self._paths.run_record(container.id)),
+            "request": str(self._paths.request(container.id)),
+            "restart": str(self._paths.restart(container.id)),
+            "health": dataclasses.asdict(spec.health) if spec.health and spec.health.test else None,
+            "health_record": str(self._paths.health_record(container.id)),
             "socket": str(self._paths.shim_socket(container.id)),
             "exit": str(self._paths.exit_record(container.id)),
             "events": str(self._paths.events),

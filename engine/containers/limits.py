@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import sys
 
@@ -12,10 +13,12 @@ from engine.cgroups import manager
 from engine.containers import state
 from engine.containers.pausing import GONE, ended
 from engine.containers.records import Records, spec_to_json
-from engine.containers.spec import Container, IoLimit, Limits
+from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
 from engine.events import Events
+from engine.linux import files
 from engine.storage.database import Database
+from engine.storage.paths import Paths
 
 RATES = ("read_bytes_per_s", "write_bytes_per_s", "reads_per_s", "writes_per_s")
 
@@ -47,8 +50,9 @@ def merge(before: Limits, wanted: Limits) -> Limits:
 class Limiting:
     """Live update of limits."""
 
-    def __init__(self, instance_id: str, database: Database, events: Events, records: Records) -> None:
+    def __init__(self, instance_id: str, paths: Paths, database: Database, events: Events, records: Records) -> None:
         self._instance = instance_id
+        self._paths = paths
         self._database = database
         self._events = events
         self._records = records
@@ -77,6 +81,7 @@ class Limiting:
             except BaseException:
                 self._change(container, before)
                 raise
+            self._request(container, limits)
         self._events.wake()
 
     def settle(self) -> None:
@@ -91,8 +96,17 @@ class Limiting:
                 except EngineError as error:  # the others get theirs all the same
                     print(f"wharfie: limits of {container.name}: {error}", file=sys.stderr, flush=True)
 
+    def _request(self, container: Container, limits: Limits) -> None:
+        """What its shim starts it again by has them too."""
+        path = self._paths.request(container.id)
+        try:
+            request = json.loads(path.read_bytes())
+        except FileNotFoundError:  # it does not run
+            return
+        files.replace(str(path), json.dumps(request | {"limits": dataclasses.asdict(limits)}).encode())
+
     def _change(self, container: Container, limits: Limits) -> None:
-        if not container.state.alive:
+        if container.state not in (State.RUNNING, State.PAUSED):
             return
         try:
             manager.group(self._instance, container.id).change(dataclasses.asdict(limits))

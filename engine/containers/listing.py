@@ -18,7 +18,9 @@ class Listing:
 
     containers: list[Container]
     matching: int  # how many the filters leave, seen or not
-    counts: Mapping[State, int]  # of all; a paused one counts as running, a broken one as what it was before
+    counts: Mapping[
+        State, int
+    ]  # of all; a paused one and one that restarts count as running, a broken one as what it was before
 
 
 def listing(
@@ -26,7 +28,7 @@ def listing(
 ) -> Listing:
     """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``."""
     recorded = [path.stem for path in paths.shims.glob("[!.]*.json")]
-    running = {container_id for container_id in recorded if records.running(container_id)}
+    running = {container_id for container_id in recorded if records.alive(container_id)}
     wanted = text.casefold()
     counts: Counter[State] = Counter()
     matching = []

@@ -23,16 +23,22 @@ from engine.containers.spec import (
     ContainerSpec,
     EndedBy,
     ExitRecord,
+    Health,
+    HealthCheck,
+    HealthResult,
     HugePages,
     IoLimit,
     Limits,
     NetworkMode,
+    RestartMode,
+    RestartPolicy,
     State,
     VolumeMount,
 )  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Event, Events
 from engine.linux import process
+from engine.shim import health
 from engine.storage import instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -53,6 +59,10 @@ def spec_from_json(text: str) -> ContainerSpec:
     limits["io"] = tuple(IoLimit(**each) for each in limits.get("io", ()))
     limits["huge_pages"] = tuple(HugePages(**each) for each in limits.get("huge_pages", ()))
     data["limits"] = Limits(**limits)
+    restart = data.get("restart", {"mode": RestartMode.NO, "most": 0})
+    data["restart"] = RestartPolicy(RestartMode(restart["mode"]), restart["most"])
+    if data.get("health"):
+        data["health"] = HealthCheck(**data["health"] | {"test": tuple(data["health"]["test"])})
     data["volumes"] = tuple(VolumeMount(**volume) for volume in data["volumes"])
     data["network"] = NetworkMode(data["network"])
     for field in ("command", "entrypoint", "env"):
@@ -135,6 +145,14 @@ class Records:
         record = self._run_record(container_id)
         return record if record is not None and self._lives(record, "pid", "start_time") else None
 
+    def alive(self, container_id: str) -> bool:
+        """Whether it runs, or is about to be started again by its shim."""
+        record = self._run_record(container_id)
+        if record is None:
+            return False
+        who = ("shim_pid", "shim_start_time") if record.get("resting") else ("pid", "start_time")
+        return self._lives(record, *who)
+
     def shim(self, container_id: str) -> int | None:
         """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
         record = self._run_record(container_id)
@@ -169,45 +187,78 @@ class Records:
         row = self._adopted(row, record)
         if record is not None and self._lives(record, "pid", "start_time"):
             state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
-            return self._make(row, state, spec, argv, pid=record["pid"], started=record["started_at_ns"])
+            return self._make(
+                row, state, spec, argv, pid=record["pid"], started=record["started_at_ns"],
+                restarts=record.get("restarts", 0), health=self._health(row) if spec.health else None,
+            )  # fmt: skip
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
+        if record is not None and record.get("resting") and self._lives(record, "shim_pid", "shim_start_time"):
+            if row["exit"]:
+                last = exit_from_json(row["exit"])
+            else:
+                with self._database.transaction() as connection:
+                    last = self._die(connection, row, record["history"][-1])
+            return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
         ended = exit_from_json(row["exit"]) if row["exit"] else self.fold(row)
-        return self._make(row, State.EXITED, spec, argv, ended=ended)
+        return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=ended.restarts if ended else 0)
 
     @staticmethod
     def _make(
         row: sqlite3.Row, state: State, spec: ContainerSpec, argv: tuple[str, ...], *,
         pid: int | None = None, started: int | None = None, ended: ExitRecord | None = None, broken: str = "",
+        restarts: int = 0, health: Health | None = None,
     ) -> Container:  # fmt: skip
         return Container(
             id=row["id"], name=row["name"], image=row["image"], image_id=row["image_id"], state=state,
             created_at_ns=row["created_at_ns"], started_at_ns=started or row["started_at_ns"], pid=pid, exit=ended,
-            spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken,
+            spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken, restarts=restarts, health=health,
         )  # fmt: skip
 
     def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:
-        """The row, once a run is in it whose starter died before it could write that down: the shim's records tell."""
-        started: int = record["started_at_ns"] if record is not None else self._started(row["id"])
+        """The row, with the runs that nobody has written down: its starter died before it could, or its shim has
+        started it again. The shim's records tell."""
+        told = record if record is not None else self._exit_text(row["id"])
+        started: int = told.get("started_at_ns", 0)
         if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # known; or its starter lives and will say so itself
         with self._database.transaction() as connection:
-            changed = connection.execute(
-                "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ? AND started_at_ns IS ?",
-                (started, row["id"], row["started_at_ns"]),
-            ).rowcount
-            if changed:
-                self._events.add(connection, "container", "start", row["id"], row["name"])
+            for run in told.get("history", ()):
+                self._begun(connection, row["id"], run["started_at_ns"])
+                self._die(connection, row, run)
+            self._begun(connection, row["id"], started)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
 
-    def _started(self, container_id: str) -> int:
-        """When the run began that the exit record is of, ns since the epoch; 0 when there is none."""
+    def _begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int) -> None:
+        """Write down a run, unless it or a later one is."""
+        changed = connection.execute(
+            "UPDATE containers SET started_at_ns = ?1, exit = NULL, health = NULL"
+            " WHERE id = ?2 AND (started_at_ns IS NULL OR started_at_ns < ?1)",
+            (started_at_ns, container_id),
+        ).rowcount
+        if changed:
+            name = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()["name"]
+            self._events.add(connection, "container", "start", container_id, name)
+
+    def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
+        """Write down how a run ended, unless that is, or another one is the last."""
+        ended = self._judged(row, run)
+        changed = connection.execute(
+            "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
+            (json.dumps(dataclasses.asdict(ended)), row["id"], run["started_at_ns"]),
+        ).rowcount
+        if changed:
+            self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
+        return ended
+
+    def _exit_text(self, container_id: str) -> dict[str, Any]:
+        """What the exit record says; {} when there is none, or it is damaged."""
         try:
             text = self._paths.exit_record(container_id).read_bytes()
-            started: int = json.loads(text)["started_at_ns"] if text else 0
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0
-        return started
+            found = json.loads(text) if text else {}
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("started_at_ns"), int) else {}
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
@@ -216,16 +267,36 @@ class Records:
         Not flushed to disk: the shim's record was, and a power failure has it folded again.
         """
         ended = self._read_exit(row)
-        if ended is None:
-            return None
-        with self._database.transaction() as connection:
-            changed = connection.execute(
-                "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
-                (json.dumps(dataclasses.asdict(ended)), row["id"], row["started_at_ns"]),
-            ).rowcount
-            if changed:
-                self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
+        if ended is not None:
+            with self._database.transaction() as connection:
+                self._die(connection, row, dataclasses.asdict(ended) | {"started_at_ns": row["started_at_ns"]})
         return ended
+
+    @staticmethod
+    def _judged(row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
+        """A run as its shim describes it, and who ended it."""
+        known = {field.name for field in dataclasses.fields(ExitRecord)}
+        ended = ExitRecord(**{key: value for key, value in run.items() if key in known})
+        stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
+        return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))
+
+    def _health(self, row: sqlite3.Row) -> Health:
+        """What its checks have found in this run; a change of it makes an event, once."""
+        record = health.read(str(self._paths.health_record(row["id"])))
+        found = Health(
+            record["status"], record["failing_streak"], tuple(HealthResult(**each) for each in record["results"])
+        )
+        if found.status != (row["health"] or health.STARTING):
+            with self._database.transaction() as connection:
+                changed = connection.execute(
+                    "UPDATE containers SET health = ? WHERE id = ? AND health IS ?",
+                    (found.status, row["id"], row["health"]),
+                ).rowcount
+                if changed and found.status != health.STARTING:
+                    self._events.add(
+                        connection, "container", "health_status", row["id"], row["name"], status=found.status
+                    )
+        return found
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         path: Path = self._paths.exit_record(row["id"])
@@ -234,14 +305,15 @@ class Records:
         try:
             text = path.read_bytes()  # empty while it runs
             record = json.loads(text) if text else None
-            if record is not None and record.pop("started_at_ns") >= row["started_at_ns"]:
-                ended = ExitRecord(**record)
-                stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
-                return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))
+            if record is not None and record["started_at_ns"] >= row["started_at_ns"]:
+                return self._judged(row, record)
         except FileNotFoundError:
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
         if shim_lives:
             return None
-        return ExitRecord(None, None, False, time.time_ns(), "its shim ended with it, so nobody saw the exit code")
+        booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        fell = row["started_at_ns"] < booted_ns
+        reason = "the host went down with it" if fell else "its shim ended with it, so nobody saw the exit code"
+        return ExitRecord(None, None, False, time.time_ns(), reason)

@@ -15,13 +15,14 @@ class State(enum.StrEnum):
     CREATED = "created"  # never started
     RUNNING = "running"
     PAUSED = "paused"  # it runs, but its control group is frozen
+    RESTARTING = "restarting"  # it has ended, and is about to be started again by its restart policy
     EXITED = "exited"  # started and ended; see ExitRecord
     BROKEN = "broken"  # its record cannot be read; it can only be removed
 
     @property
     def alive(self) -> bool:
-        """Whether there are processes of it."""
-        return self in (State.RUNNING, State.PAUSED)
+        """Whether it runs, or will without being asked."""
+        return self in (State.RUNNING, State.PAUSED, State.RESTARTING)
 
 
 class NetworkMode(enum.StrEnum):
@@ -29,6 +30,52 @@ class NetworkMode(enum.StrEnum):
 
     NONE = "none"  # its own, with nothing but loopback
     HOST = "host"  # the host's
+
+
+class RestartMode(enum.StrEnum):
+    """When a container that has ended is started again; Docker's words."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"  # when its exit code is not 0
+    ALWAYS = "always"  # until it is stopped; and at the next boot, even then
+    UNLESS_STOPPED = "unless-stopped"  # until it is stopped; and at the next boot, unless it was
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Whether a container that has ended is started again, after 100 ms at first and twice as long each time, up to a
+    minute; a run of 10 s begins that anew."""
+
+    mode: RestartMode = RestartMode.NO
+    most: int = 0  # on-failure: how many times; 0: as often as needed
+
+    @classmethod
+    def parse(cls, text: str) -> RestartPolicy:
+        """``no``, ``on-failure``, ``on-failure:3``, ``always`` or ``unless-stopped``; else InvalidRequest."""
+        mode, colon, most = text.partition(":")
+        valid = mode in set(RestartMode) and (not colon or (mode == RestartMode.ON_FAILURE and most.isdecimal()))
+        if not valid or len(most) > 9:
+            raise InvalidRequest(
+                f"{text!r} is not a restart policy",
+                hint="use no, on-failure, on-failure:N, always or unless-stopped",
+                field="restart",
+            )
+        return cls(RestartMode(mode), int(most or 0))
+
+    def __str__(self) -> str:
+        return f"{self.mode.value}:{self.most}" if self.most else self.mode.value
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A command that tells whether a running container is well: exit code 0."""
+
+    test: tuple[str, ...]  # what is executed in the container; empty: none, even if the image has one
+    interval_s: float = 30.0  # between two checks
+    timeout_s: float = 30.0  # of one check, which is killed then and has failed
+    start_period_s: float = 0.0  # after a start, in which a failure does not count until one check was well
+    start_interval_s: float = 5.0  # between two checks in that period
+    retries: int = 3  # failures in a row that make it unhealthy
 
 
 class WaitFor(enum.StrEnum):
@@ -124,6 +171,8 @@ class ContainerSpec:
     volumes: tuple[VolumeMount, ...] = ()
     stop_signal: str | None = None
     stop_timeout_s: float = 10.0  # -1: for ever
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    health: HealthCheck | None = None
     log_segment_bytes: int = 10 * 2**20
     log_segments: int = 3
     labels: dict[str, str] = field(default_factory=dict)
@@ -166,6 +215,26 @@ class ExitRecord:
     oom_limit_bytes: int | None = None  # the limit that was hit; None with oom_killed: the host's own memory ran out
     asked_signal: int | None = None  # the last signal that the engine was asked to send to this run
     ended_by: EndedBy = EndedBy.UNKNOWN
+    restarts: int = 0  # how often its policy had started it again by then
+
+
+@dataclass(frozen=True, slots=True)
+class HealthResult:
+    """How one health check went."""
+
+    started_at_ns: int  # Unix time
+    finished_at_ns: int
+    code: int | None  # 0 is well; None: it took too long, and was killed
+    output: str  # the first 4,096 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well a running container is, by its own health check."""
+
+    status: str  # starting, healthy, unhealthy
+    failing_streak: int  # how many checks failed in a row
+    results: tuple[HealthResult, ...]  # the last five, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +254,8 @@ class Container:
     argv: tuple[str, ...]  # what runs: entrypoint and command
     uid_base: int  # host uid of the container's root
     broken: str = ""  # why, when state is BROKEN
+    restarts: int = 0  # how often its policy has started it again since somebody started it
+    health: Health | None = None  # only while it runs, and has a check
 
     @property
     def short_id(self) -> str:

@@ -7,13 +7,17 @@ from engine.errors import WrongState
 
 LEGAL: dict[str, frozenset[State]] = {
     "start": frozenset({State.CREATED, State.EXITED}),
-    "stop": frozenset({State.RUNNING, State.PAUSED, State.EXITED, State.CREATED}),  # not alive: nothing to do
-    "restart": frozenset({State.RUNNING, State.PAUSED, State.EXITED, State.CREATED}),  # not alive: a start
+    "stop": frozenset(
+        {State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED, State.CREATED}
+    ),  # not alive: nothing to do
+    "restart": frozenset(
+        {State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED, State.CREATED}
+    ),  # not alive: a start
     "kill": frozenset({State.RUNNING, State.PAUSED}),
     "pause": frozenset({State.RUNNING}),
     "unpause": frozenset({State.PAUSED}),
-    "rename": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.EXITED}),
-    "update": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.EXITED}),
+    "rename": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED}),
+    "update": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED}),
     "exec": frozenset({State.RUNNING}),
     "remove": frozenset({State.CREATED, State.EXITED, State.BROKEN}),
 }
@@ -21,6 +25,12 @@ LEGAL: dict[str, frozenset[State]] = {
 HINTS = {
     ("start", State.RUNNING): "stop it first",
     ("start", State.PAUSED): "unpause it",
+    ("start", State.RESTARTING): "it starts by itself; restart it to do so now",
+    ("kill", State.RESTARTING): "stop it",
+    ("exec", State.RESTARTING): "try again when it runs",
+    ("pause", State.RESTARTING): "try again when it runs",
+    ("unpause", State.RESTARTING): "it waits to be started again by itself",
+    ("remove", State.RESTARTING): "stop it first, or remove it by force",
     ("kill", State.CREATED): "start it first",
     ("kill", State.EXITED): "start it first",
     ("exec", State.CREATED): "start it first",

@@ -9,7 +9,8 @@ from engine import names, policy
 from engine.containers import shims, state
 from engine.containers.pausing import Pausing
 from engine.containers.records import Records
-from engine.containers.spec import Container
+from engine.containers.restarting import Restarting
+from engine.containers.spec import Container, State
 from engine.containers.waiting import Waiting
 from engine.errors import Busy, Unavailable, WrongState
 from engine.linux import process
@@ -23,15 +24,20 @@ class Stopping:
     """Kill and stop, of a paused container too: the signal first, then it is thawed to receive it. That order lets
     one that is killed run no instruction more."""
 
-    def __init__(self, paths: Paths, records: Records, pausing: Pausing, waiting: Waiting) -> None:
+    def __init__(
+        self, paths: Paths, records: Records, pausing: Pausing, waiting: Waiting, restarting: Restarting
+    ) -> None:
+        self._restarting = restarting
         self._paths = paths
         self._records = records
         self._pausing = pausing
         self._waiting = waiting
 
     def signal(self, container: Container, number: int) -> None:
-        """Send a signal to its first process."""
+        """Send a signal to its first process. One that is meant to end it ends its restart policy too."""
         state.require("kill", container.state, container.name)
+        if number in (signal.SIGKILL, names.signal_number(container.spec.stop_signal or "TERM")):
+            self._restarting.forget(container)
         answer = shims.ask(self._paths, container.id, {"op": "signal", "signal": number}, ANSWER_S)
         if answer is None:
             record = self._records.running(container.id)
@@ -58,9 +64,17 @@ class Stopping:
         """
         state.require("stop", container.state, container.name)
         patience_s = policy.stop_timeout(container.spec.stop_timeout_s if timeout_s is None else timeout_s, "timeout")
+        self._restarting.forget(container)
         if not container.state.alive:
             return
         try:
+            if container.state is State.RESTARTING:
+                shims.ask(self._paths, container.id, {"op": "rest"}, ANSWER_S)
+                if self._ended(container, AFTER_KILL_S):
+                    return
+                container = self._records.find(container.id)  # it was just being started
+                if container.state is State.EXITED:
+                    return
             if patience_s != 0:
                 self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"))
                 if self._ended(container, None if patience_s < 0 else patience_s):

@@ -45,17 +45,17 @@ class Waiting:
             raise WrongState(
                 f"container {container.name!r} was never started", hint="start it first", subject=container.name
             )
-        if container.exit is not None:
+        if container.exit is not None and not container.state.alive:
             return container.exit
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shims.ask(self._paths, container.id, {"op": "wait"}, timeout_s)
         found = self._records.find(container.id)
         # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
         for pid in (found.pid, self._records.shim(container.id)):
-            if found.exit is None and pid is not None:
+            if (found.exit is None or found.state.alive) and pid is not None:
                 shims.wait_for_pid(pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
                 found = self._records.find(container.id)
-        if found.exit is None:
+        if found.exit is None or found.state.alive:
             raise _not_yet(container, "ended", "wait longer, or stop it")
         return found.exit
 

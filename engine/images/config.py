@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from engine import names
+from engine import names, policy
+from engine.containers.spec import HealthCheck
 from engine.errors import InvalidRequest, Unsupported
 from engine.images.spec import ImageConfig
 
@@ -100,7 +101,29 @@ def _image_config(section: Document) -> ImageConfig:
         labels={typed(key, str, "label"): typed(value, str, "label") for key, value in labels.items()},
         volumes=_keys(section, "Volumes"),
         exposed_ports=_keys(section, "ExposedPorts"),
+        health=_health(typed(section.get("Healthcheck") or {}, dict, "Healthcheck")),
     )
+
+
+def _health(section: Document) -> HealthCheck | None:
+    """Docker's image specification, "Healthcheck": times in nanoseconds, 0 for the default."""
+    kind, *words = _strings(section, "Test") or ("",)
+    if kind not in ("", "NONE", "CMD", "CMD-SHELL") or (kind == "CMD-SHELL" and len(words) != 1):
+        raise InvalidRequest("the image's Healthcheck has a Test that is none")
+    if not words:
+        return None
+    times = {
+        field: typed(section.get(key) or 0, int, key) / 1e9
+        for field, key in (
+            ("interval_s", "Interval"), ("timeout_s", "Timeout"), ("start_period_s", "StartPeriod"),
+            ("start_interval_s", "StartInterval"),
+        )
+    }  # fmt: skip
+    retries = typed(section.get("Retries") or 0, int, "Retries")
+    given = {name: value for name, value in (times | {"retries": retries}).items() if value}
+    check = HealthCheck(("/bin/sh", "-c", *words) if kind == "CMD-SHELL" else tuple(words), **given)
+    policy.check_health(check)
+    return check
 
 
 def _strings(section: Document, key: str) -> tuple[str, ...]:

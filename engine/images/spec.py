@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.containers.spec import HealthCheck
+
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
@@ -18,6 +20,7 @@ class ImageConfig:
     labels: dict[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
+    health: HealthCheck | None = None  # Docker's HEALTHCHECK, which OCI has no word for
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,25 @@ def openat2(dirfd: int, path: str | bytes, flag: int, *, mode: int = 0, resolve:
             continue
 
 
+def replace(path: str, data: bytes) -> None:
+    """Replace ``path`` by ``data``, old or new to whoever looks; not flushed to disk."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+
+
+def remove(path: str) -> None:
+    """Delete a file; absent is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
 def directory_beneath(root_fd: int, path: str) -> int:
     """An O_PATH descriptor of a real directory below ``root_fd``, made when absent; no symbolic link is followed.
 

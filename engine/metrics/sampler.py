@@ -16,7 +16,7 @@ from engine.metrics.spec import Sample
 def counters(instance: str, container: Container) -> Counters:
     """All that the kernel counts of one container; WrongState when it does not run."""
     try:
-        if container.state.alive:
+        if container.pid is not None:
             return manager.group(instance, container.id).counters()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV):
@@ -30,7 +30,7 @@ def sample(instance: str, containers: Iterable[Container]) -> dict[str, Sample]:
     """A sample of each running container, by id; one that ended meanwhile is left out."""
     found = {}
     for container in containers:
-        if not container.state.alive:
+        if container.pid is None:
             continue
         try:
             used = manager.group(instance, container.id).usage()

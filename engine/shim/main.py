@@ -6,23 +6,16 @@ there is output or a question it uses little of Python, and that from C: `_socke
 
 from __future__ import annotations
 
-import _socket
 import json
 import os
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable
 
 from engine.linux import overlayfs, process
-from engine.shim import protocol, stdio
+from engine.shim import handover, protocol, stdio
 from engine.shim.supervise import Supervisor
-
-MAX_HANDED_BYTES = 32768
-NAME_BYTES = 15  # the shim's name comes first
-HANDED_FDS = struct.Struct("8i")
-HANDED_FDS_BYTES = _socket.CMSG_SPACE(HANDED_FDS.size)
 
 
 def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None:
@@ -32,25 +25,25 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
     """
     launcher = os.getppid()
     os.setsid()
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     starter = os.fork()
     if starter == 0:
         ours.close()
-        serve(socket.socket(fileno=theirs.detach()))
+        serve(theirs)
         os._exit(0)
     theirs.close()
     for descriptor in others:
         os.close(descriptor)
-    handed, ancillary, _flags, _address = ours.recvmsg(MAX_HANDED_BYTES, HANDED_FDS_BYTES)
-    if handed:
-        process.set_name(handed[:NAME_BYTES])
-        supervisor = Supervisor(handed[NAME_BYTES:], HANDED_FDS.unpack(ancillary[0][2]), starter)
-        if ours.recv(1):  # its command has been executed
-            ours.close()
-            supervisor.run()
-            if os.getppid() != launcher:  # which would have left the groups to the next one, or removed them
-                supervisor.leave_engine()
-            return
+    made = handover.take(ours)
+    ours.close()
+    if isinstance(made, handover.Handover):
+        process.set_name(made.name)
+        supervisor = Supervisor(made)
+        supervisor.see_off(starter)
+        supervisor.run()
+        if os.getppid() != launcher:  # which would have left the groups to the next one, or removed them
+            supervisor.leave_engine()
+        return
     os.waitpid(starter, 0)
     # A starter that was killed may have left an init that runs already, which nobody else knows of.
     for pid in process.children():
@@ -80,7 +73,10 @@ def rehearse(directory: str) -> None:
         if child == 0:
             os._exit(0)
         pidfd = os.pidfd_open(child)
-        Supervisor(b"{}", (pidfd, -1, -1, -1, log.fd, read_end, left.fileno(), right.fileno()), child).watch()
+        run = handover.Handover(b"", b"{}", False, pidfd, -1, -1, (read_end,), -1, -1, log.fd, left.fileno())
+        supervisor = Supervisor(run)
+        supervisor.see_off(child)
+        supervisor.watch()
         os.close(pidfd)
     json.loads(json.dumps({"warm": True}))
     left.close()

@@ -29,7 +29,7 @@ JOINED = (
 def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_base: int, group: manager.Group) -> None:
     """Serve one session, in a process forked for it, until its command has ended and the caller knows."""
     try:
-        pid, pidfd, held, master = _start(request, init_pidfd, uid_base, group)
+        pid, pidfd, held, master = start(request, init_pidfd, uid_base, group)
     except EngineError as error:
         protocol.send(client, {"error": error.to_wire()})
         return
@@ -68,7 +68,7 @@ def _ended(pid: int) -> dict[str, Any]:
     return {"code": code if code >= 0 else 128 - code, "signal": -code if code < 0 else None}
 
 
-def _start(
+def start(
     request: dict[str, Any], init_pidfd: int, uid_base: int, group: manager.Group
 ) -> tuple[int, int, list[int], int]:
     """Its pid and pidfd, the descriptors for the caller (stdin, stdout, stderr, or none), and the terminal's, or -1."""

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
 from engine.linux import files, process
-from engine.shim import init, protocol, rootfs, stdio
+from engine.shim import handover, init, protocol, rootfs, stdio
 
 AFTER_KILL_S = 10.0
 SHIM_OOM_SCORE = -998
@@ -90,16 +90,21 @@ def prepared() -> Init | None:
     return None if manager.births() else Init.born(own_network=True)
 
 
-def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> dict[str, Any]:
+def start(
+    request: dict[str, Any], ready: Init | None, shim: socket.socket, again: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """All of it or nothing: what was made is undone in reverse. Hands the container over to ``shim``.
 
-    Returns the answer for whoever asked. Raises EngineError or OSError.
+    With ``again`` the shim has the container already, and its log, records and control socket; that goes into the run
+    record. Returns the answer for whoever asked. Raises EngineError or OSError.
     """
     undo: list[Any] = []
     try:
-        # First: were this process killed, its socket tells that there is something to clear.
-        listener = protocol.listen(request["socket"])
-        undo.append(lambda: os.unlink(request["socket"]))
+        listener = None
+        if again is None:
+            # First: were this process killed, its socket tells that there is something to clear.
+            listener = protocol.listen(request["socket"])
+            undo.append(lambda: os.unlink(request["socket"]))
         group = manager.group(request["instance"], request["id"])
         undo.append(group.remove)
         if manager.births():
@@ -107,11 +112,11 @@ def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> d
         child = _init(request, group, ready)
         undo.append(child.end)
         try:
-            facts = _set_up(request, child, group, undo, shim, listener)
+            facts = _set_up(request, child, group, undo, shim, listener, again)
         except OSError as error:
             raise (child.last_words(error) or error) from None
         try:
-            shim.send(b"!")
+            shim.send(handover.EXECUTED)
         except ConnectionError:
             raise KernelError("its shim was killed while it started", hint="start it again") from None
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
@@ -124,13 +129,26 @@ def start(request: dict[str, Any], ready: Init | None, shim: socket.socket) -> d
         raise
 
 
+def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
+    """The start of a container that its shim restarts; ``path`` holds the request of the first time."""
+    try:
+        with open(path, "rb") as file:
+            request = json.load(file)
+        start(request, None, shim, again)
+    except EngineError as error:
+        handover.refuse(shim, error.to_wire())
+    except OSError as error:
+        handover.refuse(shim, KernelError.from_os(error, "start").to_wire())
+
+
 def _set_up(
     request: dict[str, Any],
     child: Init,
     group: manager.Group,
     undo: list[Any],
     shim: socket.socket,
-    listener: socket.socket,
+    listener: socket.socket | None,
+    again: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """From a waiting init to an executed command, of which the shim has all it needs. Returns the run record."""
     process.write_id_maps(child.pid, request["uid_base"])
@@ -147,29 +165,45 @@ def _set_up(
     protocol.send(child.door, {"step": "mounts"}, [root, *rootfs.volumes(request["volumes"], userns)])
     # The rest is done while init builds its tree.
     group.limit(request["limits"])
-    log = stdio.Log.begun(request["log"], request["log_segment_bytes"], request["log_segments"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    facts = _facts(child.pid)
-    process.protect_from_oom(SHIM_OOM_SCORE, facts["shim_pid"])
-    undo.append(lambda: _forget(request))
-    # Open, and empty, from the start: at the end one flush makes name and content durable.
-    ended = os.open(request["exit"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    files.reserve(ended, 4096)  # how it ended must find room on a full disk
-    _replace(request["record"], json.dumps(facts).encode())
-    handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}, "log": log.state()}
-    pipes = [pipe for pipe, _ in streams]
-    name = f"shim {request['id']}".encode()[:15]
-    held = [child.pidfd, root, tree, ended, log.fd, *pipes, listener.fileno()]
-    socket.send_fds(shim, [name, json.dumps(handed).encode()], held)
+    facts = _facts(child.pid) | (again or {})
+    handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
+    ended, log, door = -1, -1, -1
+    if listener is not None:
+        begun = stdio.Log.begun(request["log"], request["log_segment_bytes"], request["log_segments"])
+        log, handed["log"] = begun.fd, begun.state()
+        process.protect_from_oom(SHIM_OOM_SCORE, facts["shim_pid"])
+        undo.append(lambda: _forget(request))
+        # Open, and empty, from the start: at the end one flush makes name and content durable.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        ended = os.open(request["exit"], flags, 0o600)
+        files.reserve(ended, 4096)  # how it ended must find room on a full disk
+        door = listener.fileno()
+    files.replace(request["record"], json.dumps(facts).encode())
+    handover.Handover(
+        name=f"shim {request['id']}".encode(),
+        raw=json.dumps(handed).encode(),
+        checked=request["health"] is not None,
+        pidfd=child.pidfd,
+        root=root,
+        tree=tree,
+        outputs=tuple(pipe for pipe, _ in streams),
+        input=-1,
+        exit=ended,
+        log=log,
+        listener=door,
+    ).give(shim)
     child.execute()
     return facts
 
 
+# What of the request outlives the start, and what of these facts the run record of a container that rests keeps.
 SHIM_NEEDS = (
-    "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "socket", "events",
-    "groups_lock",
+    "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
+    "groups_lock", "restart", "health", "health_record", "env", "user", "workdir", "hostname",
 )  # fmt: skip
+RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns")
 
 
 def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:
@@ -206,13 +240,3 @@ def _forget(request: dict[str, Any]) -> None:
     for path in (request["record"], request["exit"]):
         if os.path.lexists(path):
             os.unlink(path)
-
-
-def _replace(path: str, data: bytes) -> None:
-    temporary = f"{path}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)

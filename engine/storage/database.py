@@ -73,6 +73,8 @@ MIGRATIONS = (
         detail TEXT NOT NULL DEFAULT '{}'
     );
     """,
+    # The last status of its health check that an event has told of.
+    "ALTER TABLE containers ADD COLUMN health TEXT",
 )
 
 BUSY_TIMEOUT_S = 5.0

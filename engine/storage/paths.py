@@ -6,11 +6,12 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  ├─ run           which WHARFIE_RUN goes with it          ├─ shims/<id>.sock     a container's control socket
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
  ├─ console.db    Django's tables        ├─ events/<pid>.sock   one datagram socket per watching process
+ ├─ boot          in which containers were last started again
  ├─ skeleton/     the lowest layer of all roots: what mounts and files are put on
  ├─ layers/<hex>/ unpacked layers        ├─ rootfs/             the empty directory that roots are moved onto
  ├─ containers/<id>/                      └─ address              where the console serves
  │    upper/ work/  of the overlay     log/  segments
- │    exit.json     how it ended
+ │    exit.json     how it ended       restart   that it is to run again by itself
  ├─ volumes/<name>/data/
  ├─ backups/      the databases as they were before migrations
  ├─ .restored/    a whole backup on its way in: whoever looks next moves the rest
@@ -36,6 +37,7 @@ class Paths:
         self.database = config.root / "state.db"
         self.console_database = config.root / "console.db"
         self.secret_key = config.root / "secret_key"
+        self.boot = config.root / "boot"
         self.skeleton = config.root / "skeleton"
         self.layers = config.root / "layers"
         self.containers = config.root / "containers"
@@ -91,6 +93,18 @@ class Paths:
     def run_record(self, container_id: str) -> Path:
         """The running init of a container; written by its shim alone."""
         return self.shims / f"{container_id}.json"
+
+    def request(self, container_id: str) -> Path:
+        """What its starter was asked for, for as long as it runs: its shim starts it again by that."""
+        return self.shims / f"{container_id}.request"
+
+    def health_record(self, container_id: str) -> Path:
+        """How its health checks went; written by those alone."""
+        return self.shims / f"{container_id}.health"
+
+    def restart(self, container_id: str) -> Path:
+        """The wish that a container be started again when it has ended; `engine.shim.restarts`."""
+        return self.containers / container_id / "restart"
 
     def volume(self, name: str) -> Path:
         """The directory whose content a volume is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +33,8 @@ class Command(BaseCommand):
         tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
         migrate()
         gateway.engine().tidy()
+        # Beside the pages: nobody should wait for a hundred starts to see how they go.
+        threading.Thread(target=gateway.engine().revive, daemon=True).start()
         self._serve(options["endpoint"], options["fd"])
 
     def _greet(self) -> None:

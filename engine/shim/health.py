@@ -1,0 +1,108 @@
+"""One health check: run its command in the container, and keep the accounts that Docker's HEALTHCHECK speaks of.
+
+The record holds the status, how many checks failed in a row, and the last few results. It is absent until the first
+check has ended, which stands for "starting". docs.docker.com/reference/dockerfile/#healthcheck
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from engine.cgroups import manager
+from engine.errors import EngineError, KernelError
+from engine.linux import files
+from engine.shim import session
+from engine.storage import wakeups
+
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+KEPT_RESULTS = 5
+OUTPUT_BYTES = 4096
+
+
+def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, grace: bool) -> bool:
+    """Check once, in a process forked for it; whether it was healthy. With ``grace`` a failure does not count.
+
+    A container that is paused is not asked: it could not answer.
+    """
+    if group.frozen():
+        return False
+    began_ns = time.time_ns()
+    code, output = _run(request, init_pidfd, group)
+    result = {
+        "started_at_ns": began_ns, "finished_at_ns": time.time_ns(), "code": code,
+        "output": output.decode("utf-8", "replace"),
+    }  # fmt: skip
+    path = request["health_record"]
+    known = read(path)
+    status, streak = _judge(known["status"], known["failing_streak"], code, request["health"]["retries"], grace=grace)
+    results = [*known["results"], result][-KEPT_RESULTS:]
+    files.replace(path, json.dumps({"status": status, "failing_streak": streak, "results": results}).encode())
+    if status != known["status"]:
+        wakeups.wake(request["events"])
+    return code == 0
+
+
+def read(path: str) -> dict[str, Any]:
+    """The record at ``path``, or what stands for none."""
+    try:
+        with open(path, "rb") as file:
+            record: dict[str, Any] = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {"status": STARTING, "failing_streak": 0, "results": []}
+    return record
+
+
+def _judge(status: str, streak: int, code: int | None, retries: int, *, grace: bool) -> tuple[str, int]:
+    """(status, failures in a row) after a check that ended with ``code``, None for one that took too long."""
+    if code == 0:
+        return HEALTHY, 0
+    if grace and status == STARTING:
+        return status, streak
+    streak += 1
+    return (UNHEALTHY if streak >= retries else status), streak
+
+
+def _run(request: dict[str, Any], init_pidfd: int, group: manager.Group) -> tuple[int | None, bytes]:
+    """(exit code or None when it was killed for its slowness, the beginning of what it wrote)."""
+    check = request["health"]
+    wish = {
+        "id": request["id"], "argv": check["test"], "env": request["env"], "user": request["user"],
+        "workdir": request["workdir"], "hostname": request["hostname"], "tty": False, "stdin": False, "output": True,
+    }  # fmt: skip
+    try:
+        pid, pidfd, held, _ = session.start(wish, init_pidfd, request["uid_base"], group)
+    except EngineError as error:
+        return error.exit_code, str(error).encode()
+    except OSError as error:
+        return KernelError.exit_code, str(KernelError.from_os(error, "joining the container")).encode()
+    deadline = time.monotonic() + check["timeout_s"]  # from its execution on: our own delay is not its fault
+    outputs = held[1:]
+    poll = select.poll()
+    for descriptor in (pidfd, *outputs):
+        poll.register(descriptor, select.POLLIN)
+    output, ended = b"", False
+    while not ended and (left_s := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left_s * 1000):
+            if descriptor == pidfd:
+                ended = True
+            elif chunk := os.read(descriptor, 65536):
+                output = (output + chunk)[:OUTPUT_BYTES]
+            else:
+                poll.unregister(descriptor)
+    if not ended:
+        os.killpg(pid, signal.SIGKILL)  # it began a session of its own, and is not reaped yet: the number is its
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for descriptor in outputs:
+        os.set_blocking(descriptor, False)
+        try:
+            output = (output + os.read(descriptor, 65536))[:OUTPUT_BYTES]
+        except BlockingIOError:  # nothing left
+            continue
+    if not ended:
+        return None, output + f"took longer than {check['timeout_s']:g} s, and was killed".encode()
+    return (status if status >= 0 else 128 - status), output

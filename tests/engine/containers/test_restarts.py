@@ -1,0 +1,270 @@
+"""Restart policies: the shim starts a container again, whoever else is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from console.supervisor import answering
+from engine import Container, ContainerSpec, Engine, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy, State
+from engine.cgroups import manager
+from engine.errors import InvalidRequest, WrongState
+from engine.shim.restarts import Pauses
+from tests.conftest import eventually
+
+COUNT = "echo run; read n 2>/dev/null < /n || n=0; n=$((n+1)); echo $n > /n; "
+
+
+def made(dock: Engine, script: str, restart: str, **more: object) -> Container:
+    spec = ContainerSpec(
+        image="busybox",
+        command=("sh", "-c", script),
+        restart=RestartPolicy.parse(restart),
+        **more,  # type: ignore[arg-type]
+    )
+    return dock.create(spec)
+
+
+def events(dock: Engine, container: Container) -> list[str]:
+    return [event.action for event in dock.events() if event.object_id == container.id]
+
+
+@pytest.mark.parametrize(
+    ("policy", "script", "code", "runs"),
+    [
+        ("no", "exit 3", 3, 1),
+        ("on-failure", "exit 0", 0, 1),
+        ("on-failure:2", "exit 3", 3, 3),
+        ("on-failure", "[ $n -lt 3 ] && exit 7; exit 0", 0, 3),
+    ],
+)
+def test_it_runs_as_often_as_its_policy_says(dock: Engine, policy: str, script: str, code: int, runs: int) -> None:
+    container = made(dock, COUNT + script, policy)
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=20).code == code
+    found = dock.inspect(container.id)
+    assert (found.state, found.restarts) == (State.EXITED, runs - 1)
+    assert [line.text for line in dock.logs(container.id)] == ["run"] * runs, "and its log goes on"
+    assert events(dock, container) == ["create", *["start", "die"] * runs], "each run is told of, in order"
+    assert not dock.paths.restart(container.id).exists()
+    assert eventually(lambda: not list(dock.paths.shims.glob(f"{container.id}*")))
+
+
+def test_one_that_is_to_run_always_is_stopped_for_good(dock: Engine) -> None:
+    container = made(dock, f"{COUNT} [ $n -lt 3 ] || exec sleep 100", "always")
+    dock.start(container.id)
+    assert eventually(lambda: dock.inspect(container.id).restarts == 2 and dock.inspect(container.id).pid, timeout_s=10)
+    first = dock.inspect(container.id).pid
+    dock.stop(container.id, timeout_s=0)
+    time.sleep(0.5)
+    found = dock.inspect(container.id)
+    assert found.state is State.EXITED
+    assert found.exit is not None
+    assert found.exit.code == 137
+    assert dock.start(container.id).pid != first, "and can be started again"
+    dock.remove(container.id, force=True)
+
+
+def test_while_it_waits_it_says_so_and_can_be_stopped_restarted_and_removed(dock: Engine) -> None:
+    container = made(dock, f"{COUNT} exit 9", "always")
+    dock.start(container.id)
+    assert eventually(lambda: dock.inspect(container.id).restarts >= 4, timeout_s=15)  # 0.1+0.2+0.4, now 0.8 s
+    assert eventually(lambda: dock.inspect(container.id).state is State.RESTARTING, timeout_s=5)
+    found = dock.inspect(container.id)
+    assert found.exit is not None
+    assert found.exit.code == 9
+    assert found.pid is None
+    assert dock.listing(state=State.RUNNING).matching == 1
+    for act in (dock.start, dock.pause, dock.kill):
+        with pytest.raises(WrongState):
+            act(container.id)
+    began = time.monotonic()
+    stopped = dock.stop(container.id)
+    assert time.monotonic() - began < 0.7, "it does not wait for the pause to end"
+    assert stopped.state is State.EXITED
+    assert stopped.exit is not None
+    assert stopped.exit.code == 9
+    assert dock.restart(container.id).restarts <= 1
+    dock.remove(container.id, force=True)
+    assert not list(dock.paths.shims.glob(f"{container.id}*"))
+
+
+def test_pauses_grow_and_a_long_run_begins_them_anew() -> None:
+    pauses = Pauses()
+    assert [round(pauses.after(1), 1) for _ in range(12)] == [
+        0.1,
+        0.2,
+        0.4,
+        0.8,
+        1.6,
+        3.2,
+        6.4,
+        12.8,
+        25.6,
+        51.2,
+        60,
+        60,
+    ]
+    assert pauses.after(10) == 0.1
+    assert pauses.after(9.9) == 0.2
+
+
+def test_a_signal_that_is_no_stop_does_not_end_the_policy(dock: Engine) -> None:
+    container = made(dock, f"{COUNT} trap 'exit 5' USR1; sleep 100 & wait", "unless-stopped")
+    dock.start(container.id)
+    dock.kill(container.id, "USR1")
+    assert eventually(lambda: dock.inspect(container.id).restarts == 1 and dock.inspect(container.id).pid, timeout_s=10)
+    dock.kill(container.id, "KILL")
+    assert dock.wait(container.id, timeout_s=10).code == 137
+    assert dock.inspect(container.id).restarts == 1
+
+
+def test_a_policy_and_limits_can_be_changed_while_it_runs(dock: Engine) -> None:
+    container = made(dock, f"{COUNT} trap 'exit 5' USR1; sleep 100 & wait", "no")
+    dock.start(container.id)
+    dock.update(container.id, Limits(pids=77), RestartPolicy.parse("always"))
+    dock.kill(container.id, "USR1")
+    assert eventually(lambda: dock.inspect(container.id).restarts == 1 and dock.inspect(container.id).pid, timeout_s=10)
+    limits = Path("/sys/fs/cgroup").rglob(f"wharfie-{dock.instance}/{container.id}/pids.max")
+    assert [path.read_text() for path in limits] == ["77\n"], "what was changed holds for the next run too"
+    dock.update(container.id, restart=RestartPolicy())
+    dock.kill(container.id, "USR1")
+    assert dock.wait(container.id, timeout_s=10).code == 5
+
+
+def test_one_that_cannot_be_started_again_is_tried_again_and_says_why(dock: Engine) -> None:
+    container = made(dock, f"{COUNT} exit 1", "on-failure:3")
+    layer = dock.paths.layer(dock.image("busybox").layers[-1].diff_id)
+    away = layer.with_name("away")
+    dock.start(container.id)
+    layer.rename(away)
+    try:
+        ended = dock.wait(container.id, timeout_s=20)
+    finally:
+        away.rename(layer)
+    assert ended.code == 125
+    assert "could not be started again" in ended.reason
+    assert dock.start(container.id).state in (State.RUNNING, State.RESTARTING, State.EXITED)
+    dock.remove(container.id, force=True)
+
+
+def test_policies_are_read_as_docker_writes_them() -> None:
+    for text in ("no", "always", "unless-stopped", "on-failure", "on-failure:5"):
+        assert str(RestartPolicy.parse(text)) == text
+    for text in ("", "never", "always:3", "on-failure:", "on-failure:-1", "on-failure:x"):
+        with pytest.raises(InvalidRequest, match="restart policy"):
+            RestartPolicy.parse(text)
+
+
+def test_after_a_reboot_those_run_that_are_to(dock: Engine) -> None:
+    script = "exec sleep 100"
+    policies = ("no", "on-failure", "always", "unless-stopped")
+    running = {policy: made(dock, script, policy) for policy in policies}
+    stopped = {policy: made(dock, script, policy) for policy in policies}
+    for container in (*running.values(), *stopped.values()):
+        dock.start(container.id)
+    for container in stopped.values():
+        dock.stop(container.id, timeout_s=0)
+    dock.revive()
+    assert len(dock.running()) == 4, "no reboot, so nothing to do"
+    fall(dock, list(running.values()))
+    dock.paths.boot.write_text("another boot")
+    dock.revive()
+    names = {container.id for container in dock.running()}
+    wanted = {running["always"].id, running["unless-stopped"].id, stopped["always"].id}
+    assert names == wanted
+    dock.revive()
+    assert {container.id for container in dock.running()} == wanted, "once"
+    for container in (*running.values(), *stopped.values()):
+        dock.remove(container.id, force=True)
+
+
+def fall(dock: Engine, containers: list[Container]) -> None:
+    """What a power cut leaves: no process, and nothing in the directory that is gone at reboot."""
+    launcher = answering(str(dock.paths.launcher_socket))
+    assert launcher
+    os.kill(launcher, signal.SIGKILL)
+    for container in containers:
+        record = dock._records._run_record(container.id)
+        assert record is not None
+        os.kill(record["shim_pid"], signal.SIGKILL)
+        os.kill(record["pid"], signal.SIGKILL)
+        manager.clear(manager.group(dock.instance, container.id))
+        for path in dock.paths.shims.glob(f"{container.id}*"):
+            path.unlink()
+
+
+def test_health_goes_from_starting_to_healthy_to_unhealthy_and_back(dock: Engine) -> None:
+    check = HealthCheck(("sh", "-c", "echo looked; read a < /ok && [ $a = ok ]"), interval_s=0.1, retries=3)
+    container = dock.create(
+        ContainerSpec(image="busybox", command=("sh", "-c", "sleep 1; echo ok > /ok; sleep 100"), health=check)
+    )
+    dock.start(container.id)
+    health = dock.inspect(container.id).health
+    assert health is not None
+    assert health.status == "starting"
+    assert eventually(lambda: status(dock, container) == "unhealthy", timeout_s=10)
+    assert eventually(lambda: status(dock, container) == "healthy", timeout_s=10)
+    health = dock.inspect(container.id).health
+    assert health is not None
+    assert health.failing_streak == 0
+    assert len(health.results) == 5
+    assert health.results[-1].output == "looked\n"
+    with dock.exec(container.id, ExecSpec(("sh", "-c", "echo > /ok"))) as execution:
+        assert execution.wait(10) == 0
+    assert eventually(lambda: status(dock, container) == "unhealthy", timeout_s=10)
+    dock.remove(container.id, force=True)
+    told = [e.detail["status"] for e in dock.events() if e.action == "health_status" and e.object_id == container.id]
+    assert told == ["unhealthy", "healthy", "unhealthy"]
+
+
+def status(dock: Engine, container: Container) -> str:
+    health = dock.inspect(container.id).health
+    return health.status if health else ""
+
+
+def test_a_check_that_hangs_is_killed_and_one_that_is_missing_fails(dock: Engine) -> None:
+    for test, code, words in (
+        (("sh", "-c", "echo began; sleep 100"), None, "began\ntook longer than 0.3 s"),
+        (("no-such-program",), 127, "not in the image"),
+    ):
+        check = HealthCheck(test, interval_s=0.1, timeout_s=0.3, retries=1)
+        container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
+        dock.start(container.id)
+        assert eventually(lambda c=container: status(dock, c) == "unhealthy", timeout_s=10)
+        health = dock.inspect(container.id).health
+        assert health is not None
+        assert health.results[0].code == code
+        assert words in health.results[0].output
+        assert dock.inspect(container.id).state is State.RUNNING
+        dock.stop(container.id, timeout_s=0)
+
+
+def test_in_the_start_period_failures_do_not_count_and_success_ends_it(dock: Engine) -> None:
+    check = HealthCheck(
+        ("sh", "-c", "read a < /ok && [ $a = ok ]"),
+        interval_s=0.1,
+        start_period_s=100,
+        start_interval_s=0.05,
+        retries=1,
+    )
+    script = "sleep 1; echo ok > /ok; sleep 1; echo > /ok; sleep 100"
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script), health=check))
+    dock.start(container.id)
+    seen = []
+    end = time.monotonic() + 15
+    while time.monotonic() < end and (not seen or seen[-1] != "unhealthy"):
+        now = status(dock, container)
+        if not seen or seen[-1] != now:
+            seen.append(now)
+        time.sleep(0.02)
+    assert seen == ["starting", "healthy", "unhealthy"]
+    dock.remove(container.id, force=True)
+
+
+def test_modes_are_dockers_words() -> None:
+    assert {mode.value for mode in RestartMode} == {"no", "on-failure", "always", "unless-stopped"}
