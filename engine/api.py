@@ -6,7 +6,6 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +36,6 @@ from engine.containers.spec import (
 )
 from engine.containers.stopping import Stopping
 from engine.containers.waiting import Waiting
-from engine.errors import EngineError
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
@@ -105,14 +103,7 @@ class Engine:
 
     def revive(self) -> None:
         """Start what its restart policy wants to run, and does not: after a reboot. When the console starts."""
-
-        def start(container: Container) -> None:
-            try:
-                self.start(container.id)
-            except EngineError as error:  # the others start all the same
-                print(f"wharfie: restarting {container.name}: {error}", file=sys.stderr, flush=True)
-
-        self._restarting.revive(start)
+        self._restarting.revive(lambda container: self.start(container.id))
 
     # Containers
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import names
 from engine.cgroups import manager
+from engine.containers.endings import exit_from_json, judged
 from engine.containers.spec import (
     Container,
     ContainerSpec,
-    EndedBy,
     ExitRecord,
     Health,
     HealthCheck,
@@ -36,7 +34,7 @@ from engine.containers.spec import (
     VolumeMount,
 )  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
-from engine.events import Event, Events
+from engine.events import Events
 from engine.linux import process
 from engine.shim import health
 from engine.storage import instance
@@ -68,31 +66,6 @@ def spec_from_json(text: str) -> ContainerSpec:
     for field in ("command", "entrypoint", "env"):
         data[field] = None if data[field] is None else tuple(data[field])
     return ContainerSpec(**data)
-
-
-def exit_from_json(text: str) -> ExitRecord:
-    """An exit as stored; ValueError, KeyError or TypeError when it is damaged."""
-    data: dict[str, Any] = json.loads(text)
-    return ExitRecord(**data | {"ended_by": EndedBy(data.get("ended_by", EndedBy.UNKNOWN))})
-
-
-def exit_from_event(event: Event) -> ExitRecord:
-    """The end that a ``die`` event tells of."""
-    return exit_from_json(json.dumps(event.detail))
-
-
-def ended_by(ended: ExitRecord, stop_signal: int) -> EndedBy:
-    """Who ended a run. A signal that was asked for and did not end it, a SIGHUP of yesterday, is no reason.
-
-    One that was asked to stop may clean up and leave by itself: that is heeding, and the engine ended it.
-    """
-    if ended.code is None:
-        return EndedBy.UNKNOWN
-    if ended.asked_signal is not None and ended.asked_signal == (ended.signal or stop_signal):
-        return EndedBy.ENGINE
-    if ended.signal is None:
-        return EndedBy.ITSELF
-    return EndedBy.OOM if ended.oom_killed and ended.signal == signal.SIGKILL else EndedBy.STRANGER
 
 
 class Records:
@@ -242,7 +215,7 @@ class Records:
 
     def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
         """Write down how a run ended, unless that is, or another one is the last."""
-        ended = self._judged(row, run)
+        ended = judged(row, run)
         changed = connection.execute(
             "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
             (json.dumps(dataclasses.asdict(ended)), row["id"], run["started_at_ns"]),
@@ -272,14 +245,6 @@ class Records:
                 self._die(connection, row, dataclasses.asdict(ended) | {"started_at_ns": row["started_at_ns"]})
         return ended
 
-    @staticmethod
-    def _judged(row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
-        """A run as its shim describes it, and who ended it."""
-        known = {field.name for field in dataclasses.fields(ExitRecord)}
-        ended = ExitRecord(**{key: value for key, value in run.items() if key in known})
-        stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
-        return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))
-
     def _health(self, row: sqlite3.Row) -> Health:
         """What its checks have found in this run; a change of it makes an event, once."""
         record = health.read(str(self._paths.health_record(row["id"])))
@@ -306,7 +271,7 @@ class Records:
             text = path.read_bytes()  # empty while it runs
             record = json.loads(text) if text else None
             if record is not None and record["started_at_ns"] >= row["started_at_ns"]:
-                return self._judged(row, record)
+                return judged(row, record)
         except FileNotFoundError:
             record = None
         except (ValueError, KeyError, TypeError):

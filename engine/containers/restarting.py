@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 
 from engine import policy
 from engine.containers import state
 from engine.containers.records import Records, spec_to_json
 from engine.containers.spec import Container, RestartMode, RestartPolicy, State
+from engine.errors import EngineError
 from engine.events import Events
 from engine.linux import process
 from engine.storage import atomic
@@ -69,7 +71,10 @@ class Restarting:
             if container.state is not State.EXITED:
                 continue
             if self._is_due(container, rebooted=rebooted):
-                start(container)
+                try:
+                    start(container)
+                except EngineError as error:  # the others start all the same
+                    print(f"wharfie: restarting {container.name}: {error}", file=sys.stderr, flush=True)
             elif rebooted:
                 self.forget(container)
         atomic.write_atomically(marker, boot.encode())

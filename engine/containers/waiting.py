@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from engine.containers import shims
-from engine.containers.records import Records, exit_from_event
+from engine.containers.endings import exit_from_event
+from engine.containers.records import Records
 from engine.containers.spec import Container, ExitRecord, State, WaitFor
 from engine.errors import NotFound, Unavailable, WrongState
 from engine.events import Events

@@ -7,6 +7,7 @@ check has ended, which stands for "starting". docs.docker.com/reference/dockerfi
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -22,6 +23,33 @@ from engine.storage import wakeups
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 KEPT_RESULTS = 5
 OUTPUT_BYTES = 4096
+
+
+class Schedule:
+    """When a container is checked, by the monotonic clock."""
+
+    def __init__(self, check: dict[str, Any]) -> None:
+        self._check = check
+        self._began = time.monotonic()
+        self._proved = False  # one check has succeeded, which ends the start period
+        self.due = self._began + self._interval_s()
+
+    def _in_start_period(self) -> bool:
+        return not self._proved and time.monotonic() - self._began < self._check["start_period_s"]
+
+    def _interval_s(self) -> float:
+        interval_s: float = self._check["start_interval_s" if self._in_start_period() else "interval_s"]
+        return interval_s
+
+    def begin(self) -> bool:
+        """A check begins; whether its failure would not count. None is due until it has `ended`."""
+        self.due = math.inf
+        return self._in_start_period()
+
+    def ended(self, status: int) -> None:
+        """It ended with this wait status."""
+        self._proved = self._proved or status == 0
+        self.due = time.monotonic() + self._interval_s()
 
 
 def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, grace: bool) -> bool:

@@ -269,7 +269,7 @@ def test_the_socket_of_a_killed_session_goes_with_the_container(dock: Engine) ->
     session = max(map(int, Path(f"/proc/{shim}/task/{shim}/children").read_text().split()))
     os.kill(session, signal.SIGKILL)
     assert eventually(lambda: dock.terminals(container.id) == [])
-    assert len(list(dock.paths.shims.iterdir())) == 3
+    assert len(list(dock.paths.shims.iterdir())) == 4
     dock.stop(container.id, timeout_s=0)
     assert eventually(lambda: not list(dock.paths.shims.iterdir()))
 

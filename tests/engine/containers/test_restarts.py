@@ -33,6 +33,10 @@ def events(dock: Engine, container: Container) -> list[str]:
     return [event.action for event in dock.events() if event.object_id == container.id]
 
 
+def ready(dock: Engine, container: Container, runs: int) -> None:
+    assert eventually(lambda: len(list(dock.logs(container.id))) == runs)
+
+
 @pytest.mark.parametrize(
     ("policy", "script", "code", "runs"),
     [
@@ -90,7 +94,7 @@ def test_while_it_waits_it_says_so_and_can_be_stopped_restarted_and_removed(dock
     assert stopped.exit.code == 9
     assert dock.restart(container.id).restarts <= 1
     dock.remove(container.id, force=True)
-    assert not list(dock.paths.shims.glob(f"{container.id}*"))
+    assert eventually(lambda: not list(dock.paths.shims.glob(f"{container.id}*")))
 
 
 def test_pauses_grow_and_a_long_run_begins_them_anew() -> None:
@@ -114,8 +118,9 @@ def test_pauses_grow_and_a_long_run_begins_them_anew() -> None:
 
 
 def test_a_signal_that_is_no_stop_does_not_end_the_policy(dock: Engine) -> None:
-    container = made(dock, f"{COUNT} trap 'exit 5' USR1; sleep 100 & wait", "unless-stopped")
+    container = made(dock, "trap 'exit 5' USR1; echo run; sleep 100 & wait", "unless-stopped")
     dock.start(container.id)
+    ready(dock, container, 1)
     dock.kill(container.id, "USR1")
     assert eventually(lambda: dock.inspect(container.id).restarts == 1 and dock.inspect(container.id).pid, timeout_s=10)
     dock.kill(container.id, "KILL")
@@ -124,14 +129,16 @@ def test_a_signal_that_is_no_stop_does_not_end_the_policy(dock: Engine) -> None:
 
 
 def test_a_policy_and_limits_can_be_changed_while_it_runs(dock: Engine) -> None:
-    container = made(dock, f"{COUNT} trap 'exit 5' USR1; sleep 100 & wait", "no")
+    container = made(dock, "trap 'exit 5' USR1; echo run; sleep 100 & wait", "no")
     dock.start(container.id)
+    ready(dock, container, 1)
     dock.update(container.id, Limits(pids=77), RestartPolicy.parse("always"))
     dock.kill(container.id, "USR1")
     assert eventually(lambda: dock.inspect(container.id).restarts == 1 and dock.inspect(container.id).pid, timeout_s=10)
     limits = Path("/sys/fs/cgroup").rglob(f"wharfie-{dock.instance}/{container.id}/pids.max")
     assert [path.read_text() for path in limits] == ["77\n"], "what was changed holds for the next run too"
     dock.update(container.id, restart=RestartPolicy())
+    ready(dock, container, 2)
     dock.kill(container.id, "USR1")
     assert dock.wait(container.id, timeout_s=10).code == 5
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from engine import Container, ContainerSpec, EndedBy, Engine, Limits, State, WaitFor
-from engine.containers.records import ended_by
+from engine.containers.endings import ended_by
 from engine.containers.spec import ExitRecord
 from engine.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable, WrongState
 from tests.conftest import eventually

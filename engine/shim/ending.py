@@ -1,0 +1,56 @@
+"""How a run ended, as the shim tells it; the engine reads it as an `engine.containers.spec.ExitRecord`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from engine.cgroups.counters import Oom
+from engine.errors import EngineError
+from engine.linux import files
+
+
+def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dict[str, Any]:
+    """Of a run with this wait status, None when nobody saw it; ``signalled`` is the last signal asked for, or 0."""
+    code = None if status is None else os.waitstatus_to_exitcode(status)
+    reasons = []
+    if code is None:
+        reasons.append("its shim was killed, so nobody saw the exit code")
+    elif signalled and code:
+        reasons.append(f"signal {signalled} was asked for")
+    if lost_bytes:
+        reasons.append(f"the disk was full, {lost_bytes} bytes of output are lost")
+    return {
+        "code": 128 - code if code is not None and code < 0 else code,
+        "signal": -code if code is not None and code < 0 else None,
+        "oom_killed": oom.kills > 0,
+        "oom_limit_bytes": oom.limit_bytes,
+        "asked_signal": signalled or None,
+        "finished_at_ns": time.time_ns(),
+        "reason": "; ".join(reasons),
+    }
+
+
+def failure(error: EngineError) -> dict[str, Any]:
+    """Of a run that did not begin."""
+    return {
+        "code": error.exit_code,
+        "signal": None,
+        "oom_killed": False,
+        "oom_limit_bytes": None,
+        "asked_signal": None,
+        "started_at_ns": time.time_ns(),
+        "finished_at_ns": time.time_ns(),
+        "reason": f"it could not be started again: {error}",
+    }
+
+
+def clear_away(request: dict[str, Any]) -> None:
+    """The files of a container that runs."""
+    directory, _, name = request["socket"].rpartition("/")
+    for left in os.listdir(directory):
+        if left.startswith(f"{request['id']}.") and left != name and left.endswith(".sock"):
+            files.remove(f"{directory}/{left}")  # a session that was killed left it, or one is just ending
+    for path in (request["socket"], request["request"], request["record"]):  # the record last: it tells that we live
+        os.unlink(path)

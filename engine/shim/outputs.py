@@ -1,0 +1,61 @@
+"""What a run writes, on its way into the log, also when the disk is full."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+
+from engine.shim.stdio import STDERR, STDOUT, Log, Pump, available
+
+FULL_RETRY_S = 0.5
+STREAMS = (STDOUT, STDERR)
+
+
+class Outputs:
+    """The read ends of a run's pipes, on the shim's own poll object."""
+
+    def __init__(self, descriptors: tuple[int, ...], poll: select.poll, log: Callable[[], Log]) -> None:
+        """``log`` is asked when there is something to write: until then its pages are the launcher's."""
+        self.descriptors = descriptors
+        self.retry_at = math.inf  # monotonic; when to look again whether a full disk has room
+        self._poll = poll
+        self._log = log
+        self._pumps: dict[int, Pump] = {}
+        self._listen()
+
+    def _listen(self) -> None:
+        for descriptor in self.descriptors:
+            self._poll.register(descriptor, select.POLLIN)
+
+    def _pump(self, descriptor: int) -> Pump:
+        if descriptor not in self._pumps:
+            self._pumps[descriptor] = Pump(self._log(), STREAMS[self.descriptors.index(descriptor)], descriptor)
+        return self._pumps[descriptor]
+
+    def move(self, descriptor: int) -> None:
+        """Take what one holds. On a full disk it stays, and a container that goes on writing waits for that."""
+        if self.retry_at == math.inf and not self._pump(descriptor).move():
+            print("wharfie shim: the disk is full, and output waits", file=sys.stderr, flush=True)
+            self.retry_at = time.monotonic() + FULL_RETRY_S
+            for each in self.descriptors:
+                self._poll.unregister(each)
+
+    def retry(self) -> None:
+        """Look again, at `retry_at`."""
+        if time.monotonic() >= self.retry_at:
+            self.retry_at = math.inf
+            self._listen()
+
+    def end(self) -> int:
+        """Take the rest, after the last writer has ended, and close them; how many bytes there was no room for."""
+        lost = sum(self._pump(each).drain() for each in self.descriptors if available(each))
+        for each in self.descriptors:
+            if self.retry_at == math.inf:
+                self._poll.unregister(each)
+            os.close(each)
+        self.descriptors = ()
+        return lost
