@@ -172,7 +172,7 @@ class Lifecycle:
 
     def remove(self, container: Container, *, force: bool) -> None:
         """Remove it with its writable layer and log. Volumes stay."""
-        if force and container.state.alive:
+        if force and container.state not in (State.CREATED, State.BROKEN):
             self._stopping.stop(container, 0)
             container = self._records.find(container.id)
         state.require("remove", container.state, container.name)

@@ -65,22 +65,16 @@ class Stopping:
         state.require("stop", container.state, container.name)
         patience_s = policy.stop_timeout(container.spec.stop_timeout_s if timeout_s is None else timeout_s, "timeout")
         self._restarting.forget(container)
-        if not container.state.alive:
+        if not self._stay_ended(container).state.alive:
             return
         try:
-            if container.state is State.RESTARTING:
-                shims.ask(self._paths, container.id, {"op": "rest"}, ANSWER_S)
-                if self._ended(container, AFTER_KILL_S):
-                    return
-                container = self._records.find(container.id)  # it was just being started
-                if container.state is State.EXITED:
-                    return
             if patience_s != 0:
                 self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"))
                 if self._ended(container, None if patience_s < 0 else patience_s):
                     return
             self.signal(self._records.find(container.id), signal.SIGKILL)
         except WrongState:  # it ended between two looks, which was the wish
+            self._stay_ended(self._records.find(container.id))
             return
         if not self._ended(container, AFTER_KILL_S):
             raise Busy(
@@ -88,6 +82,14 @@ class Stopping:
                 hint="it ends when its device or file system answers",
                 subject=container.name,
             )
+
+    def _stay_ended(self, container: Container) -> Container:
+        """One that waits to be started again, or has just ended and may be about to, does neither from now on."""
+        if container.state is State.RESTARTING or (container.state is State.EXITED and container.exit is None):
+            shims.ask(self._paths, container.id, {"op": "rest"}, ANSWER_S)
+            self._ended(container, AFTER_KILL_S)
+            container = self._records.find(container.id)
+        return container
 
     def _ended(self, container: Container, timeout_s: float | None) -> bool:
         try:
