@@ -33,7 +33,7 @@ def layered(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, monk
     usual = start.command
 
     def command(config: Config, *, idle: bool = False) -> list[str]:
-        return [sys.executable, "-I", "-S", "-c", program, *usual(config, idle=idle)[-3:]]
+        return [sys.executable, "-I", "-S", "-c", program, *usual(config, idle=idle)[4:]]
 
     monkeypatch.setattr(start, "command", command)
     base = busybox_rootfs(tmp_path / "busybox.tar").read_bytes()
