@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--since", metavar="WHEN", help="as 2026-01-31T12:00:00Z, or how long ago: 90s, 10m, 2h, 1d")
     logs.add_argument("-t", "--timestamps", action="store_true", help="a time before each line")
     _sessions(verbs)
+    _files(verbs)
     _images(add(verbs, "images", "list images; load, starter, rm", commands.images))
     _volumes(add(verbs, "volumes", "list volumes; create, rm", commands.volumes))
     doctor = add(verbs, "doctor", "say what is wrong with this host or the store, and what to do", commands.doctor)
@@ -162,6 +163,27 @@ def _sessions(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     attach = add(verbs, "attach", "come back to an open terminal of a container", sessions.attach)
     attach.add_argument("container", metavar="CONTAINER")
     attach.add_argument("--session", metavar="ID", help="which; not needed when there is one")
+
+
+def _files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from console import copying
+
+    copy = add(verbs, "cp", "copy files between a container, running or not, and this host", copying.copy)
+    copy.add_argument("-a", "--archive", action="store_true", help="keep owners; default: root there, you here")
+    copy.add_argument("-L", "--follow-link", action="store_true", help="copy what a link at SOURCE leads to")
+    copy.add_argument("source", metavar="SOURCE", help="CONTAINER:PATH, a path, or - for a tar stream")
+    copy.add_argument("target", metavar="TARGET", help="the same")
+    export = add(verbs, "export", "write a container's files as a tar archive", copying.export)
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    diff = add(verbs, "diff", "list what a container added (A), changed (C) and deleted (D) of its image", copying.diff)
+    commit = add(verbs, "commit", "make an image of a container", copying.commit)
+    commit.add_argument("-a", "--author", default="", metavar="TEXT")
+    commit.add_argument("-m", "--message", default="", metavar="TEXT")
+    commit.add_argument("-c", "--change", action="append", default=[], metavar="LINE", help="as 'CMD [\"/bin/sh\"]'")
+    commit.add_argument("--pause", action=argparse.BooleanOptionalAction, default=True, help="while files are read")
+    for command in (export, diff, commit):
+        command.add_argument("container", metavar="CONTAINER")
+    commit.add_argument("image", nargs="?", default="", metavar="IMAGE", help="its name; none by default")
 
 
 def _images(command: argparse.ArgumentParser) -> None:

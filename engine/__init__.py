@@ -17,6 +17,9 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Change": "engine.containers.changes",
+    "ChangeKind": "engine.containers.changes",
+    "CommitSpec": "engine.containers.spec",
     "Config": "engine.config",
     "Container": "engine.containers.spec",
     "ContainerSpec": "engine.containers.spec",
@@ -43,6 +46,8 @@ _HOME = {
     "NetworkMode": "engine.containers.spec",
     "RestartMode": "engine.containers.spec",
     "RestartPolicy": "engine.containers.spec",
+    "Outgoing": "engine.containers.files",
+    "PathStat": "engine.containers.spec",
     "Sample": "engine.metrics.spec",
     "State": "engine.containers.spec",
     "Terminal": "engine.containers.execution",

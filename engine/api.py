@@ -16,6 +16,7 @@ from engine.cgroups.counters import Counters
 from engine.config import Config
 from engine.containers import create, following
 from engine.containers.execution import Execution, Executions, Terminal
+from engine.containers.files import Files
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.limits import Limiting
 from engine.containers.listing import Listing, listing
@@ -24,6 +25,7 @@ from engine.containers.pausing import Pausing
 from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import (
+    CommitSpec,
     Container,
     ContainerSpec,
     ExecSpec,
@@ -59,6 +61,8 @@ UNPACK_TIMEOUT_S = 3600.0
 class Engine:
     """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
 
+    Copies of files, and what a container changed of its image, are acts of `files`.
+
     With ``spawn_launcher`` a launcher is started when none answers; the web process leaves that to its supervisor.
     """
 
@@ -80,6 +84,7 @@ class Engine:
             self._restarting,
         )  # fmt: skip
         self._executions = Executions(self.paths)
+        self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 
@@ -195,6 +200,12 @@ class Engine:
         """Tells which of many logs have grown."""
         return LogWatch(self.paths)
 
+    def commit(self, ref: str, spec: CommitSpec) -> Image:
+        """Make an image of a container's files and settings."""
+        from engine.containers.commit import Commits
+
+        return Commits(self._records, self._events, self.files, self._pausing, self._images).commit(ref, spec)
+
     # Further commands in running containers
 
     def exec(self, ref: str, spec: ExecSpec) -> Execution:
@@ -228,8 +239,12 @@ class Engine:
         return self._image_store
 
     def _unpack(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-        base = instance.claim(self.instance, self.paths, 0)[0]
-        return self._launcher.call("unpack", request | {"uid_base": base}, fds, timeout_s=UNPACK_TIMEOUT_S)
+        request = request | {"uid_base": self._unpack_base()}
+        return self._launcher.call("unpack", request, fds, timeout_s=UNPACK_TIMEOUT_S)
+
+    def _unpack_base(self) -> int:
+        """The first id of the range that no container has."""
+        return instance.claim(self.instance, self.paths, 0)[0]
 
     def images(self) -> list[Image]:
         """All images."""

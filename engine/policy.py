@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from engine import names
-from engine.containers.spec import ContainerSpec, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy
+from engine.containers.spec import CommitSpec, ContainerSpec, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy
 from engine.errors import InvalidRequest
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
@@ -23,6 +23,8 @@ FOREVER = -1
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev")
 MAX_ENV_BYTES = 2**20
 MAX_HEALTH_S = 86_400.0
+MAX_TEXT = 4096  # characters that an image may say of its making
+MAX_COPY_BYTES = 64 * 2**30  # of all files of one copy into a container
 DEFAULT_PIDS = 2048  # guards against fork bombs
 
 
@@ -75,6 +77,19 @@ def check_exec(spec: ExecSpec) -> None:
         raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
     if not (0 < spec.rows < 65536 and 0 < spec.columns < 65536):
         raise InvalidRequest("a terminal has 1 to 65535 rows and columns", hint="give its size", field="rows")
+
+
+def check_path(path: str) -> None:
+    """InvalidRequest unless a container may be asked for this path. Where it leads is the container's own affair."""
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > 4095:
+        raise InvalidRequest(f"{path!r} is not an absolute path", hint="begin it with /", field="path")
+
+
+def check_commit(spec: CommitSpec) -> None:
+    """InvalidRequest, naming the field, unless an image may say this of itself."""
+    for field, value in (("author", spec.author), ("message", spec.message)):
+        if "\0" in value or len(value) > MAX_TEXT:
+            raise InvalidRequest(f"the {field} is too long", hint=f"use {MAX_TEXT} characters at most", field=field)
 
 
 def _absolute(path: str, field: str) -> None:

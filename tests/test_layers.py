@@ -17,6 +17,7 @@ ENGINE = (
     ("linux",),
     ("storage", "cgroups", "policy"),
     ("archives", "shim", "events"),
+    ("files",),
     ("launcher",),
     ("images", "volumes", "metrics", "backup"),
     ("containers",),

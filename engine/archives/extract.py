@@ -17,13 +17,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from engine.archives.fields import refused
-from engine.archives.tar import Entry, Kind, Reader, components
+from engine.archives.tar import READ_BYTES, Entry, Kind, Reader, components
+from engine.archives.trees import SAFE, remove_tree
 from engine.archives.whiteouts import hidden_name
 from engine.errors import EngineError, InvalidRequest, KernelError, Unsupported
-from engine.linux.files import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, openat2
+from engine.linux.files import openat2
 
 IDS = 65536  # the size of a container's id range
-_SAFE = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
+_HOLE = bytes(READ_BYTES)
 _FULL_HINT = "free some space on the disk that holds WHARFIE_ROOT"
 
 Parts = tuple[bytes, ...]
@@ -95,9 +96,13 @@ class Extractor:
         file = self._make(parent, parts[-1], lambda: os.open(parts[-1], flags, 0o600, dir_fd=parent))
         try:
             for chunk in self._reader.chunks():
+                if chunk == _HOLE:  # a sparse file stays one
+                    os.lseek(file, len(chunk), os.SEEK_CUR)
+                    continue
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(file, view) :]
+            os.ftruncate(file, entry.size)
             self._finish(file, entry)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
@@ -117,7 +122,7 @@ class Extractor:
         if not target or target == parts:
             raise refused("has a hard link to itself", entry.label)
         try:
-            source = openat2(self._root, b"/".join(target[:-1]) or b".", os.O_PATH | os.O_DIRECTORY, resolve=_SAFE)
+            source = openat2(self._root, b"/".join(target[:-1]) or b".", os.O_PATH | os.O_DIRECTORY, resolve=SAFE)
         except (FileNotFoundError, NotADirectoryError):
             raise _missing_target(entry) from None
         try:
@@ -202,7 +207,7 @@ class Extractor:
             return self._parent[1]
         self._forget_parent()
         try:
-            found = openat2(self._root, b"/".join(parts) or b".", os.O_PATH | os.O_DIRECTORY, resolve=_SAFE)
+            found = openat2(self._root, b"/".join(parts) or b".", os.O_PATH | os.O_DIRECTORY, resolve=SAFE)
         except (FileNotFoundError, NotADirectoryError):
             found = self._walk(parts, entry)
         self._parent = (parts, found)
@@ -214,7 +219,7 @@ class Extractor:
             for depth, part in enumerate(parts, 1):
                 try:
                     if not _is_whiteout_or_absent(current, part):
-                        step = openat2(current, part, os.O_PATH | os.O_DIRECTORY, resolve=_SAFE)
+                        step = openat2(current, part, os.O_PATH | os.O_DIRECTORY, resolve=SAFE)
                     else:
                         step = self._open_or_make(current, parts[:depth], os.O_PATH)
                 except NotADirectoryError:
@@ -237,13 +242,13 @@ class Extractor:
                     self.opaque[parts] = None
                 os.unlink(name, dir_fd=parent)
                 os.mkdir(name, 0o755, dir_fd=parent)
-        return openat2(parent, name, flags | os.O_DIRECTORY, resolve=_SAFE)
+        return openat2(parent, name, flags | os.O_DIRECTORY, resolve=SAFE)
 
     def _remove(self, parent: int, name: bytes) -> None:
         try:
             os.unlink(name, dir_fd=parent)
         except IsADirectoryError:
-            _remove_tree(parent, name)
+            remove_tree(parent, name)
 
     def _forget_parent(self) -> None:
         if self._parent[1] != self._root:
@@ -252,7 +257,7 @@ class Extractor:
 
     def _set_directory_time(self, parts: Parts, time_ns: int) -> None:
         try:
-            directory = openat2(self._root, b"/".join(parts) or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=_SAFE)
+            directory = openat2(self._root, b"/".join(parts) or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=SAFE)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return  # a later entry replaced it
@@ -268,19 +273,6 @@ def _is_whiteout_or_absent(parent: int, name: bytes) -> bool:
         return stat.S_ISCHR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return True
-
-
-def _remove_tree(parent: int, name: bytes) -> None:
-    directory = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, resolve=_SAFE)
-    try:
-        for child in os.listdir(directory):
-            try:
-                os.unlink(child, dir_fd=directory)
-            except IsADirectoryError:
-                _remove_tree(directory, os.fsencode(child))
-    finally:
-        os.close(directory)
-    os.rmdir(name, dir_fd=parent)
 
 
 def _missing_target(entry: Entry) -> InvalidRequest:

@@ -185,7 +185,7 @@ class Hashed:
 class DiskGuard:
     """Ends a long write before it fills the disk; call it with each amount written."""
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str] | int) -> None:
         self._directory = directory
         self._since_check = _CHECK_BYTES
 

@@ -39,7 +39,7 @@ def unpack(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     def work(source: int) -> dict[str, Any]:
         return _extract(source, bounds.max_bytes, max_entries, end_marker)
 
-    result = sandbox.run(work, stream, target, bounds)
+    result = sandbox.run(work, stream, sandbox.directory(target), bounds)
     opaque: list[str] = result["opaque"]
     for directory in opaque:
         _hide_lower(target, os.fsencode(directory))

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import names
 from engine.cgroups import manager
-from engine.containers import shims, state
+from engine.containers import roots, shims, state
 from engine.containers.records import Records, spec_to_json
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
@@ -51,7 +51,7 @@ class Lifecycle:
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
         state.require("start", container.state, container.name)
-        with self._records.locked(container):
+        with self._records.locked(container), roots.locked(self._paths, container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
             if container.exit is None and (
@@ -108,16 +108,14 @@ class Lifecycle:
         )
 
     def _request(self, container: Container, image: Image) -> dict[str, Any]:
-        directory = self._paths.container(container.id)
         spec = container.spec
         return {
             "id": container.id,
             "instance": self._instance,
             "uid_base": container.uid_base,
             "rootfs": str(self._paths.rootfs),
-            "layers": [str(self._paths.skeleton), *(str(self._paths.layer(layer.diff_id)) for layer in image.layers)],
-            "upper": str(directory / "upper"),
-            "work": str(directory / "work"),
+            **roots.overlay(self._paths, container.id, image),
+            "root_lock": str(self._paths.root_lock(container.id)),
             "etc": etc_files(spec),
             "log": str(self._paths.log(container.id)),
             "log_segment_bytes": spec.log_segment_bytes,
@@ -131,10 +129,7 @@ class Lifecycle:
             "exit": str(self._paths.exit_record(container.id)),
             "events": str(self._paths.events),
             "groups_lock": str(self._paths.groups_lock),
-            "volumes": [
-                {"source": str(self._paths.volume(v.volume)), "target": v.target, "read_only": v.read_only}
-                for v in spec.volumes
-            ],
+            "volumes": roots.mounts(self._paths, spec),
             "argv": list(container.argv),
             "env": list(spec.env),
             "user": spec.user or "",
@@ -176,7 +171,7 @@ class Lifecycle:
             self._stopping.stop(container, 0)
             container = self._records.find(container.id)
         state.require("remove", container.state, container.name)
-        with self._records.locked(container):
+        with self._records.locked(container), roots.locked(self._paths, container):
             container = self._records.find(container.id)
             state.require("remove", container.state, container.name)
             if container.exit is None or self._records.shim(container.id) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import stat
 from dataclasses import dataclass, field
 
 from engine import names
@@ -190,6 +191,34 @@ class ExecSpec:
     output: bool = True  # without a terminal: whether what it writes goes into pipes, or nowhere
     rows: int = 24  # of its terminal
     columns: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSpec:
+    """A request to make an image of a container."""
+
+    name: str = ""  # of the image; "" leaves it without one
+    author: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()  # instructions such as ``CMD ["a"]``; see `engine.images.instructions`
+    pause: bool = True  # while its files are read
+
+
+@dataclass(frozen=True, slots=True)
+class PathStat:
+    """What a path in a container is; stat(2). Ids are the container's."""
+
+    mode: int  # with the file type
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    link: str  # of a symbolic link: where it leads
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is one."""
+        return stat.S_ISDIR(self.mode)
 
 
 @dataclass(frozen=True, slots=True)

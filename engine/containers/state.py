@@ -19,6 +19,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "rename": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED}),
     "update": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED}),
     "exec": frozenset({State.RUNNING}),
+    "copy": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.EXITED}),
     "remove": frozenset({State.CREATED, State.EXITED, State.BROKEN}),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,16 @@ DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname -m -> GOARCH
 
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Where an image's last layer comes from; OCI image-spec config.md, "history"."""
+
+    created_at_ns: int  # Unix time
+    created_by: str
+    author: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ def _image_config(section: Document) -> ImageConfig:
         volumes=_keys(section, "Volumes"),
         exposed_ports=_keys(section, "ExposedPorts"),
         health=_health(typed(section.get("Healthcheck") or {}, dict, "Healthcheck")),
+        on_build=_strings(section, "OnBuild"),
     )
 
 
@@ -143,3 +155,42 @@ def make(config: ImageConfig, diff_ids: list[str]) -> bytes:
         "rootfs": {"diff_ids": diff_ids, "type": "layers"},
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def derive(base: bytes, config: ImageConfig, diff_id: str | None, made: History) -> bytes:
+    """The config of an image that adds a layer, or only settings, to another; what this does not know is kept."""
+    document = parse_json(base, "config")
+    section: Document = document.get("config") or {}
+    for key, value in (
+        ("Env", list(config.env)),
+        ("Entrypoint", list(config.entrypoint)),
+        ("Cmd", list(config.cmd)),
+        ("User", config.user),
+        ("WorkingDir", config.workdir),
+        ("StopSignal", config.stop_signal if config.stop_signal != "SIGTERM" else ""),
+        ("Labels", config.labels),
+        ("Volumes", {path: {} for path in config.volumes}),
+        ("ExposedPorts", {port: {} for port in config.exposed_ports}),
+        ("OnBuild", list(config.on_build)),
+    ):
+        section.pop(key, None)
+        if value:
+            section[key] = value
+    diff_ids = document["rootfs"]["diff_ids"]
+    history: list[Document] = [entry for entry in document.get("history") or [] if isinstance(entry, dict)]
+    told = sum(not entry.get("empty_layer") for entry in history)
+    # One entry for each layer, in their order: those that nobody has told of lie below.
+    history = [{"comment": "nothing is known of this layer"}] * max(0, len(diff_ids) - told) + history
+    created = _rfc3339(made.created_at_ns)
+    entry: Document = {"created": created, "created_by": made.created_by, "author": made.author}
+    entry |= {"comment": made.comment, "empty_layer": diff_id is None}
+    history.append({key: value for key, value in entry.items() if value})
+    document |= {"config": section, "created": created, "history": history}
+    document["rootfs"] = {"type": "layers", "diff_ids": [*diff_ids, *([diff_id] if diff_id else [])]}
+    if made.author:
+        document["author"] = made.author
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _rfc3339(time_ns: int) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"

@@ -21,6 +21,7 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
     health: HealthCheck | None = None  # Docker's HEALTHCHECK, which OCI has no word for
+    on_build: tuple[str, ...] = ()  # instructions for images that are built on it; Docker's extension
 
 
 @dataclass(frozen=True, slots=True)

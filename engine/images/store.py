@@ -82,6 +82,24 @@ class ImageStore:
         with self._layers.loading():
             return self._load_rootfs(file, reference_of(name), settings, progress or (lambda _text: None))
 
+    def derive(
+        self, base: str, layer: BinaryIO | None, settings: ImageConfig, made: config.History, name: str
+    ) -> Image:
+        """Make an image of another one and a further layer, a plain tar; None for one that only has other settings.
+
+        Without a ``name`` it has no tag. InvalidRequest when it would have too many layers, or its settings are none.
+        """
+        references = (reference_of(name),) if name else ()
+        with self._layers.loading():
+            member, diff_id = spool.measured(layer) if layer else (None, None)
+            document = config.derive(self._find(base)["config"].encode(), settings, diff_id, made)
+            image = archive.Incoming(document, config.parse(document), (), references)
+            if layer and member and diff_id:
+                layer.seek(0)
+                self._layers.ensure(diff_id, Bounded(layer, member.size))
+            self._commit([image])
+            return self.get(image.id)
+
     def tag(self, ref: str, name: str) -> Image:
         """Give an image one more tag; one that another image had moves."""
         reference = reference_of(name)

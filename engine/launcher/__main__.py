@@ -29,7 +29,11 @@ OOM_SCORE = -500
 IDLE_MS = 3000
 AT_REST_MS = 8  # after a request: it has started its container, and there is time for the next spare child
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
-WORKERS = {"unpack": ("engine.archives.worker", "unpack"), "probe": ("engine.linux.probe", "answer")}
+WORKERS = {
+    "files": ("engine.files.worker", "serve"),
+    "unpack": ("engine.archives.worker", "unpack"),
+    "probe": ("engine.linux.probe", "answer"),
+}
 
 
 def main(run: str, instance: str, idle: bool) -> int:

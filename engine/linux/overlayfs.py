@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import os
-import socket
 from collections.abc import Callable, Sequence
 
-from engine.linux import mount, process
+from engine.linux import helper, mount, process
 
 Way = Callable[[Sequence[str], str, str, int], int]
 
+# Whatever this kernel's defaults are, the upper directory holds whole files at their own paths: so it can be read as
+# the container's changes (`engine.files.upper`).
+WHOLE = (("redirect_dir", "off"), ("metacopy", "off"))
+
 
 def create(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
-    """A detached, nodev overlay of ``layers`` (lowest first), each idmapped, below ``upper``. The caller closes it."""
+    """A detached, nodev overlay of ``layers`` (lowest first), each idmapped, below ``upper``. The caller closes it.
+
+    Without an upper, "", it is read-only, and there must be two layers at least.
+    """
     return way()(layers, upper, work, userns_fd)
 
 
@@ -51,10 +56,10 @@ def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> in
             opened.append(mount.tree(layer, add=mount.NODEV, userns_fd=userns_fd))
         options: list[tuple[str, str | None]] = [("lowerdir+", _name(lower)) for lower in opened]
         # By descriptor, since fsconfig(2) refuses values of more than 255 bytes.
-        for key, path in (("upperdir", upper), ("workdir", work)):
+        for key, path in (("upperdir", upper), ("workdir", work)) if upper else ():
             opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             options.append((key, _name(opened[-1])))
-        return mount.filesystem("overlay", options, attributes=mount.NODEV)
+        return mount.filesystem("overlay", [*options, *WHOLE], attributes=mount.NODEV)
     finally:
         for descriptor in opened:
             os.close(descriptor)
@@ -62,7 +67,7 @@ def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> in
 
 def attached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
     """`create`, for any kernel that takes idmapped layers. Forks: only for a process with one thread."""
-    return _made_by_helper(lambda: _attach(layers, upper, work, userns_fd))
+    return helper.descriptor(lambda: _attach(layers, upper, work, userns_fd))
 
 
 def _name(descriptor: int) -> str:
@@ -84,37 +89,9 @@ def _attach(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int
     # mount(2) takes one page of options. In it 500 of these names fit, overlayfs's own limit; none needs escaping.
     lower_names = ":".join(map(str, range(len(layers))))
     # Opened here, since overlayfs wants them in this mount namespace too, and both by the same mount.
-    top, bottom = (_name(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) for path in (upper, work))
+    options = [("lowerdir", lower_names), *WHOLE]
+    for key, path in (("upperdir", upper), ("workdir", work)) if upper else ():
+        options.append((key, _name(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))))
     os.mkdir("overlay")
-    options = f"lowerdir={lower_names},upperdir={top},workdir={bottom}"
-    mount.mount("overlay", "overlay", "overlay", mount.MS_NODEV, options)
+    mount.mount("overlay", "overlay", "overlay", mount.MS_NODEV, ",".join(map("=".join, options)))
     return mount.tree("overlay")
-
-
-def _made_by_helper(make: Callable[[], int]) -> int:
-    """The descriptor that ``make`` returns in a process of its own, or the OSError that it raised there."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        pid = os.fork()
-        if pid == 0:
-            _help(make, theirs)
-        theirs.close()
-        try:
-            said, descriptors, _flags, _address = socket.recv_fds(ours, 8192, 1)
-        finally:
-            os.waitpid(pid, 0)
-    if descriptors:
-        return descriptors[0]
-    if not said:
-        raise OSError(errno.ECHILD, "the helper that mounts the overlay was killed")
-    raise OSError(*json.loads(said))
-
-
-def _help(make: Callable[[], int], door: socket.socket) -> None:
-    try:
-        try:
-            socket.send_fds(door, [b"made"], [make()])
-        except OSError as error:
-            door.send(json.dumps([error.errno, error.strerror, error.filename]).encode())
-    finally:
-        os._exit(0)  # its mount namespace ends with it; the overlay keeps what it needs

@@ -10,6 +10,7 @@ end with it. What is left to undo are the control groups, three files and a sock
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import select
@@ -134,6 +135,10 @@ def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
     try:
         with open(path, "rb") as file:
             request = json.load(file)
+        if "root_lock" in request:  # an older engine copied no files
+            # Copies of its files end with it; held until this process ends, so that none begins while it starts.
+            root = os.open(request["root_lock"], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(root, fcntl.LOCK_EX)
         start(request, None, shim, again)
     except EngineError as error:
         handover.refuse(shim, error.to_wire())

@@ -74,6 +74,10 @@ class Paths:
         """Held while a container is started or removed."""
         return self.containers / container_id / ".lock"
 
+    def root_lock(self, container_id: str) -> Path:
+        """Held by whoever has a container's root file system mounted beside its shim; see `engine.containers.roots`."""
+        return self.containers / container_id / ".root"
+
     def log(self, container_id: str) -> Path:
         """The directory of a container's log segments."""
         return self.containers / container_id / "log"

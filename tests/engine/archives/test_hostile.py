@@ -215,9 +215,9 @@ def forbidden(stream):
     return {{"child": os.fork()}}
 target = os.open({str(target.path)!r}, os.O_RDONLY)
 bounds = sandbox.Bounds({UID_BASE}, 1 << 20, 10)
-print(json.dumps(sandbox.run(work, 0, target, bounds)))
+print(json.dumps(sandbox.run(work, 0, sandbox.directory(target), bounds)))
 try:
-    sandbox.run(forbidden, 0, target, bounds)
+    sandbox.run(forbidden, 0, sandbox.directory(target), bounds)
 except Exception as error:
     print(json.dumps(str(error)))
 """

@@ -360,6 +360,7 @@ def test_every_act_in_every_state_is_as_the_table_says(dock: Engine) -> None:
         "rename": lambda ref: dock.rename(ref, f"new-{ref[:12]}"),
         "update": lambda ref: dock.update(ref, Limits(pids=99)),
         "exec": lambda ref: dock.exec(ref, ExecSpec(("true",))).close(),
+        "copy": lambda ref: dock.files.stat(ref, "/"),
     }
     assert acts.keys() == state.LEGAL.keys()
     for act, call in acts.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.linux import overlayfs, process
+from engine.linux import helper, overlayfs, process
 from engine.linux.overlayfs import Way
 from tests import leaks
 
@@ -124,4 +124,4 @@ def test_the_way_is_the_first_that_works(userns: int, place: Path) -> None:
 
 def test_a_helper_that_is_killed_is_an_error() -> None:
     with pytest.raises(ChildProcessError, match="was killed"):
-        overlayfs._made_by_helper(lambda: os.kill(os.getpid(), signal.SIGKILL) or 0)
+        helper.descriptor(lambda: os.kill(os.getpid(), signal.SIGKILL) or 0)

@@ -1,0 +1,34 @@
+"""What a container changed of its image."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.archives.tar import Source
+
+
+class ChangeKind(enum.StrEnum):
+    """Docker's letters ("docker diff")."""
+
+    ADDED = "A"
+    CHANGED = "C"
+    DELETED = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that differs from the image. What is below a deleted directory is not told."""
+
+    kind: ChangeKind
+    path: str  # bytes that are no text as os.fsdecode gives them
+
+
+def parse(source: Source) -> Iterator[Change]:
+    """The changes that `engine.files.upper.changes` writes, as they come."""
+    rest = b""
+    while data := source.read(2**16):
+        *whole, rest = (rest + data).split(b"\0")
+        for line in whole:
+            yield Change(ChangeKind(line[:1].decode()), line[1:].decode(errors="surrogateescape"))

@@ -1,0 +1,96 @@
+"""Make an image of a container: its image, what it changed of that, and its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from engine import policy
+from engine.archives.streams import DiskGuard
+from engine.containers.files import Files
+from engine.containers.pausing import Pausing
+from engine.containers.records import Records
+from engine.containers.spec import CommitSpec, Container, State
+from engine.errors import WrongState
+from engine.events import Events
+from engine.images import instructions
+from engine.images.config import History
+from engine.images.spec import Image, ImageConfig
+from engine.images.store import ImageStore
+
+
+class Commits:
+    """Makes images of containers."""
+
+    def __init__(self, records: Records, events: Events, files: Files, pausing: Pausing, images: ImageStore) -> None:
+        self._records = records
+        self._events = events
+        self._files = files
+        self._pausing = pausing
+        self._images = images
+
+    def commit(self, ref: str, spec: CommitSpec) -> Image:
+        """An image of a container's files and settings: its own image, and one more layer where it changed something.
+
+        Paused while its files are read, unless the spec says not to or it is paused already.
+        """
+        policy.check_commit(spec)
+        container = self._records.find(ref)
+        base = self._images.get(container.image_id)
+        settings = instructions.apply(settings_of(container, base), spec.changes)
+        with tempfile.TemporaryFile(dir=self._images.scratch) as file:
+            with self._still(container) if spec.pause else contextlib.nullcontext():
+                entries = self._spool(container, file)
+            made = History(time.time_ns(), f"wharfie commit {container.short_id}", spec.author, spec.message)
+            image = self._images.derive(base.id, file if entries else None, settings, made, spec.name)
+        self._events.publish("container", "commit", container.id, container.name)
+        return image
+
+    def _spool(self, container: Container, file: BinaryIO) -> int:
+        guard = DiskGuard(self._images.scratch)
+        with self._files.layer(container.id) as stream:
+            while data := stream.read():
+                guard(len(data))
+                file.write(data)
+            entries: int = stream.counts["entries"]
+        file.seek(0)
+        return entries
+
+    @contextlib.contextmanager
+    def _still(self, container: Container) -> Iterator[None]:
+        """Inside, nothing of it runs. One that ended, or was paused or unpaused by somebody meanwhile, stays so."""
+        paused = False
+        if container.state is State.RUNNING:
+            with contextlib.suppress(WrongState):
+                self._pausing.pause(container)
+                paused = True
+        try:
+            yield
+        finally:
+            if paused:
+                with contextlib.suppress(WrongState):
+                    self._pausing.unpause(self._records.find(container.id))
+
+
+def settings_of(container: Container, image: Image) -> ImageConfig:
+    """What an image of it would say: its image's config with what was asked for at its creation."""
+    spec = container.spec
+    if spec.entrypoint is not None:
+        entrypoint, command = spec.entrypoint, spec.command or ()
+    else:
+        entrypoint = image.config.entrypoint
+        command = image.config.cmd if spec.command is None else spec.command
+    return dataclasses.replace(
+        image.config,
+        env=tuple(spec.env),
+        entrypoint=entrypoint,
+        cmd=command,
+        user=spec.user or "",
+        workdir=spec.workdir or "/",
+        stop_signal=spec.stop_signal or image.config.stop_signal,
+        labels=image.config.labels | spec.labels,
+    )
