@@ -10,6 +10,7 @@ from engine.containers.records import Records
 from engine.events import Events
 from engine.storage.paths import Paths
 
+_AT_ONCE = 20_000  # lines
 UNANNOUNCED_S = 1.0  # between two looks: the end of a container whose shim was killed wakes nobody
 
 
@@ -28,10 +29,8 @@ def lines(
         if watch:
             watch.add(container.id)
         while True:
-            found = reader.read()
-            for line in found:
-                if since_ns is None or line.time_ns >= since_ns:
-                    yield line
+            found = reader.read(_AT_ONCE)
+            yield from found if since_ns is None else (line for line in found if line.time_ns >= since_ns)
             if found or not reader.waits:
                 continue  # a read is bounded: there may be more already, and no change would tell of it
             if watch is None or subscription is None or reader.finished:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from typing import Literal, NamedTuple
 
+from engine.containers.logframes import Backlog, frames_back
 from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
 from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
 from engine.storage.paths import Paths
 
 MAX_LINE_BYTES = 256 * 1024  # a longer line is shown in pieces, so that one without an end cannot fill memory
 _READ_BYTES = 1 << 20
+_SLICE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """One line of output. ``lost`` lines went with rotation before it."""
 
     time_ns: int  # Unix time at which its last part was read from the container
     stream: Literal["stdout", "stderr"]
     text: str  # without its newline; what is not UTF-8 is replaced
     lost: int = 0
+
+
+_MAKE = partial(tuple.__new__, LogLine)
 
 
 class LogTail:
@@ -40,11 +45,13 @@ class LogTail:
         self._offset = 0
         self._lost = 0  # to be said with the next line
         self._accounted = 0  # lines of the whole log that were given out or are counted as lost
-        self._partial: dict[int, bytearray] = {}
+        self._partial: dict[int, bytes] = {}
         self._partial_time: dict[int, int] = {}
-        self._ready: deque[LogLine] = deque()
+        self._ready: list[LogLine] = []
+        self._given = 0  # how many of them were given out
         self._keep: int | None = None  # while the end is looked for: how many lines of a frame are of interest
         self._limit: tuple[int, int] | None = None
+        self._backlog = Backlog([])
         end = self._end() if tail is None else self._start_at_tail(tail)
         if until_now:
             self._limit = end
@@ -58,12 +65,12 @@ class LogTail:
     def _start_at_tail(self, wanted: int) -> tuple[int, int]:
         """Begin at the youngest frame from which on there are more than ``wanted`` lines, and drop those too many.
 
-        Returns the end that this was reckoned from.
+        Returns the end that this was reckoned from. What lies before is counted later, when there is time.
         """
         segments = self._segments()
         number = offset = have = 0
         for number in reversed(segments):
-            for at, lines in reversed(self._frames(number)):
+            for at, lines in frames_back(self._path(number)):
                 offset = at
                 have += lines
                 if have > wanted:
@@ -72,37 +79,19 @@ class LogTail:
                 break
         if not segments:
             return 0, 0
-        before = sum(lines for at, lines in self._frames(number) if at < offset)
-        older = sum(lines for older in segments if older < number for _, lines in self._frames(older))
+        self._accounted = self._lost_before(segments[0])
+        self._backlog = Backlog([self._path(older) for older in segments if older < number])
         self._number = number - 1
         if not self._next_segment():
             return 0, 0
         self._offset = offset
-        self._accounted = self._lost_before(segments[0]) + older + before
+        self._backlog.add(os.dup(self._fd), offset)
         end = self._end()
         self._keep = wanted
         while (self._number, self._offset) < end and self._fill():
-            self._ready = deque(self._ready, maxlen=wanted)
-        self._ready = deque(self._ready)
+            del self._ready[: max(0, len(self._ready) - wanted)]
         self._keep = None
         return end
-
-    def _frames(self, number: int) -> list[tuple[int, int]]:
-        """(offset, lines) of each frame of a segment; [] when it was rotated away."""
-        found = []
-        try:
-            with open(self._path(number), "rb") as file:
-                offset = 0
-                while len(head := file.read(FRAME.size)) == FRAME.size:
-                    length = FRAME.unpack(head)[4]
-                    payload = file.read(length)
-                    if len(payload) < length:
-                        break
-                    found.append((offset, payload.count(b"\n")))
-                    offset += FRAME.size + length
-        except FileNotFoundError:
-            return []
-        return found
 
     def _size(self, number: int) -> int:
         try:
@@ -118,11 +107,18 @@ class LogTail:
     def read(self, max_lines: int = 1000) -> list[LogLine]:
         """At most ``max_lines`` lines that came since the last call; [] when there are none."""
         ended = self.ended  # asked first: what comes after the question is read the next time
-        while len(self._ready) < max_lines and self._fill():
+        while len(self._ready) - self._given < max_lines and self._fill():
             pass
-        if not self._ready and ended:
-            self._flush()
-        return [self._ready.popleft() for _ in range(min(max_lines, len(self._ready)))]
+        if not self._ready:
+            self._backlog.count(_SLICE_BYTES)
+            if ended:
+                self._flush()
+        found = self._ready[self._given : self._given + max_lines]
+        self._given += len(found)
+        if self._given == len(self._ready):
+            self._ready.clear()
+            self._given = 0
+        return found
 
     @property
     def ended(self) -> bool:
@@ -172,11 +168,13 @@ class LogTail:
                     opened = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 except FileNotFoundError:  # rotated away between the two calls
                     continue
-                self.close()
+                if self._fd >= 0:
+                    os.close(self._fd)
                 if not self._number or number > self._number + 1:  # what lay before was rotated away
                     before = self._lost_before(number)
-                    self._lost += max(0, before - self._accounted)
-                    self._accounted = max(before, self._accounted)
+                    accounted = self._accounted + self._backlog.count()
+                    self._lost += max(0, before - accounted)
+                    self._accounted += max(0, before - accounted)
                     self._partial.clear()
                 self._fd, self._number, self._offset = opened, number, 0
                 return True
@@ -223,32 +221,41 @@ class LogTail:
         return f"{self._directory}/{number:010d}"
 
     def _take(self, stream: int, time_ns: int, payload: bytes) -> None:
-        partial = self._partial.setdefault(stream, bytearray())
-        partial += payload
-        *lines, rest = bytes(partial).split(b"\n")
+        data = self._partial.pop(stream, b"") + payload
+        end = data.rfind(b"\n")
+        # Decoded as a whole: what is not UTF-8 is replaced up to a line's end, and never takes that away.
+        lines = data[:end].decode("utf-8", "replace").split("\n") if end >= 0 else []
+        rest = data[end + 1 :]
+        self._accounted += len(lines)  # line ends, all in this payload: what came before holds none
         while len(rest) > MAX_LINE_BYTES:
-            lines.append(rest[:MAX_LINE_BYTES])
+            lines.append(rest[:MAX_LINE_BYTES].decode("utf-8", "replace"))
             rest = rest[MAX_LINE_BYTES:]
-        self._partial[stream] = bytearray(rest)
+        self._partial[stream] = rest
         self._partial_time[stream] = time_ns
-        self._accounted += payload.count(b"\n")
-        for line in lines if self._keep is None else lines[-self._keep :] if self._keep else ():
-            self._emit(stream, time_ns, line)
+        if self._keep is not None:
+            lines = lines[-self._keep :] if self._keep else []
+        self._emit(stream, time_ns, lines)
 
-    def _emit(self, stream: int, time_ns: int, line: bytes) -> None:
+    def _emit(self, stream: int, time_ns: int, lines: Sequence[str]) -> None:
+        """Many at once, and no Python for each: what was lost before is told with the first."""
+        if not lines:
+            return
         name: Literal["stdout", "stderr"] = "stdout" if stream == STDOUT else "stderr"
-        self._ready.append(LogLine(time_ns, name, line.decode("utf-8", "replace"), self._lost))
-        self._lost = 0
+        if self._lost:
+            self._ready.append(LogLine(time_ns, name, lines[0], self._lost))
+            self._lost, lines = 0, lines[1:]
+        self._ready.extend(map(_MAKE, zip(repeat(time_ns), repeat(name), lines, repeat(0), strict=False)))
 
     def _flush(self) -> None:
         """Give out last lines that have no newline, once nothing more can come."""
         for stream, rest in self._partial.items():
             if rest:
-                self._emit(stream, self._partial_time[stream], bytes(rest))
+                self._emit(stream, self._partial_time[stream], [rest.decode("utf-8", "replace")])
         self._partial.clear()
 
     def close(self) -> None:
         """Close the segment."""
+        self._backlog.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
