@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.many import thousand
 from benchmarks.measures import MEASURES
 from benchmarks.rows import Row, table
 
@@ -18,13 +19,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="NAME", choices=MEASURES, action="append", help=", ".join(MEASURES))
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there too")
+    parser.add_argument("--containers", type=int, default=1000, metavar="N", help="of the row `thousand`")
+    parser.add_argument("--hold", type=float, default=60, metavar="SECONDS", help="how long it holds them")
     arguments = parser.parse_args()
+    measures = MEASURES | {"thousand": lambda: thousand(arguments.containers, arguments.hold)}
     if os.geteuid() != 0:
         parser.error("containers need root: use `sudo make bench`")
     rows: list[Row] = []
-    for name in arguments.only or MEASURES:
+    for name in arguments.only or measures:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        rows += MEASURES[name]()
+        rows += measures[name]()
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(

@@ -20,19 +20,22 @@ from engine import Config, Engine
 from engine.storage import instance
 
 BUSYBOX = "/bin/busybox"
-APPLETS = ("sh", "true", "sleep")
-# Times runs of a peer inside a mount namespace where the v2 hierarchy is hidden: crun refuses a host that has
+APPLETS = ("sh", "cat", "true", "sleep")
+# Times turns of a peer inside a mount namespace where the v2 hierarchy is hidden: crun refuses a host that has
 # controllers on both. The namespace is made once, outside of what is timed.
-TIMER = """
-import json, os, subprocess, sys, time
+HIDE = """
+import os, subprocess, sys
 command, bundle = sys.argv[1:]
 if os.path.ismount("/sys/fs/cgroup/unified"):
     subprocess.run(["umount", "-l", "/sys/fs/cgroup/unified"], check=True)
+"""
+RUN = """
+import json, time
 for number, _ in enumerate(sys.stdin):
     name = f"wharfie-bench-{number}"
     began = time.perf_counter()
     subprocess.run([command, "--root", bundle + "/state", "run", "--bundle", bundle, name], check=True)
-    print(time.perf_counter() - began, flush=True)
+    print(json.dumps([time.perf_counter() - began]), flush=True)
 """
 
 
@@ -79,9 +82,12 @@ def rootfs(path: Path) -> Path:
 
 
 class Peer:
-    """A runtime that runs the same program with six namespaces and memory, CPU and pids limits."""
+    """A runtime that runs the same program with six namespaces and memory, CPU and pids limits.
 
-    def __init__(self, command: str) -> None:
+    ``script`` prints a JSON list of seconds for each line that it reads.
+    """
+
+    def __init__(self, command: str, argv: tuple[str, ...] = ("true",), script: str = RUN) -> None:
         self._bundle = Path(tempfile.mkdtemp(prefix="wharfie-bench-peer-", dir="/var/tmp"))
         root = self._bundle / "rootfs"
         (root / "bin").mkdir(parents=True)
@@ -91,7 +97,7 @@ class Peer:
         subprocess.run([command, "spec"], cwd=self._bundle, check=True)
         path = self._bundle / "config.json"
         config = json.loads(path.read_text())
-        config["process"] |= {"terminal": False, "args": ["true"]}
+        config["process"] |= {"terminal": False, "args": list(argv)}
         config["linux"]["resources"] = {
             "memory": {"limit": 2**30},
             "cpu": {"quota": 100_000, "period": 100_000},
@@ -101,19 +107,20 @@ class Peer:
         config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
         path.write_text(json.dumps(config))
         self._timer = subprocess.Popen(
-            ["unshare", "-m", sys.executable, "-c", TIMER, command, str(self._bundle)],
+            ["unshare", "-m", sys.executable, "-c", HIDE + script, command, str(self._bundle)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def run_s(self) -> float:
-        """Seconds of one run, from the command to its exit."""
+    def turn(self) -> list[float]:
+        """The seconds of one turn."""
         assert self._timer.stdin is not None
         assert self._timer.stdout is not None
         self._timer.stdin.write("\n")
         self._timer.stdin.flush()
-        return float(self._timer.stdout.readline())
+        times: list[float] = json.loads(self._timer.stdout.readline())
+        return times
 
     def close(self) -> None:
         """End the timer and delete the bundle."""
@@ -121,9 +128,9 @@ class Peer:
         shutil.rmtree(self._bundle)
 
 
-def peers() -> dict[str, Peer]:
+def peer_names() -> list[str]:
     """The peers that this host has."""
-    return {command: Peer(command) for command in ("crun", "runc") if shutil.which(command)}
+    return [command for command in ("crun", "runc") if shutil.which(command)]
 
 
 def pss_bytes(pid: int) -> int:

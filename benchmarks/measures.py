@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks import dock
+from benchmarks import acts, dock, lines, many
 from benchmarks.rows import Row, of_times
 from engine import ContainerSpec, ExecSpec
 
@@ -26,7 +26,7 @@ def run_to_exit() -> list[Row]:
     """Create, start, wait and remove through the facade, with all isolation and limits, against ``<peer> run``."""
     ours: list[float] = []
     with dock.engine() as engine:
-        found = dock.peers()
+        found = {name: dock.Peer(name) for name in dock.peer_names()}
         theirs: dict[str, list[float]] = {name: [] for name in found}
         try:
             for number in range(RUNS + 5):
@@ -36,7 +36,7 @@ def run_to_exit() -> list[Row]:
                 engine.wait(container.id)
                 engine.remove(container.id)
                 took = time.perf_counter() - began
-                peer_took = {name: peer.run_s() for name, peer in found.items()}
+                peer_took = {name: peer.turn()[0] for name, peer in found.items()}
                 if number >= 5:  # the first warm caches, theirs and ours
                     ours.append(took)
                     for name, value in peer_took.items():
@@ -142,4 +142,9 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "shim-memory": shim_memory,
     "idle-memory": idle_memory,
     "start-rate": start_rate,
+    "acts": acts.acts,
+    "log-ingest": lines.ingest,
+    "log-read": lines.read,
+    "log-tail": lines.tail,
+    "thousand": many.thousand,
 }
