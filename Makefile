@@ -1,8 +1,10 @@
 # Targets for people; scripts/ does the work. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run down link test lint bench clean
+.PHONY: help run down link install uninstall test lint bench clean
 PYTHON ?= python3
-export PYTHON
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+export PYTHON PREFIX SYSCONFDIR DESTDIR PURGE
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 help: ## list these targets
@@ -23,6 +25,14 @@ down: ## stop every running container (root)
 	@scripts/venv base
 	@exec .venv/bin/python manage.py wharfie down
 
+install: ## copy it to PREFIX (/usr/local) with a systemd unit; again: bring it up to date (root)
+	@scripts/host install
+	@scripts/install
+
+uninstall: ## take that away; data stay, unless PURGE=1 (root)
+	@scripts/host uninstall
+	@scripts/uninstall
+
 test: ## lint, then every test in parallel, then the check for leaks (root)
 	@scripts/host test
 	@scripts/venv dev
@@ -34,10 +44,10 @@ lint: ## ruff and mypy
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m mypy
 
-bench: ## print Wharfie's figures beside runc's and crun's (root)
+bench: ## print Wharfie's figures beside its peers'; BENCH_ARGS="--only log-read" chooses (root)
 	@scripts/host test
 	@scripts/venv dev
-	@exec .venv/bin/python -m benchmarks
+	@exec .venv/bin/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove what make put into this directory; containers and images stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles

@@ -56,6 +56,25 @@ def restore(options: Namespace) -> int:
     return 0
 
 
+def purge(options: Namespace) -> int:
+    """Stop all that runs, and delete the store."""
+    from console.commands import down
+    from engine.backup import purge as store
+
+    config = Config.from_environment()
+    if not options.yes:
+        raise InvalidRequest(
+            f"this deletes all containers, images, volumes and accounts in {config.root}", hint="say --yes"
+        )
+    code = down(options)
+    if code == 0:
+        try:
+            store.purge(config)
+        except OSError as error:
+            raise KernelError.from_os(error, "deleting the store", hint="try it again") from error
+    return code
+
+
 def _tell(told: Manifest) -> None:
     for note in told.notes:
         print(f"wharfie: {note}", file=sys.stderr)

@@ -110,6 +110,11 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("file", metavar="FILE", help="a path; - reads standard input")
     restore.add_argument("--force", action="store_true", help="replace all that WHARFIE_ROOT holds now")
     restore.set_defaults(alone=True)
+    purge = add(
+        verbs, "purge", "stop everything and delete all containers, images, volumes and accounts", backups.purge
+    )
+    purge.add_argument("--yes", action="store_true", help="yes, all of it")
+    purge.set_defaults(alone=True)
     add(verbs, "down", "stop every running container", commands.down).set_defaults(alone=True)
     return top
 

@@ -11,7 +11,9 @@ from console.commandline import parser
 
 TOP = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
-PATH = re.compile(r"`((?:engine|console|tests|templates|static|docs|scripts|requirements|benchmarks)/[\w./-]*)`")
+PATH = re.compile(
+    r"`((?:engine|console|tests|templates|static|docs|scripts|packaging|requirements|benchmarks)/[\w./-]*)`"
+)
 
 
 def text_of(name: str) -> str:

@@ -7,13 +7,12 @@ it counts; what follows only moves names, and is done by whoever opens the store
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,7 +22,7 @@ from engine.backup import manifest
 from engine.backup.manifest import Manifest, damaged
 from engine.backup.unpack import Restorer
 from engine.config import Config
-from engine.errors import AlreadyExists, Busy, Corrupt, EngineError, KernelError
+from engine.errors import AlreadyExists, Corrupt, EngineError, KernelError
 from engine.linux.files import syncfs
 from engine.names import new_id
 from engine.storage import atomic, instance, snapshots
@@ -41,7 +40,7 @@ def restore(config: Config, source: BinaryIO, *, force: bool, progress: Progress
     the backup is damaged. On any error the store is as it was.
     """
     paths = instance.prepare(config)
-    with _alone(paths):
+    with instance.alone(paths):
         if not force and _holds_something(paths):
             raise AlreadyExists(
                 f"{paths.root} holds images, containers or accounts already",
@@ -67,23 +66,6 @@ def restore(config: Config, source: BinaryIO, *, force: bool, progress: Progress
         instance.prepare(config)  # moves it in
     atomic.empty(paths.trash)
     return told
-
-
-@contextmanager
-def _alone(paths: Paths) -> Iterator[None]:
-    """Nobody starts a container meanwhile: this process holds the lock of the launcher, which every console has."""
-    lock = os.open(paths.launcher_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if instance.occupied(paths.run):
-            raise Busy("containers of this store run", hint="stop them first: `wharfie down`")
-        yield
-    except BlockingIOError:
-        raise Busy(
-            "a console or a command is at work on this store", hint="stop the console, and try again in a moment"
-        ) from None
-    finally:
-        os.close(lock)
 
 
 def _holds_something(paths: Paths) -> bool:

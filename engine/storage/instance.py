@@ -153,6 +153,26 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+@contextmanager
+def alone(paths: Paths) -> Iterator[None]:
+    """Nobody starts a container meanwhile: this process holds the lock of the launcher, which every console has.
+
+    Busy when a console, a command or a container is at work on the store.
+    """
+    lock = os.open(paths.launcher_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if occupied(paths.run):
+            raise Busy("containers of this store run", hint="stop them first: `wharfie down`")
+        yield
+    except BlockingIOError:
+        raise Busy(
+            "a console or a command is at work on this store", hint="stop the console, and try again in a moment"
+        ) from None
+    finally:
+        os.close(lock)
+
+
 def claim(name: str, paths: Paths, more_than: int) -> list[int]:
     """First ids of the ranges that the instance ``name`` may use, at least ``more_than`` + 1 of them.
 
@@ -169,7 +189,10 @@ def claim(name: str, paths: Paths, more_than: int) -> list[int]:
         for file in CLAIMS.iterdir():
             if file.name == name or not _ID.fullmatch(file.name):
                 continue
-            claim_ = json.loads(file.read_text())
+            try:
+                claim_ = json.loads(file.read_text())
+            except FileNotFoundError:  # whoever deleted its store by hand took it away just now
+                continue
             if _alive(file.name, claim_["root"]):
                 taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in claim_["bases"]]
             else:

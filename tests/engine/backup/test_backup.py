@@ -21,6 +21,7 @@ import pytest
 from engine import Config, ContainerSpec, Engine, State, VolumeMount
 from engine.backup import manifest
 from engine.backup.pack import MAX_EXTENTS, data_extents
+from engine.backup.purge import purge
 from engine.backup.restore import restore
 from engine.errors import AlreadyExists, Busy, Corrupt, EngineError
 from engine.storage import instance
@@ -379,6 +380,7 @@ KILLED = """
 import io, os, signal, sys
 from pathlib import Path
 from engine import Config
+from engine.backup.purge import purge
 from engine.backup.restore import restore
 from engine.storage import instance
 renames, when = 0, int(sys.argv[4])
@@ -459,3 +461,25 @@ def test_the_command_line_does_both(dock: Engine, away: Away, tmp_path: Path) ->
     missing = wharfie(there, "restore", str(tmp_path / "nothing"), "--force")
     assert missing.returncode == 125
     assert wharfie(there, "backup", str(tmp_path / "no" / "dir")).returncode == 125
+
+
+def test_what_is_purged_leaves_nothing_and_a_place_without_a_store_is_let_be(dock: Engine, away: Away) -> None:
+    there = away()
+    restore(there, io.BytesIO(saved(dock)), force=False, progress=quiet)
+    with Engine(there, spawn_launcher=True) as other:
+        name = other.instance
+        other.start(other.create(ContainerSpec(image="busybox", name="last", command=("sleep", "1000"))).id)
+        with pytest.raises(Busy):
+            purge(there)
+        os.kill(_launcher(other), signal.SIGKILL)
+        assert eventually(lambda: not instance.is_locked(other.paths.launcher_lock))
+        with pytest.raises(Busy, match="containers"):
+            purge(there)
+        other.kill("last")
+        other.wait("last", timeout_s=10)
+    purge(there)
+    assert not there.root.exists()
+    assert not there.run.exists()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-{name}")), "not even empty groups"
+    assert not (instance.CLAIMS / name).exists()
+    purge(there)

@@ -1,0 +1,147 @@
+"""`make install` and `make uninstall`, for real but elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.supervisor import answering
+from engine import Config, Engine, State
+from engine.storage.paths import Paths
+from tests.conftest import eventually, wait_readable
+from tests.engine.conftest import busybox_rootfs
+
+TOP = Path(__file__).resolve().parent.parent
+UNIT = (TOP / "packaging/wharfie.service").read_text()
+
+
+class Installed:
+    """A prefix of its own, whose settings name an instance of its own."""
+
+    def __init__(self, top: Path, config: Config) -> None:
+        self.config = config
+        self.prefix, self.etc = top / "usr", top / "etc"
+        self.lib = self.prefix / "lib/wharfie"
+        self.command = self.prefix / "sbin/wharfie"
+        (self.etc / "wharfie").mkdir(parents=True)
+        settings = {"WHARFIE_ROOT": config.root, "WHARFIE_RUN": config.run, "WHARFIE_LISTEN": "127.0.0.1:0"}
+        (self.etc / "wharfie/wharfie.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def make(self, *words: str) -> str:
+        places = (f"PREFIX={self.prefix}", f"SYSCONFDIR={self.etc}", f"PYTHON={sys.executable}")
+        done = subprocess.run(["make", *words, *places], cwd=TOP, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def wharfie(self, *words: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_")}
+        environment["WHARFIE_TEST_SESSION"] = os.environ["WHARFIE_TEST_SESSION"]
+        done = subprocess.run([self.command, *words], cwd="/", env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def top() -> Iterator[Path]:
+    path = Path("/var/tmp") / f"wharfie-t{os.environ['WHARFIE_TEST_SESSION']}-install-{os.getpid()}"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def hardened(command: list[str]) -> list[str]:
+    """As the unit has it started: without these capabilities."""
+    dropped = re.findall(r"CAP_(\w+)", " ".join(re.findall(r"^CapabilityBoundingSet=~(.*)$", UNIT, re.MULTILINE)))
+    assert dropped
+    assert "NoNewPrivileges=yes" in UNIT
+    bounding = ",".join(f"-{name.lower()}" for name in dropped)
+    return ["setpriv", "--no-new-privs", "--bounding-set", bounding, *command]
+
+
+def test_it_serves_from_where_it_was_installed_and_containers_outlive_upgrades(
+    top: Path, config: Config, tmp_path: Path
+) -> None:
+    there = Installed(top, config)
+    there.make("install")
+    assert (there.lib / "engine/api.py").stat().st_uid == 0
+    assert "WHARFIE_ROOT" in (there.etc / "wharfie/wharfie.env").read_text(), "settings are kept"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
+    environment |= {"WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
+    serve = subprocess.Popen(
+        hardened([str(there.command), "serve"]), cwd="/", env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert serve.stdout is not None
+        assert wait_readable(serve.stdout.fileno(), 60)
+        assert "listens on" in serve.stdout.readline()
+        there.wharfie("images", "load", str(busybox_rootfs(tmp_path / "busybox.tar")), "--name", "busybox")
+        assert there.wharfie("run", "--rm", "busybox", "echo", "from there") == "from there\n"
+        assert there.wharfie("run", "--rm", "-u", "1000", "busybox", "id", "-u") == "1000\n"
+        there.wharfie("run", "-d", "--name", "lasting", "busybox", "sleep", "1000")
+        assert there.wharfie("exec", "lasting", "echo", "further") == "further\n"
+        launcher = answering(str(Paths(config).launcher_socket))
+        assert str(there.lib) in Path(f"/proc/{launcher}/cmdline").read_text()
+        there.make("install")  # over itself, while it serves
+        assert there.wharfie("ps", "-q").strip(), "the container did not notice"
+    finally:
+        serve.send_signal(signal.SIGTERM)
+        serve.communicate(timeout=30)
+    assert "containers and data stay" in there.make("uninstall")
+    assert not there.lib.exists()
+    assert not there.command.exists()
+    with Engine(config) as engine:
+        assert engine.inspect("lasting").state is State.RUNNING
+    there.make("install")
+    there.make("uninstall", "PURGE=1")
+    assert not config.root.exists()
+    assert not config.run.exists()
+    assert not (there.etc / "wharfie").exists()
+    assert [path for path in there.prefix.rglob("*") if not path.is_dir()] == []
+    assert eventually(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-*/{'lasting'}")))
+    for directory in (config.root, config.run):  # the fixture takes them away
+        directory.mkdir(mode=0o700)
+
+
+def test_nothing_is_written_outside_of_destdir(tmp_path: Path, top: Path) -> None:
+    """What a packager does; only the scripts, whose virtual environment was made by the test before."""
+    stage = top / "stage"
+    environment = os.environ | {
+        "PREFIX": "/opt/wharfie-nowhere", "SYSCONFDIR": "/etc", "DESTDIR": str(stage), "PURGE": "1"
+    }  # fmt: skip
+    lib = stage / "opt/wharfie-nowhere/lib/wharfie"
+    lib.mkdir(parents=True)
+    subprocess.run(["scripts/uninstall"], cwd=TOP, env=environment, check=True, capture_output=True)
+    assert not lib.exists()
+    assert not Path("/opt/wharfie-nowhere").exists()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_understands_the_unit(top: Path) -> None:
+    unit = top / "wharfie.service"
+    unit.write_text(
+        UNIT.replace("@LIB@/.venv/bin/python", "/usr/bin/python3").replace("@LIB@", "/opt").replace("@ETC@", "/etc")
+    )
+    told = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+    assert "wharfie.service" not in told.stderr, told.stderr
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_unit_filters_no_system_call_and_has_the_hosts_mounts() -> None:
+    """Each of these would reach into containers, keep the kernel from giving them a /proc, or part the command line's
+    mounts from the launcher's."""
+    forbidden = """
+        SystemCall MemoryDeny Restrict LockPersonality Protect PrivateTmp PrivateDevices PrivateUsers PrivateMounts
+        ReadOnlyPaths ReadWritePaths InaccessiblePaths BindPaths TemporaryFileSystem DynamicUser RootDirectory
+    """
+    settings = [line.partition("=")[0] for line in UNIT.splitlines() if "=" in line and not line.startswith("#")]
+    assert [name for name in settings if name.startswith(tuple(forbidden.split()))] == []
+    assert "KillMode=process" in UNIT
+    assert "Delegate=yes" in UNIT
