@@ -18,11 +18,13 @@ from engine.containers.stopping import AFTER_KILL_S, Stopping
 from engine.errors import AlreadyExists, Busy, KernelError, Unavailable
 from engine.events import Events
 from engine.images.spec import Image
-from engine.launcher.client import LauncherClient
+from engine.launcher.client import BrokeOff, LauncherClient
 from engine.linux import files
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+
+TRIES = 2  # of a start, when the launcher is killed in the middle of it
 
 
 class Lifecycle:
@@ -60,23 +62,16 @@ class Lifecycle:
                 raise self._just_ending(container)
             self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
-            request = self._request(container, image)
             try:
-                files.replace(request["request"], json.dumps(request).encode())
-                self._restarts.wish(container)
-                answer = self._launcher.call("start", request)
-            except Unavailable:  # who started it was killed, before the shim was in charge or after
-                if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is None:
-                    self._restarts.forget(container)
-                    self._clear(container)
-                    raise
-                return  # it runs; the next look takes that from its record
+                answer = self._launched(container, self._request(container, image), TRIES)
             except BaseException as error:
                 self._restarts.forget(container)
                 self._paths.request(container.id).unlink(missing_ok=True)
                 if isinstance(error, OSError):
                     raise KernelError.from_os(error, "writing down what to start") from error
                 raise
+            if answer is None:
+                return  # it runs; the next look takes that from its record
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
@@ -84,6 +79,20 @@ class Lifecycle:
                 )
                 self._events.add(connection, "container", "start", container.id, container.name)
         self._events.wake()
+
+    def _launched(self, container: Container, request: dict[str, Any], tries: int) -> dict[str, Any] | None:
+        """The launcher's answer; None when it was killed meanwhile, but the shim was in charge already."""
+        files.replace(request["request"], json.dumps(request).encode())
+        self._restarts.wish(container)
+        try:
+            return self._launcher.call("start", request)
+        except Unavailable as error:
+            if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is not None:
+                return None
+            self._clear(container)
+            if isinstance(error, BrokeOff) and tries > 1:  # nothing is left of that start
+                return self._launched(container, request, tries - 1)
+            raise
 
     def _clear(self, container: Container) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
@@ -127,6 +136,8 @@ class Lifecycle:
             "health_record": str(self._paths.health_record(container.id)),
             "socket": str(self._paths.shim_socket(container.id)),
             "exit": str(self._paths.exit_record(container.id)),
+            "custody": str(self._paths.custody),
+            "lock": str(self._paths.container_lock(container.id)),
             "events": str(self._paths.events),
             "groups_lock": str(self._paths.groups_lock),
             "volumes": roots.mounts(self._paths, spec),

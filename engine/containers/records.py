@@ -35,7 +35,7 @@ from engine.containers.spec import (
 )  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
-from engine.linux import process
+from engine.linux import files, process
 from engine.shim import health
 from engine.storage import instance
 from engine.storage.database import Database
@@ -108,9 +108,9 @@ class Records:
         """Held by whoever changes a container, so that two acts never interleave."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(instance.locked(self._paths.container_lock(container.id)))
+                stack.enter_context(files.locked(str(self._paths.container_lock(container.id))))
             except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
-                stack.enter_context(instance.locked(self._paths.containers / ".lock"))
+                stack.enter_context(files.locked(str(self._paths.containers / ".lock")))
             yield
 
     def running(self, container_id: str) -> dict[str, Any] | None:
@@ -276,8 +276,8 @@ class Records:
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
-        if shim_lives:
-            return None
+        if shim_lives or (self._run_record(row["id"]) and instance.is_locked(self._paths.launcher_lock)):
+            return None  # or its shim was killed, and the launcher is giving it a new one
         booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         fell = row["started_at_ns"] < booted_ns
         reason = "the host went down with it" if fell else "its shim ended with it, so nobody saw the exit code"

@@ -17,6 +17,7 @@ from engine.events import Events
 from engine.storage.paths import Paths
 
 T = TypeVar("T")
+TAKEOVER_S = 0.01  # between two looks
 UNANNOUNCED_S = 1.0  # between two looks: the end of a container whose shim was killed wakes nobody
 
 
@@ -48,17 +49,20 @@ class Waiting:
             )
         if container.exit is not None and not container.state.alive:
             return container.exit
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        shims.ask(self._paths, container.id, {"op": "wait"}, timeout_s)
-        found = self._records.find(container.id)
-        # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
-        for pid in (found.pid, self._records.shim(container.id)):
-            if (found.exit is None or found.state.alive) and pid is not None:
-                shims.wait_for_pid(pid, None if deadline is None else max(0.0, deadline - time.monotonic()))
-                found = self._records.find(container.id)
-        if found.exit is None or found.state.alive:
-            raise _not_yet(container, "ended", "wait longer, or stop it")
-        return found.exit
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            shims.ask(self._paths, container.id, {"op": "wait"}, _left(deadline))
+            found = self._records.find(container.id)
+            # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
+            for pid in (found.pid, self._records.shim(container.id)):
+                if (found.exit is None or found.state.alive) and pid is not None:
+                    shims.wait_for_pid(pid, _left(deadline))
+                    found = self._records.find(container.id)
+            if found.exit is not None and not found.state.alive:
+                return found.exit
+            if time.monotonic() >= deadline:
+                raise _not_yet(container, "ended", "wait longer, or stop it")
+            time.sleep(TAKEOVER_S)  # its shim was killed, and it is being given a new one
 
     def _next_exit(self, container: Container, timeout_s: float | None) -> ExitRecord:
         """By its events: a look at its state would miss a run that came and went between two looks."""
@@ -112,6 +116,11 @@ class Waiting:
             return found
         finally:
             subscription.close()
+
+
+def _left(deadline: float) -> float | None:
+    """Seconds until then; None: any number."""
+    return None if deadline == math.inf else max(0.001, deadline - time.monotonic())
 
 
 def _not_yet(container: Container, what: str, hint: str) -> Unavailable:

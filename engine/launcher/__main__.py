@@ -11,6 +11,7 @@ import fcntl
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -21,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
+from engine.launcher.keeper import FIRST_KEPT, Keeper, collect
 from engine.linux import process, unix
 from engine.shim import main as shim
 from engine.shim import protocol, starter
@@ -52,6 +54,8 @@ def main(run: str, instance: str, idle: bool) -> int:
     process.set_name(b"wharfie-launch")
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.protect_from_oom(OOM_SCORE)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # four for each container
     manager.join_engine(instance, f"{run}/groups.lock")
 
     path = f"{run}/launcher.sock"
@@ -75,7 +79,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
-    spare = _serve(listener, signals, lock, idle)
+    spare = _serve(listener, signals, lock, idle, run)
 
     if os.path.lexists(path):
         os.unlink(path)
@@ -91,7 +95,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     return 0
 
 
-def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
+def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str) -> int:
     """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Returns its pid, or 0.
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
@@ -102,6 +106,8 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
         poll.register(signals, select.POLLIN)
         poll.register(reports, select.POLLIN)
     asking.register(listener.fileno(), select.POLLIN)
+    keeper = Keeper(run, (at_rest, asking))
+    collect(run)
     spare, ahead, launcher_pid = 0, True, os.getpid()
     while True:
         if spare:
@@ -116,27 +122,29 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool) -> int:
             elif descriptor == signals:
                 if os.read(signals, 128)[0] == signal.SIGTERM:
                     return spare
-                if spare in _reap():  # it came to nothing, so no other one until there is a need
+                ended = _reap()
+                keeper.reaped(ended)
+                if spare in ended:  # it came to nothing, so no other one until there is a need
                     spare, ahead = 0, False
-            else:
+            elif not keeper.attend(descriptor):
                 asked = True
         if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (reports, signals, lock))
-        elif not ready and process.children() == ([spare] if spare else []):
+                _child(listener, report, launcher_pid, (reports, signals, lock, keeper.fileno()))
+        elif not ready and not keeper and process.children() == ([spare] if spare else []):
             return spare
 
 
-def _reap() -> list[int]:
-    """The children that ended: shims, and the orphans of killed ones."""
-    dead = []
+def _reap() -> dict[int, int]:
+    """The children that ended, shims and the orphans of killed ones, with their wait status."""
+    ended = {}
     try:
-        while pid := os.waitpid(-1, os.WNOHANG)[0]:
-            dead.append(pid)
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[found[0]] = found[1]
     except ChildProcessError:
-        return dead
-    return dead
+        return ended
+    return ended
 
 
 def _rehearse(scratch: str) -> None:
@@ -154,6 +162,7 @@ def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: t
         process.set_name(b"wharfie-spare")
         for descriptor in inherited:
             os.close(descriptor)
+        process.close_from(FIRST_KEPT)
         shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -17,6 +17,11 @@ STARTUP_S = 5.0
 ANSWER_S = 60.0
 
 
+class BrokeOff(Unavailable):
+    """The launcher, or its child that served this, was killed: whether it had done something is for the caller to find
+    out, who may ask again then."""
+
+
 class LauncherClient:
     """Calls of one Engine to the launcher of its instance. Thread-safe: a connection a call."""
 
@@ -34,11 +39,9 @@ class LauncherClient:
                 protocol.send(connection, request | {"op": op, "version": protocol.VERSION}, fds)
                 answer = protocol.receive(connection)
             except (OSError, EOFError) as error:
-                raise Unavailable(
-                    f"the launcher broke off: {error}", hint="look at `doctor`, then try again"
-                ) from error
+                raise BrokeOff(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
         if answer is None:
-            raise Unavailable("the launcher gave no answer", hint="look at its messages, then try again")
+            raise BrokeOff("the launcher gave no answer", hint="look at its messages, then try again")
         message = answer[0]
         if "error" in message:
             raise from_wire(message["error"])

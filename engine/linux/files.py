@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
 
@@ -47,6 +50,17 @@ def openat2(dirfd: int, path: str | bytes, flag: int, *, mode: int = 0, resolve:
             return _openat2(dirfd, os.fsencode(path), ctypes.addressof(how), ctypes.sizeof(how), path=path)
         except BlockingIOError:  # EAGAIN: a rename raced with the lookup; openat2(2) says to try again
             continue
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold an exclusive flock(2) on a file, made when absent."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: str, data: bytes) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
+import struct
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text, word
 
@@ -30,6 +32,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 CLOSE_RANGE_CLOEXEC = 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SIGCHLD = 17
+_PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8  # of 64 bytes
 
 # capabilities(7); a capability's number is its position.
 CAPABILITIES = [
@@ -252,6 +255,20 @@ def signal_pending(pid: int, number: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return any(int(lines[kind], 16) >> (number - 1) & 1 for kind in ("SigPnd", "ShdPnd"))
+
+
+def exit_status(pidfd: int) -> int | None:
+    """The wait status of a process that was reaped, whoever did that; None before Linux 6.15, or when it is not dead.
+
+    The descriptor must have been opened before it was reaped. PIDFD_GET_INFO, linux/pidfd.h.
+    """
+    info = bytearray(struct.pack("=Q", _PIDFD_INFO_EXIT) + bytes(56))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    (mask,) = struct.unpack_from("=Q", info)
+    return int(struct.unpack_from("=i", info, 60)[0]) if mask & _PIDFD_INFO_EXIT else None
 
 
 def boot_id() -> str:

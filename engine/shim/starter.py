@@ -24,6 +24,7 @@ from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
 from engine.linux import files, process
 from engine.shim import handover, init, protocol, rootfs, stdio
+from engine.shim.custody import Deposit
 
 AFTER_KILL_S = 10.0
 SHIM_OOM_SCORE = -998
@@ -172,7 +173,7 @@ def _set_up(
     group.limit(request["limits"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    facts = _facts(child.pid) | (again or {})
+    facts = _facts(child.pid) | {"pipes": [os.fstat(pipe).st_ino for pipe, _ in streams]} | (again or {})
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
     ended, log, door = -1, -1, -1
     if listener is not None:
@@ -186,6 +187,8 @@ def _set_up(
         files.reserve(ended, 4096)  # how it ended must find room on a full disk
         door = listener.fileno()
     files.replace(request["record"], json.dumps(facts).encode())
+    pipes = tuple(pipe for pipe, _ in streams)
+    Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, pipes, -1).send(request["custody"])
     handover.Handover(
         name=f"shim {request['id']}".encode(),
         raw=json.dumps(handed).encode(),
@@ -193,7 +196,7 @@ def _set_up(
         pidfd=child.pidfd,
         root=root,
         tree=tree,
-        outputs=tuple(pipe for pipe, _ in streams),
+        outputs=pipes,
         input=-1,
         exit=ended,
         log=log,
@@ -208,7 +211,7 @@ SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
     "groups_lock", "restart", "health", "health_record", "env", "user", "workdir", "hostname",
 )  # fmt: skip
-RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns")
+RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 
 
 def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:

@@ -51,15 +51,16 @@ class Log:
     """The log of one container: where frames go, and rotation."""
 
     def __init__(
-        self, directory: str, segment_bytes: int, segments: int, fd: int, numbers: list[int], lost: int
-    ) -> None:
+        self, directory: str, segment_bytes: int, segments: int, fd: int, numbers: list[int], lost: int,
+        size: int = FRAME.size, previous: int = 0,
+    ) -> None:  # fmt: skip
         self._directory = directory
         self._segment_bytes = max(segment_bytes, 4 * FRAME.size)
         self._segments = max(segments, 2)
         self.fd = fd  # of the segment that is written
         self._numbers = numbers
         self._lost = lost
-        self._size, self._previous = FRAME.size, 0
+        self._size, self._previous = size, previous
 
     @classmethod
     def begun(cls, directory: str, segment_bytes: int, segments: int) -> Log:
@@ -77,7 +78,34 @@ class Log:
 
     def state(self) -> dict[str, Any]:
         """What another process needs besides `fd` to go on with it, before anything was appended."""
-        return {"numbers": self._numbers, "lost": self._lost}
+        return {"numbers": self._numbers, "lost": self._lost, "size": self._size, "previous": self._previous}
+
+    @classmethod
+    def resumed(cls, directory: str, segment_bytes: int, segments: int, pipes: dict[int, int]) -> Log:
+        """The log of a shim that was killed. A frame that it had begun is finished: what is missing is what the pipe of
+        its stream holds first, since splice(2) takes nothing out before it has put it in."""
+        numbers = sorted(int(name) for name in os.listdir(directory) if name.isdigit())
+        fd = os.open(f"{directory}/{numbers[-1]:010d}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        end = os.fstat(fd).st_size
+        note = os.pread(fd, FRAME.size, 0)
+        lost = FRAME.unpack(note)[7] if len(note) == FRAME.size else 0
+        at, previous = 0, 0
+        while len(head := os.pread(fd, FRAME.size, at)) == FRAME.size:
+            magic, stream, flags, reserved, length, before, time_ns, last = FRAME.unpack(head)
+            if magic != MAGIC:
+                break
+            missing = at + FRAME.size + length - end
+            if missing > 0:
+                os.lseek(fd, end, os.SEEK_SET)
+                length -= missing - _moved(pipes.get(stream, -1), fd, missing)
+                if not length:
+                    break
+                os.pwrite(fd, FRAME.pack(magic, stream, flags, reserved, length, before, time_ns, last), at)
+            at += FRAME.size + length
+            previous = length
+        os.ftruncate(fd, at)
+        os.lseek(fd, at, os.SEEK_SET)
+        return cls(directory, segment_bytes, segments, fd, numbers, lost, at, previous)
 
     def _rotate(self, most: int) -> None:
         """Begin a segment, once no more than ``most`` others are left."""
@@ -159,6 +187,19 @@ class Log:
     def close(self) -> None:
         """Close the current segment."""
         os.close(self.fd)
+
+
+def _moved(pipe: int, target: int, wanted: int) -> int:
+    """Splice what a pipe holds, at most ``wanted`` bytes; how many it were."""
+    moved = 0
+    try:
+        left = min(wanted, available(pipe)) if pipe >= 0 else 0
+        while moved < left:
+            moved += os.splice(pipe, target, left - moved)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+    return moved
 
 
 def count_lines(path: str) -> int:

@@ -6,13 +6,11 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from engine.config import Config
 from engine.errors import Busy, Corrupt, KernelError, Unavailable
-from engine.linux import process
+from engine.linux import files, process
 from engine.names import new_id
 from engine.storage.atomic import sync_directory, write_atomically
 from engine.storage.paths import Paths
@@ -39,7 +37,7 @@ def prepare(config: Config) -> Paths:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (*paths.persistent(), *paths.volatile()):
             directory.mkdir(mode=0o700, exist_ok=True)
-        with locked(paths.root / ".lock"):
+        with files.locked(str(paths.root / ".lock")):
             if paths.restored.exists():
                 roll_forward(paths)
             _make_skeleton(paths.skeleton)
@@ -127,17 +125,6 @@ def instance_id(config: Config) -> str:
     return text
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive flock(2) on a file, made when absent."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def is_locked(path: Path) -> bool:
     """Whether somebody holds it now."""
     try:
@@ -182,7 +169,7 @@ def claim(name: str, paths: Paths, more_than: int) -> list[int]:
     if root == str(paths.root) and len(_ranges(mine)) > more_than:  # a claim only grows: no look at the others
         return _ranges(mine)
     CLAIMS.mkdir(mode=0o700, exist_ok=True)
-    with locked(CLAIMS / ".lock"):
+    with files.locked(str(CLAIMS / ".lock")):
         taken = _subordinate_ids()
         root, mine = _claimed(name)
         known = len(mine)
@@ -226,7 +213,7 @@ def _claimed(name: str) -> tuple[str, list[int]]:
 
 def release(config: Config) -> None:
     """Give all ranges back: for a store that is about to be deleted."""
-    with locked(CLAIMS / ".lock"):
+    with files.locked(str(CLAIMS / ".lock")):
         (CLAIMS / instance_id(config)).unlink(missing_ok=True)
 
 

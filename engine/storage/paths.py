@@ -48,6 +48,7 @@ class Paths:
         self.tmp = config.root / "tmp"
         self.launcher_socket = config.run / "launcher.sock"
         self.launcher_lock = config.run / "launcher.lock"
+        self.custody = config.run / "custody.sock"
         self.groups_lock = config.run / "groups.lock"
         self.address = config.run / "address"
         self.shims = config.run / "shims"

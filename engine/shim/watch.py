@@ -1,0 +1,195 @@
+"""Watch a run of a container: move its output, answer its control socket, check its health."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine.cgroups import manager
+from engine.errors import Busy, WrongState
+from engine.linux import process
+from engine.shim import health, protocol, session
+from engine.shim.custody import Deposit
+from engine.shim.door import Door, Operation
+from engine.shim.handover import Handover
+from engine.shim.outputs import Outputs
+from engine.shim.stdio import Log
+
+MAX_SESSIONS = 64
+NEVER = math.inf
+
+
+class Watch:
+    """The loop of a shim. Uses poll and plain descriptors: 11 of them, and nothing wakes it while nothing happens."""
+
+    def __init__(self, first: Handover) -> None:
+        """Take over what a starter has made."""
+        self._exit, self._log_fd = first.exit, first.log
+        self._children: dict[int, tuple[int, Callable[[int], None] | None]] = {}  # by pidfd: who, and whom it concerns
+        self._poll = select.poll()
+        self._door = Door(first.listener, self._poll, self._operation)
+        self._resting = False  # it waits for its next run
+        self._begin(first)
+
+    def _begin(self, run: Handover) -> None:
+        """Watch one run, from now on."""
+        self._run = run
+        self._decoded: dict[str, Any] | None = None
+        self._running = run.pidfd >= 0
+        self._signalled = 0
+        self._began = time.monotonic()
+        self._checks = health.Schedule(self._request["health"]) if run.checked else None
+        self._outputs = Outputs(run.outputs, self._poll, lambda: self._log)
+        if self._running:
+            self._poll.register(run.pidfd, select.POLLIN)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """Of this run. Decoded when somebody asks: until then its pages are the launcher's."""
+        if self._decoded is None:
+            self._decoded = self._run.facts()
+        return self._decoded
+
+    @property
+    def _request(self) -> dict[str, Any]:
+        request: dict[str, Any] = self._facts["request"]
+        return request
+
+    @functools.cached_property
+    def _log(self) -> Log:
+        request = self._request
+        return Log(
+            request["log"], request["log_segment_bytes"], request["log_segments"], self._log_fd, **self._facts["log"]
+        )
+
+    def _group(self) -> manager.Group:
+        return manager.group(self._request["instance"], self._request["id"])
+
+    # The loop
+
+    def watch(self) -> None:
+        """Until its first process has ended."""
+        while self._running:
+            self._turn(min(self._outputs.retry_at, self._checks.due if self._checks else NEVER))
+            self._outputs.retry()
+            if self._checks and time.monotonic() >= self._checks.due and self._running:
+                self._probe(self._checks)
+
+    def _turn(self, until: float) -> None:
+        """Wait for something, until a monotonic time at most, and attend to it."""
+        timeout_ms = None if until == NEVER else max(0.0, until - time.monotonic()) * 1000
+        for descriptor, _ in self._poll.poll(timeout_ms):
+            if descriptor in self._outputs.descriptors:
+                self._outputs.move(descriptor)
+            elif descriptor == self._run.pidfd:
+                self._running = False
+            elif descriptor in self._children:
+                self._poll.unregister(descriptor)
+                child, then = self._children.pop(descriptor)
+                os.close(descriptor)
+                status = os.waitpid(child, 0)[1]
+                if then is not None:
+                    then(status)
+            else:
+                self._door.attend(descriptor)
+
+    # Children
+
+    def see_off(self, child: int, then: Callable[[int], None] | None = None) -> None:
+        """Reap a child when it ends, and tell ``then`` its wait status."""
+        pidfd = os.pidfd_open(child)
+        self._children[pidfd] = child, then
+        self._poll.register(pidfd, select.POLLIN)
+
+    def _fork(self, name: str) -> int:
+        """fork(2). The child has nothing of the shim's but what it is about to use."""
+        child = os.fork()
+        if not child:
+            process.set_name(f"{name} {self._request['id']}".encode())
+            unused = (
+                self._run.root,
+                self._run.tree,
+                self._exit,
+                self._log_fd,
+                self._door.listener,
+                *self._outputs.descriptors,
+            )
+            for descriptor in unused:
+                if descriptor >= 0:
+                    os.close(descriptor)
+        return child
+
+    def _open_session(self, request: dict[str, Any], client: socket.socket) -> bool:
+        """In a child, which has the caller from then on."""
+        if len(self._children) >= MAX_SESSIONS:
+            raise Busy(f"{MAX_SESSIONS} commands run in it already", hint="end one of them")
+        if not self._running:
+            raise WrongState("the container waits to be started again", hint="try again when it runs")
+        child = self._fork("exec")
+        if child:
+            self.see_off(child)
+            return False
+        status = 1
+        try:
+            client.settimeout(None)
+            session.run(request, client, self._run.pidfd, self._request["uid_base"], self._group())
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _probe(self, checks: health.Schedule) -> None:
+        """Run the health check, in a child that keeps its own accounts."""
+        grace = checks.begin()
+        child = self._fork("health")
+        if child:
+            self.see_off(child, checks.ended)
+            return
+        status = 1
+        try:
+            status = 0 if health.probe(self._request, self._run.pidfd, self._group(), grace=grace) else 1
+        finally:
+            os._exit(status)
+
+    # The control socket
+
+    def _operation(self, name: str) -> Operation | None:
+        known = {"signal": self._signal, "rest": self._stay_ended, "exec": self._open_session, "lend": self._lend}
+        return known.get(name)
+
+    def _signal(self, request: dict[str, Any], client: socket.socket) -> bool:
+        number = int(request["signal"])
+        if self._running:
+            self._signalled = number
+            try:
+                signal.pidfd_send_signal(self._run.pidfd, number)
+            except ProcessLookupError:  # it has just ended; the exit record says how
+                self._signalled = 0
+        protocol.send(client, {"ok": True})
+        return True
+
+    def _lend(self, _request: dict[str, Any], client: socket.socket) -> bool:
+        """To a launcher that was started later: what its predecessor kept."""
+        kept = self.deposit()
+        message = {"shim": kept.shim, "pid": kept.pid, "outputs": len(kept.outputs), "input": kept.input >= 0}
+        protocol.send(client, message, list(kept.descriptors()))
+        return True
+
+    def deposit(self) -> Deposit:
+        """While it waits for its next run there is nothing to keep but the shim's own life."""
+        run = self._run
+        pidfd = run.pidfd if self._running else os.pidfd_open(os.getpid())
+        return Deposit(
+            os.getpid(), self._facts["pid"], self._request["id"], pidfd, self._outputs.descriptors, run.input
+        )
+
+    def _stay_ended(self, _request: dict[str, Any], client: socket.socket) -> bool:
+        self._resting = False
+        protocol.send(client, {"ok": True})
+        return True

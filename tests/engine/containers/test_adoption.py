@@ -1,0 +1,200 @@
+"""kill -9 of shims: the container notices nothing, and a new shim goes on where the old one stopped."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+import pytest
+
+from console.supervisor import answering
+from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
+from engine.linux import process
+from tests.conftest import eventually
+
+LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
+
+
+def start(dock: Engine, script: str, restart: str = "no") -> Container:
+    container = dock.create(
+        ContainerSpec(image="busybox", command=("sh", "-c", script), restart=RestartPolicy.parse(restart))
+    )
+    return dock.start(container.id)
+
+
+def shim(dock: Engine, container: Container) -> int:
+    pid = dock._records.shim(container.id)
+    assert pid is not None
+    return pid
+
+
+def kill(pid: int) -> None:
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert select.select([pidfd], (), (), 10)[0]
+    finally:
+        os.close(pidfd)
+
+
+def adopted(dock: Engine, container: Container, before: int) -> bool:
+    return eventually(lambda: dock._records.shim(container.id) not in (None, before))
+
+
+def launcher(dock: Engine) -> int:
+    pid = answering(str(dock.paths.launcher_socket))
+    assert pid
+    return pid
+
+
+def wake_launcher(dock: Engine) -> None:
+    """What the supervisor does when its launcher has died."""
+    other = start(dock, "true")
+    dock.wait(other.id, timeout_s=20)
+    dock.remove(other.id, force=True)
+
+
+def test_a_new_shim_takes_over_and_everything_works(dock: Engine) -> None:
+    container = start(dock, "trap 'echo bye; exit 7' TERM; echo hello; while :; do sleep 0.1; done")
+    assert eventually(lambda: [line.text for line in dock.logs(container.id)] == ["hello"])
+    first = shim(dock, container)
+    kill(first)
+    assert adopted(dock, container, first)
+    found = dock.inspect(container.id)
+    assert (found.state, found.pid) == (State.RUNNING, container.pid), "the same run"
+    with dock.exec(container.id, ExecSpec(("echo", "in"))) as execution:
+        assert execution.output(timeout_s=10)[:2] == (0, b"in\n")
+    dock.pause(container.id)
+    dock.unpause(container.id)
+    ended = dock.stop(container.id).exit
+    assert ended is not None
+    assert ended.code == 7
+    assert [line.text for line in dock.logs(container.id)] == ["hello", "bye"]
+    dock.start(container.id)
+    assert dock.inspect(container.id).state is State.RUNNING
+    dock.remove(container.id, force=True)
+    assert eventually(lambda: not list(dock.paths.shims.iterdir()))
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_no_line_and_no_code_is_lost_while_it_writes_as_fast_as_it_can(dock: Engine, kills: int) -> None:
+    count = 60_000
+    container = start(dock, LINES % (count, 5))
+    for _ in range(kills):
+        time.sleep(0.05)
+        before = dock._records.shim(container.id)
+        if before is None:
+            break
+        kill(before)
+        assert eventually(lambda b=before: dock._records.shim(container.id) != b)
+    assert dock.wait(container.id, timeout_s=60).code == 5
+    assert [line.text for line in dock.logs(container.id)] == [f"line {i}" for i in range(count)]
+
+
+def test_the_code_is_known_when_both_are_killed_at_once(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    assert container.pid is not None
+    first = shim(dock, container)
+    kill(first)
+    kill(container.pid)
+    ended = dock.wait(container.id, timeout_s=20)
+    assert (ended.code, ended.signal) == (137, 9)
+
+
+def test_shims_of_an_earlier_launcher_are_taken_over_too(dock: Engine) -> None:
+    container = start(dock, "echo one; sleep 100")
+    kill(launcher(dock))
+    wake_launcher(dock)
+    first = shim(dock, container)
+    time.sleep(0.3)  # the new one collects what there is
+    kill(first)
+    assert adopted(dock, container, first)
+    assert dock.inspect(container.id).pid == container.pid
+    ended = dock.stop(container.id, timeout_s=0).exit
+    assert ended is not None
+    assert ended.code in ((137,) if tells_exits() else (None,))
+    assert "one" in [line.text for line in dock.logs(container.id)]
+
+
+def tells_exits() -> bool:
+    """Whether this kernel tells anybody how a process ended (Linux 6.15)."""
+    child = os.fork()
+    if not child:
+        os._exit(3)
+    pidfd = os.pidfd_open(child)
+    os.waitpid(child, 0)
+    try:
+        return process.exit_status(pidfd) == 3 << 8
+    finally:
+        os.close(pidfd)
+
+
+def test_killed_with_the_launcher_it_goes_on_and_loses_no_line(dock: Engine) -> None:
+    count = 40_000
+    container = start(dock, LINES.replace("exit %d", "sleep 100") % count)
+    first = shim(dock, container)
+    kill(launcher(dock))
+    kill(first)
+    time.sleep(0.2)
+    assert dock.inspect(container.id).state is State.RUNNING
+    wake_launcher(dock)
+    assert adopted(dock, container, first)
+    assert dock.inspect(container.id).pid == container.pid
+    assert eventually(lambda: len(list(dock.logs(container.id))) == count, timeout_s=30)
+    assert [line.text for line in dock.logs(container.id)] == [f"line {i}" for i in range(count)]
+    ended = dock.stop(container.id, timeout_s=0).exit
+    assert ended is not None
+    assert ended.code in ((137,) if tells_exits() else (None,))
+
+
+def test_when_all_three_die_nobody_invents_a_code(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    assert container.pid is not None
+    first = shim(dock, container)
+    kill(launcher(dock))
+    kill(first)
+    kill(container.pid)
+    wake_launcher(dock)
+    ended = dock.wait(container.id, timeout_s=20)
+    assert ended.code is None
+    assert "nobody saw" in ended.reason
+    assert dock.start(container.id).state is State.RUNNING
+
+
+def test_a_policy_holds_across_the_death_of_shims(dock: Engine) -> None:
+    container = start(dock, "echo run; trap 'exit 3' USR1; echo ready; while :; do sleep 0.05; done", "always")
+    for runs in (1, 2, 3):
+        assert eventually(lambda n=runs: [x.text for x in dock.logs(container.id)].count("ready") == n)
+        first = shim(dock, container)
+        kill(first)
+        assert adopted(dock, container, first)
+        dock.kill(container.id, "USR1")
+        assert eventually(lambda n=runs: dock.inspect(container.id).restarts == n)
+    dock.remove(container.id, force=True)
+
+
+def test_a_shim_that_is_killed_while_its_container_waits_for_its_next_run_is_replaced(dock: Engine) -> None:
+    container = start(dock, "echo run; exit 9", "always")
+    assert eventually(lambda: dock.inspect(container.id).restarts >= 4 and not dock.inspect(container.id).pid, 20)
+    first = shim(dock, container)
+    kill(first)
+    assert adopted(dock, container, first)
+    restarts = dock.inspect(container.id).restarts
+    assert eventually(lambda: dock.inspect(container.id).restarts > restarts, timeout_s=20)
+    dock.remove(container.id, force=True)
+
+
+def test_a_start_that_races_with_a_takeover_wins_or_waits(dock: Engine) -> None:
+    for _ in range(5):
+        container = start(dock, "sleep 100")
+        assert container.pid is not None
+        kill(shim(dock, container))
+        kill(container.pid)
+        assert eventually(lambda c=container: dock.inspect(c.id).exit is not None)
+        again = dock.start(container.id)
+        assert again.state is State.RUNNING
+        time.sleep(0.1)
+        assert dock.inspect(container.id).pid == again.pid
+        dock.remove(container.id, force=True)
