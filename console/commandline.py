@@ -129,7 +129,7 @@ def add(
 
 
 def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
-    from console import limits, upkeep
+    from console import limits, mounts, upkeep
 
     option = command.add_argument
     if attached:
@@ -143,7 +143,7 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option("--hostname", default="", metavar="NAME")
     option("--entrypoint", metavar="PROGRAM", help="replaces the image's")
     option("--network", choices=("none", "host"), default="none", help="none: loopback only (default)")
-    option("-v", "--volume", action="append", default=[], metavar="VOLUME:/PATH[:ro]", help="a named volume")
+    mounts.flags(command)
     limits.flags(command)
     upkeep.flags(command)
     option("--stop-signal", metavar="SIGNAL")

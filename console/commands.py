@@ -18,8 +18,9 @@ from types import FrameType
 
 from console import text, upkeep
 from console.limits import limits
+from console.mounts import mounts
 from console.terminal import ago, complain, documents, progress, shorten, show, status, table
-from engine import Config, Container, ContainerSpec, Engine, NetworkMode, RestartPolicy, VolumeMount, names
+from engine import Config, Container, ContainerSpec, Engine, NetworkMode, RestartPolicy, names
 from engine.errors import EngineError, InvalidRequest, WrongState
 from engine.storage.paths import Paths
 
@@ -228,6 +229,7 @@ def spec(options: Namespace) -> ContainerSpec:
     for entry in options.env:
         if "=" in entry or entry in os.environ:
             env.append(entry if "=" in entry else f"{entry}={os.environ[entry]}")
+    mounted = mounts(options)
     return ContainerSpec(
         image=options.image,
         name=options.name,
@@ -239,7 +241,9 @@ def spec(options: Namespace) -> ContainerSpec:
         hostname=options.hostname,
         network=NetworkMode(options.network),
         limits=limits(options),
-        volumes=tuple(map(VolumeMount.parse, options.volume)),
+        volumes=mounted.volumes,
+        binds=mounted.binds,
+        tmpfs=mounted.tmpfs,
         stop_signal=options.stop_signal,
         stop_timeout_s=options.stop_timeout,
         restart=upkeep.restart(options) or RestartPolicy(),

@@ -17,6 +17,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "BindMount": "engine.containers.spec",
     "Change": "engine.containers.changes",
     "ChangeKind": "engine.containers.changes",
     "CommitSpec": "engine.containers.spec",
@@ -52,6 +53,7 @@ _HOME = {
     "State": "engine.containers.spec",
     "Terminal": "engine.containers.execution",
     "TerminalInfo": "engine.containers.spec",
+    "TmpfsMount": "engine.containers.spec",
     "Volume": "engine.volumes.spec",
     "VolumeMount": "engine.containers.spec",
     "WaitFor": "engine.containers.spec",

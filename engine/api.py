@@ -17,6 +17,7 @@ from engine.config import Config
 from engine.containers import create, following
 from engine.containers.execution import Execution, Executions, Terminal
 from engine.containers.files import Files
+from engine.containers.filling import Filling
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.limits import Limiting
 from engine.containers.listing import Listing, listing
@@ -79,12 +80,12 @@ class Engine:
         self._restarting = Restarting(self.paths, self._database, self._events, self._records)
         self._stopping = Stopping(self.paths, self._records, self._pausing, self._waiting, self._restarting)
         self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
+        self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self._lifecycle = Lifecycle(
             self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
-            self._restarting,
+            self._restarting, Filling(self.paths, self.files),
         )  # fmt: skip
         self._executions = Executions(self.paths)
-        self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 

@@ -71,6 +71,8 @@ def create(
     Raises InvalidRequest for the spec, NotFound for image or volume, AlreadyExists for the name.
     """
     policy.check(spec)
+    for bind in spec.binds:  # judged again at each start; now it can still be corrected
+        os.close(policy.bind_source(bind.source, [str(paths.root), str(paths.run)], read_only=bind.read_only))
     image = image_of(spec.image)
     argv = _argv(spec, image)
     container_id = names.new_id()

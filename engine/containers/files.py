@@ -160,6 +160,12 @@ class Files:
             DiskGuard(directory),
         )
 
+    def stat_in_image(self, image: Image, path: str) -> PathStat:
+        """What a path in an image is, links followed; NotFound when there is nothing."""
+        root = {"kind": "image", "uid_base": self._unpack_base(), "layers": roots.layers(self._paths, image)}
+        with _nowhere() as nowhere:
+            return PathStat(**self._serve("stat", root, nowhere, nowhere, path=path, follow=True))
+
     def copy_out_of_image(self, image: Image, path: str) -> Outgoing:
         """What is in a directory of an image, and its own owner and mode."""
         root = {"kind": "image", "uid_base": self._unpack_base(), "layers": roots.layers(self._paths, image)}

@@ -11,6 +11,7 @@ from typing import Any
 from engine import names
 from engine.cgroups import manager
 from engine.containers import roots, shims, state
+from engine.containers.filling import Filling
 from engine.containers.records import Records, spec_to_json
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
@@ -40,6 +41,7 @@ class Lifecycle:
         launcher: LauncherClient,
         stopping: Stopping,
         restarts: Restarting,
+        filling: Filling,
     ) -> None:
         self._instance = instance_id
         self._paths = paths
@@ -49,6 +51,7 @@ class Lifecycle:
         self._launcher = launcher
         self._stopping = stopping
         self._restarts = restarts
+        self._filling = filling
 
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
@@ -62,6 +65,8 @@ class Lifecycle:
                 raise self._just_ending(container)
             self._clear(container)
             self._paths.exit_record(container.id).unlink(missing_ok=True)
+            if container.state is State.CREATED:
+                self._filling.fill(container, image)
             try:
                 answer = self._launched(container, self._request(container, image), TRIES)
             except BaseException as error:
@@ -141,6 +146,7 @@ class Lifecycle:
             "events": str(self._paths.events),
             "groups_lock": str(self._paths.groups_lock),
             "volumes": roots.mounts(self._paths, spec),
+            "tmpfs": [dataclasses.asdict(tmpfs) for tmpfs in spec.tmpfs],
             "argv": list(container.argv),
             "env": list(spec.env),
             "user": spec.user or "",

@@ -18,6 +18,7 @@ from typing import Any
 from engine.cgroups import manager
 from engine.containers.endings import exit_from_json, judged
 from engine.containers.spec import (
+    BindMount,
     Container,
     ContainerSpec,
     ExitRecord,
@@ -31,6 +32,7 @@ from engine.containers.spec import (
     RestartMode,
     RestartPolicy,
     State,
+    TmpfsMount,
     VolumeMount,
 )  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
@@ -62,6 +64,8 @@ def spec_from_json(text: str) -> ContainerSpec:
     if data.get("health"):
         data["health"] = HealthCheck(**data["health"] | {"test": tuple(data["health"]["test"])})
     data["volumes"] = tuple(VolumeMount(**volume) for volume in data["volumes"])
+    data["binds"] = tuple(BindMount(**bind) for bind in data.get("binds", ()))
+    data["tmpfs"] = tuple(TmpfsMount(**tmpfs) for tmpfs in data.get("tmpfs", ()))
     data["network"] = NetworkMode(data["network"])
     for field in ("command", "entrypoint", "env"):
         data[field] = None if data[field] is None else tuple(data[field])

@@ -117,4 +117,11 @@ def layers(paths: Paths, image: Image) -> list[str]:
 
 def mounts(paths: Paths, spec: ContainerSpec) -> list[Request]:
     """What is mounted into a container, as `engine.shim.rootfs.volumes` wants it told."""
-    return [{"source": str(paths.volume(v.volume)), "target": v.target, "read_only": v.read_only} for v in spec.volumes]
+    volumes: list[Request] = [
+        {"source": str(paths.volume(v.volume)), "target": v.target, "read_only": v.read_only, "subpath": v.subpath}
+        for v in spec.volumes
+    ]
+    own = [str(paths.root), str(paths.run)]
+    return volumes + [
+        {"source": bind.source, "target": bind.target, "read_only": bind.read_only, "own": own} for bind in spec.binds
+    ]

@@ -140,19 +140,46 @@ class VolumeMount:
     volume: str
     target: str  # absolute path in the container
     read_only: bool = False
+    subpath: str = ""  # a directory in the volume, to see that alone
+    copy: bool = True  # an empty volume takes over what the image has at the target, at the container's first start
 
     @classmethod
     def parse(cls, text: str) -> VolumeMount:
-        """``NAME:/path``, or with ``:ro`` to forbid writing; InvalidRequest for anything else."""
+        """``NAME:/path``, or with ``:ro``, ``:nocopy`` or both; InvalidRequest for anything else."""
         name, _colon, rest = text.partition(":")
         target, colon, mode = rest.partition(":")
-        if not names.VOLUME_NAME.fullmatch(name) or not target.startswith("/") or (colon and mode not in ("ro", "rw")):
+        words = set(mode.split(",")) if colon else set()
+        if not names.VOLUME_NAME.fullmatch(name) or not target.startswith("/") or words - {"ro", "rw", "nocopy"}:
             raise InvalidRequest(
                 f"{text!r} is not a volume and a path",
                 hint="write NAME:/path or NAME:/path:ro, NAME being a volume's; no directory of the host is mounted",
                 field="volumes",
             )
-        return cls(name, target, mode == "ro")
+        return cls(name, target, "ro" in words, copy="nocopy" not in words)
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """A directory or file of the host in the container; `engine.policy.bind_source` decides which may be.
+
+    Ids are the same on both sides, so the container's root writes files of the host's root there. What is mounted
+    below the directory on the host does not come along.
+    """
+
+    source: str  # absolute path on the host
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsMount:
+    """A new, empty file system in memory, gone when the container ends. What it holds counts as the container's."""
+
+    target: str
+    size_bytes: int | None = None  # None: half of the host's memory; the container's own limit comes first
+    mode: int = 0o1777
+    executable: bool = False
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +197,8 @@ class ContainerSpec:
     network: NetworkMode = NetworkMode.NONE
     limits: Limits = field(default_factory=Limits)
     volumes: tuple[VolumeMount, ...] = ()
+    binds: tuple[BindMount, ...] = ()
+    tmpfs: tuple[TmpfsMount, ...] = ()
     stop_signal: str | None = None
     stop_timeout_s: float = 10.0  # -1: for ever
     restart: RestartPolicy = field(default_factory=RestartPolicy)

@@ -15,7 +15,7 @@ from engine.linux import mount, process
 from engine.shim import command, mounts, protocol
 
 # What of the request its first process needs.
-NEEDS = (*command.NEEDS, "rootfs", "etc", "volumes")
+NEEDS = (*command.NEEDS, "rootfs", "etc", "volumes", "tmpfs")
 
 
 def run(door: socket.socket, *, own_network: bool) -> NoReturn:
@@ -65,7 +65,8 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
         root, *volumes = message[1]
         mount.attach(root, place)
         targets = [volume["target"] for volume in request["volumes"]]
-        mounts.assemble(root, stage, dev, etc, list(zip(targets, volumes, strict=True)))
+        tmpfs = [(wanted["target"], mounts.tmpfs(wanted)) for wanted in request["tmpfs"]]
+        mounts.assemble(root, stage, dev, etc, [*zip(targets, volumes, strict=True), *tmpfs])
         os.fchdir(root)
         mount.enter_root(".")
         process.sethostname(request["hostname"])

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import InvalidRequest
 from engine.linux import files, mount, places
@@ -102,7 +102,16 @@ def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: li
     for name, copy in etc.items():
         _put(copy, _place(root, f"/etc/{name}", directory=False))
     for target, volume in sorted(volumes, key=lambda each: each[0].count("/")):  # /a before /a/b, which it would hide
-        _put(volume, _place(root, target, directory=True))
+        _put(volume, _place(root, target, directory=stat.S_ISDIR(os.fstat(volume).st_mode)))
+
+
+def tmpfs(wanted: dict[str, Any]) -> int:
+    """A new file system in memory. Its pages count in the control group of whoever writes them, so the container's."""
+    options = [("mode", f"{wanted['mode']:o}")]
+    if wanted["size_bytes"] is not None:
+        options.append(("size", str(wanted["size_bytes"])))
+    attributes = NOSUID | NODEV | (0 if wanted["executable"] else NOEXEC) | (RDONLY if wanted["read_only"] else 0)
+    return mount.filesystem("tmpfs", options, attributes=attributes)
 
 
 def _place(root: int, target: str, *, directory: bool) -> int:

@@ -23,7 +23,7 @@ from engine.linux import unix
 # "wait". Who asks takes care of what an older shim does not know; a newer one than who asks is let be.
 VERSION = 2
 MAX_MESSAGE_BYTES = 4 * 2**20
-MAX_FDS = 16
+MAX_FDS = 64
 _LENGTH = struct.Struct("<I")
 
 

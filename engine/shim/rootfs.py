@@ -6,10 +6,12 @@ container cannot forge them. Needs a user namespace whose maps are written. over
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
-from engine.linux import mount, overlayfs
+from engine.errors import InvalidRequest, Unsupported
+from engine.linux import files, mount, overlayfs
 
 
 def overlay(layers: list[str], upper: str, work: str, userns_fd: int) -> int:
@@ -18,14 +20,48 @@ def overlay(layers: list[str], upper: str, work: str, userns_fd: int) -> int:
 
 
 def volumes(wanted: list[dict[str, Any]], userns_fd: int) -> list[int]:
-    """A detached, idmapped, nosuid and nodev mount of each volume. The caller closes them."""
+    """A detached, idmapped, nosuid and nodev mount of each volume and bound directory. The caller closes them."""
     found: list[int] = []
     try:
         for volume in wanted:
             attributes = mount.NOSUID | mount.NODEV | (mount.RDONLY if volume["read_only"] else 0)
-            found.append(mount.tree(volume["source"], add=attributes, userns_fd=userns_fd))
+            source = _source(volume)
+            try:
+                found.append(mount.tree("", dirfd=source, add=attributes, userns_fd=userns_fd))
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+                    raise
+                raise Unsupported(
+                    f"{volume['source']} cannot be mounted: its file system knows no mapped ids",
+                    hint="use a directory on ext4, xfs or btrfs",
+                ) from error
+            finally:
+                os.close(source)
     except BaseException:
         for descriptor in found:
             os.close(descriptor)
         raise
     return found
+
+
+def _source(volume: dict[str, Any]) -> int:
+    """What is mounted, opened. A directory in a volume is found without following what containers may have put there;
+    one of the host is judged now, whatever it was when the container was created."""
+    if "own" in volume:
+        from engine import policy  # not in every shim
+
+        return policy.bind_source(volume["source"], volume["own"], read_only=volume["read_only"])
+    top = os.open(volume["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not volume.get("subpath"):
+        return top
+    try:
+        resolve = files.BENEATH | files.NO_SYMLINKS | files.NO_MAGICLINKS | files.NO_XDEV
+        return files.openat2(top, volume["subpath"], os.O_PATH | os.O_DIRECTORY, resolve=resolve)
+    except OSError as error:
+        raise InvalidRequest(
+            f"there is no directory {volume['subpath']!r} in the volume: {os.strerror(error.errno or 0)}",
+            hint="make it first; links are not followed",
+            field="volumes",
+        ) from error
+    finally:
+        os.close(top)

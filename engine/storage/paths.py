@@ -114,3 +114,7 @@ class Paths:
     def volume(self, name: str) -> Path:
         """The directory whose content a volume is."""
         return self.volumes / name / "data"
+
+    def volume_filling(self, name: str) -> Path:
+        """There while a volume takes over an image's files; what a crash leaves says that they are not all there."""
+        return self.volumes / name / "filling"
