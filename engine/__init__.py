@@ -17,7 +17,7 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "BindMount": "engine.containers.spec",
+    "BindMount": "engine.volumes.spec",
     "Change": "engine.containers.changes",
     "ChangeKind": "engine.containers.changes",
     "CommitSpec": "engine.containers.spec",
@@ -53,9 +53,9 @@ _HOME = {
     "State": "engine.containers.spec",
     "Terminal": "engine.containers.execution",
     "TerminalInfo": "engine.containers.spec",
-    "TmpfsMount": "engine.containers.spec",
+    "TmpfsMount": "engine.volumes.spec",
     "Volume": "engine.volumes.spec",
-    "VolumeMount": "engine.containers.spec",
+    "VolumeMount": "engine.volumes.spec",
     "WaitFor": "engine.containers.spec",
     "default_limits": "engine.policy",
 }

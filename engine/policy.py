@@ -6,14 +6,11 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from engine import names
 from engine.containers.spec import CommitSpec, ContainerSpec, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy
-from engine.errors import Denied, InvalidRequest
-from engine.linux import files
-from engine.linux.mount import AT_FDCWD
+from engine.errors import InvalidRequest
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
 MIN_CPUS = 0.01  # the kernel's smallest quota, 1 ms of 100 ms; sched-bwc.rst
@@ -25,16 +22,6 @@ UNLIMITED = -1  # memory and swap together: any amount of swap
 FOREVER = -1
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev")
 MAX_MOUNTS = 60  # of volumes and the like in one container; each is a descriptor in one message
-# Of the host: what no container gets, whole or in part, and what it gets to read only.
-PROTECTED = (
-    "/proc", "/sys", "/dev", "/run", "/boot", "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh", "/root/.ssh",
-    "/var/lib/wharfie-uid-ranges", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers",
-)  # fmt: skip
-READ_ONLY_SOURCES = ("/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr", "/root")
-KERNELS_OWN = (
-    files.PROC_SUPER_MAGIC, files.SYSFS_MAGIC, files.CGROUP_SUPER_MAGIC, files.CGROUP2_SUPER_MAGIC,
-    files.DEVPTS_SUPER_MAGIC,
-)  # fmt: skip
 MAX_ENV_BYTES = 2**20
 MAX_HEALTH_S = 86_400.0
 MAX_TEXT = 4096  # characters that an image may say of its making
@@ -269,74 +256,3 @@ def _target(path: str, seen: set[str], field: str) -> None:
     if target in seen:
         raise InvalidRequest(f"two are mounted on {target}", hint="give each its own directory", field=field)
     seen.add(target)
-
-
-def bind_source(path: str, own: Sequence[str], *, read_only: bool) -> int:
-    """An O_PATH descriptor of a directory or file of the host that a container may have; the caller closes it.
-
-    Whoever may bind is root on this host in all but name, so this guards against mistakes and against what no
-    container can be given without giving up its walls: the kernel's file systems, devices, control sockets, this
-    instance (``own``: its directories), and the host's secrets. Neither these nor anything above or below; and the
-    host's programs and settings read-only. Judged by what was opened, not by its name. Denied, or InvalidRequest.
-    """
-    try:
-        found = files.openat2(AT_FDCWD, path, os.O_PATH, resolve=files.NO_MAGICLINKS)
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise InvalidRequest(f"{path!r}: {why}", hint="name a directory or file of the host", field="binds") from error
-    try:
-        _check_source(found, path, own, read_only=read_only)
-    except BaseException:
-        os.close(found)
-        raise
-    return found
-
-
-def _check_source(found: int, path: str, own: Sequence[str], *, read_only: bool) -> None:
-    mode = os.fstat(found).st_mode
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise Denied(f"{path!r} is no directory and no file", hint="devices and sockets are not for containers")
-    if files.filesystem_magic(found) in KERNELS_OWN:
-        raise Denied(f"{path!r} is the kernel's", hint="a container has its own /proc, /sys and /dev")
-    above = _upwards(found)
-    for top in (*PROTECTED, *own):
-        try:
-            guarded = os.open(top, os.O_PATH | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            beneath = _upwards(guarded)
-        finally:
-            os.close(guarded)
-        if beneath[0] in above or above[0] in beneath:
-            raise Denied(f"{path!r} holds or lies in {top}, which is the host's own", hint="bind another directory")
-    if not read_only:
-        for top in READ_ONLY_SOURCES:
-            if os.path.isdir(top) and _identity(os.stat(top)) in above:
-                raise Denied(f"{path!r} lies in {top}, which is the host's own", hint="bind it read-only")
-
-
-def _upwards(descriptor: int) -> list[tuple[int, int]]:
-    """What a descriptor points at, and every directory above it up to the root, by device and inode."""
-    trail = [_identity(os.fstat(descriptor))]
-    name = f"/proc/self/fd/{descriptor}"
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        current = os.dup(descriptor)
-    else:
-        current = os.open(os.path.dirname(os.readlink(name)), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        trail.append(_identity(os.fstat(current)))
-    try:
-        while True:
-            parent = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
-            os.close(current)
-            current = parent
-            here = _identity(os.fstat(current))
-            if here == trail[-1]:
-                return trail
-            trail.append(here)
-    finally:
-        os.close(current)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

@@ -15,7 +15,7 @@ ENGINE = (
     ("names",),
     ("config",),
     ("linux",),
-    ("storage", "cgroups", "policy"),
+    ("storage", "cgroups", "policy", "hostpaths"),
     ("archives", "shim", "events"),
     ("files",),
     ("launcher",),

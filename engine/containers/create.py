@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from engine import names, policy
+from engine import hostpaths, names, policy
 from engine.containers.limits import merge_io
 from engine.containers.records import spec_to_json
 from engine.containers.spec import ContainerSpec, NetworkMode
@@ -72,7 +72,7 @@ def create(
     """
     policy.check(spec)
     for bind in spec.binds:  # judged again at each start; now it can still be corrected
-        os.close(policy.bind_source(bind.source, [str(paths.root), str(paths.run)], read_only=bind.read_only))
+        os.close(hostpaths.source(bind.source, [str(paths.root), str(paths.run)], read_only=bind.read_only))
     image = image_of(spec.image)
     argv = _argv(spec, image)
     container_id = names.new_id()

@@ -18,7 +18,6 @@ from typing import Any
 from engine.cgroups import manager
 from engine.containers.endings import exit_from_json, judged
 from engine.containers.spec import (
-    BindMount,
     Container,
     ContainerSpec,
     ExitRecord,
@@ -32,8 +31,6 @@ from engine.containers.spec import (
     RestartMode,
     RestartPolicy,
     State,
-    TmpfsMount,
-    VolumeMount,
 )  # fmt: skip
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
@@ -42,6 +39,7 @@ from engine.shim import health
 from engine.storage import instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.volumes.spec import BindMount, TmpfsMount, VolumeMount
 
 _RUN_FACTS = {"pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns"}
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")

@@ -48,9 +48,9 @@ def _source(volume: dict[str, Any]) -> int:
     """What is mounted, opened. A directory in a volume is found without following what containers may have put there;
     one of the host is judged now, whatever it was when the container was created."""
     if "own" in volume:
-        from engine import policy  # not in every shim
+        from engine import hostpaths  # not in every shim
 
-        return policy.bind_source(volume["source"], volume["own"], read_only=volume["read_only"])
+        return hostpaths.source(volume["source"], volume["own"], read_only=volume["read_only"])
     top = os.open(volume["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if not volume.get("subpath"):
         return top
