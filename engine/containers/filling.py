@@ -10,7 +10,7 @@ import os
 
 from engine.containers.files import Files
 from engine.containers.spec import Container
-from engine.errors import InvalidRequest, NotFound
+from engine.errors import InvalidRequest, KernelError, NotFound
 from engine.images.spec import Image
 from engine.storage import instance
 from engine.storage.paths import Paths
@@ -27,7 +27,12 @@ class Filling:
         """Fill each empty volume of a container, unless it says not to; one whose filling a crash cut short again."""
         for volume in container.spec.volumes:
             if volume.copy and not volume.subpath:
-                self._fill(volume.volume, image, volume.target)
+                try:
+                    self._fill(volume.volume, image, volume.target)
+                except OSError as error:
+                    raise KernelError.from_os(
+                        error, f"filling volume {volume.volume!r}", hint="look at the disk that holds WHARFIE_ROOT"
+                    ) from error
 
     def _fill(self, name: str, image: Image, target: str) -> None:
         half = self._paths.volume_filling(name)

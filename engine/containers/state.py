@@ -29,6 +29,7 @@ HINTS = {
     ("start", State.RESTARTING): "it starts by itself; restart it to do so now",
     ("kill", State.RESTARTING): "stop it",
     ("exec", State.RESTARTING): "try again when it runs",
+    ("copy", State.RESTARTING): "try again when it runs",
     ("pause", State.RESTARTING): "try again when it runs",
     ("unpause", State.RESTARTING): "it waits to be started again by itself",
     ("remove", State.RESTARTING): "stop it first, or remove it by force",
