@@ -12,16 +12,16 @@ from engine.containers.files import Files
 from engine.containers.spec import Container
 from engine.errors import InvalidRequest, KernelError, NotFound
 from engine.images.spec import Image
-from engine.storage import instance
+from engine.linux import files
 from engine.storage.paths import Paths
 
 
 class Filling:
     """Fills volumes."""
 
-    def __init__(self, paths: Paths, files: Files) -> None:
+    def __init__(self, paths: Paths, copies: Files) -> None:
         self._paths = paths
-        self._files = files
+        self._copies = copies
 
     def fill(self, container: Container, image: Image) -> None:
         """Fill each empty volume of a container, unless it says not to; one whose filling a crash cut short again."""
@@ -36,21 +36,21 @@ class Filling:
 
     def _fill(self, name: str, image: Image, target: str) -> None:
         half = self._paths.volume_filling(name)
-        with instance.locked(half.with_name(".lock")):  # two containers may start at once
+        with files.locked(str(half.with_name(".lock"))):  # two containers may start at once
             directory = os.open(self._paths.volume(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with os.scandir(directory) as entries:
                     empty = next(entries, None) is None
                 if (empty or half.exists()) and self._has_directory(image, target):
                     half.touch()
-                    with self._files.copy_out_of_image(image, target) as stream:
-                        self._files.unpack(directory, stream, keep_top=True)
+                    with self._copies.copy_out_of_image(image, target) as stream:
+                        self._copies.unpack(directory, stream, keep_top=True)
                     half.unlink()
             finally:
                 os.close(directory)
 
     def _has_directory(self, image: Image, path: str) -> bool:
         try:
-            return self._files.stat_in_image(image, path).is_directory
+            return self._copies.stat_in_image(image, path).is_directory
         except (NotFound, InvalidRequest):  # InvalidRequest: below something that is no directory; the start tells
             return False
