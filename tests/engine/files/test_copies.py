@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,16 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, EngineError, State, VolumeMount
+from engine import (
+    Container,
+    ContainerSpec,
+    Engine,
+    EngineError,
+    RestartMode,
+    RestartPolicy,
+    State,
+    VolumeMount,
+)
 from engine.archives.tar import Entry, Kind
 from engine.archives.write import Writer
 from engine.containers import roots
@@ -348,6 +358,25 @@ def test_a_copy_ends_with_its_container_and_leaves_nothing(dock: Engine, big: Co
     names = os.listdir(dock.paths.container(big.id) / "upper/tmp")
     assert names == ["big"]
     dock.start(big.id)
+
+
+def test_a_restart_by_policy_comes_after_the_copies_of_the_run_before(dock: Engine) -> None:
+    spec = ContainerSpec(image="busybox", command=("sleep", "1000"), restart=RestartPolicy(RestartMode.ALWAYS))
+    container = dock.create(spec)
+    dock.start(container.id)
+    dock.files.copy_in(container.id, "/tmp", packed(big=os.urandom(20 * 10**6)))
+    for turn in range(3):
+        pid = dock.inspect(container.id).pid
+        assert pid
+        with dock.files.copy_out(container.id, "/tmp/big", "big") as stream:
+            assert stream.read(1)
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(WrongState, match="ended meanwhile"):
+                list(iter(stream.read, b""))
+        assert eventually(lambda: dock.inspect(container.id).state is State.RUNNING)
+        assert dock.inspect(container.id).restarts == turn + 1
+    assert dock.files.stat(container.id, "/tmp/big").size == 20 * 10**6
+    dock.stop(container.id, 0)
 
 
 def test_a_copy_that_is_broken_off_leaves_nothing(dock: Engine, big: Container) -> None:
