@@ -179,3 +179,18 @@ def test_names_with_colons() -> None:
     assert copying.split("box:a") == ("box", "/a")
     assert copying.split("./a:b") == (None, "./a:b")
     assert copying.split("-") == (None, "-")
+
+
+def test_diff_and_commit(engine: Engine, box: Container, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "odd\nname\x1b[31m").write_text("x")
+    assert main(["diff", "box"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["cp", "odd\nname\x1b[31m", "box:/there"]) == 0
+    assert main(["diff", "box"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["C /there", "A /there/oddname"]
+    assert main(["commit", "-a", "me", "-m", "why", "-c", 'CMD ["/x"]', "--no-pause", "box", "made:1"]) == 0
+    image = engine.image("made:1")
+    assert capsys.readouterr().out == f"{image.id}\n"
+    assert (image.config.cmd, len(image.layers)) == (("/x",), 2)
+    assert main(["commit", "-c", "RUN x", "box"]) == 125
+    assert "CMD, ENTRYPOINT" in capsys.readouterr().err
