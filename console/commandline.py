@@ -134,7 +134,13 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option = command.add_argument
     if attached:
         option("-d", "--detach", action="store_true", help="print the id and leave it running")
+        option("-i", "--interactive", action="store_true", help="it reads what comes here")
+        option("-t", "--tty", action="store_true", help="in a terminal; Ctrl-P Ctrl-Q leaves it running")
         option("--rm", action="store_true", help="remove it when it has ended")
+    else:
+        option("-i", "--interactive", action="store_true", help="who attaches can type to it")
+        option("-t", "--tty", action="store_true", help="it has a terminal")
+    option("--init", action="store_true", help="a small program is PID 1: it passes signals on and reaps")
     option("--name", default="", help="a name; one is made up otherwise")
     option("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="without =VALUE: this shell's")
     option("--env-file", action="append", default=[], type=Path, metavar="FILE", help="lines NAME=VALUE")
@@ -165,9 +171,9 @@ def _sessions(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     run.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="added to the container's")
     run.add_argument("container", metavar="CONTAINER")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
-    attach = add(verbs, "attach", "come back to an open terminal of a container", sessions.attach)
+    attach = add(verbs, "attach", "sit down in front of a container, or of an open terminal in it", sessions.attach)
     attach.add_argument("container", metavar="CONTAINER")
-    attach.add_argument("--session", metavar="ID", help="which; not needed when there is one")
+    attach.add_argument("--session", metavar="ID", help="which; default: the first process's")
 
 
 def _files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -6,22 +6,19 @@ import datetime
 import os
 import re
 import shlex
-import signal
 import sys
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 
-from console import text, upkeep
+from console import sessions, text, upkeep
 from console.limits import limits
 from console.mounts import mounts
 from console.terminal import ago, complain, documents, progress, shorten, show, status, table
-from engine import Config, Container, ContainerSpec, Engine, NetworkMode, RestartPolicy, names
-from engine.errors import EngineError, InvalidRequest, WrongState
+from engine import Config, ContainerSpec, Engine, NetworkMode, RestartPolicy, names
+from engine.errors import EngineError, InvalidRequest
 from engine.storage.paths import Paths
 
 STOP_AT_ONCE = 16  # `down` waits for so many containers side by side
@@ -33,60 +30,18 @@ def run(engine: Engine, options: Namespace) -> int:
         raise InvalidRequest("--rm and --restart do not go together", hint="leave one of them out", field="restart")
     if options.detach and options.rm:
         raise InvalidRequest("-d and --rm do not go together", hint="nobody would be there to remove it: leave one out")
+    if options.tty and not options.detach:
+        sessions.demand_terminal("-t")
     container = engine.create(spec(options))
     try:
         engine.start(container.id)
         if options.detach:
             print(container.id)
             return 0
-        return attend(engine, container)
+        return sessions.sit_before(engine, container) if options.tty else sessions.attend(engine, container)
     finally:
         if options.rm:
             engine.remove(container.id, force=True)
-
-
-def attend(engine: Engine, container: Container) -> int:
-    """Print a running container's output until it ends.
-
-    The first SIGINT is passed on as a terminal would, the first SIGTERM stops the container; the next of either kills.
-    """
-    helpers: list[threading.Thread] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        # In a thread: this runs between two instructions of the loop below, which may hold a lock.
-        helpers.append(threading.Thread(target=end, args=(number, bool(helpers))))
-        helpers[-1].start()
-
-    def end(number: int, again: bool) -> None:
-        if not again:
-            progress("stopping; Ctrl-C again to kill")
-        try:
-            if again:
-                engine.kill(container.id, "KILL")
-            elif number == signal.SIGINT:
-                engine.kill(container.id, number)
-            else:
-                engine.stop(container.id)
-        except WrongState:
-            return  # it has ended meanwhile, which was the wish
-        except EngineError as error:
-            complain(error)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for line in engine.logs(container.id, follow=True):
-            show(line, flush=True)
-        record = engine.wait(container.id)
-        for helper in helpers:
-            helper.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if record.code is None:
-        progress(f"wharfie: how it ended is not known: {record.reason or 'nobody saw it'}")
-        return EngineError.exit_code
-    code: int = record.code
-    return code
 
 
 def create(engine: Engine, options: Namespace) -> int:
@@ -246,6 +201,10 @@ def spec(options: Namespace) -> ContainerSpec:
         tmpfs=mounted.tmpfs,
         stop_signal=options.stop_signal,
         stop_timeout_s=options.stop_timeout,
+        tty=options.tty,
+        stdin=options.interactive,
+        stdin_once=options.interactive and not options.tty and not getattr(options, "detach", True),
+        init=options.init,
         restart=upkeep.restart(options) or RestartPolicy(),
         health=upkeep.health(options),
         labels=names.labels(options.label),

@@ -8,15 +8,17 @@ import shutil
 import signal
 import sys
 import termios
+import threading
+import time
 import tty
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from console.terminal import progress
-from engine import Engine, ExecSpec, Execution, Terminal
-from engine.errors import EngineError, InvalidRequest, NotFound
+from console.terminal import complain, progress, show
+from engine import Container, Engine, ExecSpec, Execution, Terminal
+from engine.errors import EngineError, InvalidRequest, NotFound, WrongState
 
 DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q, as everywhere
 
@@ -26,41 +28,120 @@ def execute(engine: Engine, options: Namespace) -> int:
     if options.detach and (options.tty or options.interactive):
         raise InvalidRequest("-d goes with neither -t nor -i", hint="nobody would be in front of it: leave one out")
     if options.tty:
-        _demand_terminal("-t")
+        demand_terminal("-t")
     columns, rows = shutil.get_terminal_size()
     spec = ExecSpec(
         tuple(options.command), env=tuple(options.env), user=options.user, workdir=options.workdir,
         stdin=options.interactive, output=not options.detach, rows=rows, columns=columns,
     )  # fmt: skip
     if options.tty:
-        return sit(engine.terminal(options.container, spec))
+        return _known(sit(engine.terminal(options.container, spec)))
     with engine.exec(options.container, spec) as execution:
         return 0 if options.detach else _pipe(execution, give_input=options.interactive)
 
 
 def attach(engine: Engine, options: Namespace) -> int:
-    """Come back to an open terminal of a container."""
-    _demand_terminal("attach")
+    """Sit down in front of a container's first process, or of a further terminal."""
+    container = engine.inspect(options.container)
+    if not options.session and not container.spec.tty and not engine.terminals(container.id):
+        if not container.state.alive:
+            raise WrongState(f"container {container.name!r} does not run", hint="start it first")
+        return attend(engine, container, since_ns=time.time_ns())
+    demand_terminal("attach")
     session = options.session
-    if not session:
-        found = engine.terminals(options.container)
+    if not session and not container.spec.tty:
+        found = engine.terminals(container.id)
         if len(found) != 1:
             names = ", ".join(f"{each.session} ({' '.join(each.command)})" for each in found)
-            raise NotFound(
-                f"container {options.container!r} has {len(found)} open terminals",
-                hint=f"say which: {names}" if found else "open one with `exec -it`",
-            )
+            raise NotFound(f"container {container.name!r} has {len(found)} open terminals", hint=f"say which: {names}")
         session = found[0].session
-    return sit(engine.attach(options.container, session))
+    return sit_before(engine, container, session)
 
 
-def _demand_terminal(what: str) -> None:
+def sit_before(engine: Engine, container: Container, session: str = "") -> int:
+    """Sit down; of the first process's terminal the exit code is the container's."""
+    terminal = engine.attach(container.id, session)
+    code = sit(terminal)
+    if code is None and terminal.info.session == container.id[: len(terminal.info.session)]:
+        code = engine.wait(container.id).code
+    return _known(code)
+
+
+def _known(code: int | None) -> int:
+    if code is None:
+        progress("\nwharfie: the terminal was taken away, and how it ended is not known")
+        return EngineError.exit_code
+    return code
+
+
+def attend(engine: Engine, container: Container, since_ns: int | None = None) -> int:
+    """Print a running container's output, from a moment on (Unix time), until it ends.
+
+    The first SIGINT is passed on as a terminal would, the first SIGTERM stops the container; the next of either kills.
+    """
+    helpers: list[threading.Thread] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        # In a thread: this runs between two instructions of the loop below, which may hold a lock.
+        helpers.append(threading.Thread(target=end, args=(number, bool(helpers))))
+        helpers[-1].start()
+
+    def end(number: int, again: bool) -> None:
+        if not again:
+            progress("stopping; Ctrl-C again to kill")
+        try:
+            if again:
+                engine.kill(container.id, "KILL")
+            elif number == signal.SIGINT:
+                engine.kill(container.id, number)
+            else:
+                engine.stop(container.id)
+        except WrongState:
+            return  # it has ended meanwhile, which was the wish
+        except EngineError as error:
+            complain(error)
+
+    if container.spec.stdin or container.spec.stdin_once:
+        threading.Thread(target=feed, args=(engine.input(container.id),), daemon=True).start()
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for line in engine.logs(container.id, follow=True, since_ns=since_ns):
+            show(line, flush=True)
+        record = engine.wait(container.id)
+        for helper in helpers:
+            helper.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if record.code is None:
+        progress(f"wharfie: how it ended is not known: {record.reason or 'nobody saw it'}")
+        return EngineError.exit_code
+    code: int = record.code
+    return code
+
+
+def feed(descriptor: int) -> None:
+    """Copy standard input into a container's, to its end."""
+    try:
+        while data := os.read(0, 65536):
+            _write_all(descriptor, data)
+    except OSError:  # it has ended, or our own input is none
+        return
+    finally:
+        os.close(descriptor)
+
+
+def demand_terminal(what: str) -> None:
+    """InvalidRequest unless somebody sits here."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidRequest(f"{what} needs a terminal, and this is none", hint="leave -t out, and use -i for a pipe")
 
 
-def sit(terminal: Terminal) -> int:
-    """Type and watch until it ends, or until Ctrl-P Ctrl-Q: then it goes on without us."""
+def sit(terminal: Terminal) -> int | None:
+    """Type and watch until it ends, or until Ctrl-P Ctrl-Q: then it goes on without us.
+
+    Its exit code; None when that is not known here.
+    """
     held = b""  # of the keys that leave, the first
     with _raw(), _resizes() as resized:
         while not terminal.closed:
@@ -82,9 +163,6 @@ def sit(terminal: Terminal) -> int:
         progress(f"\nleft; come back with `attach --session {terminal.info.session}`")
         return 0
     code: int | None = terminal.exit_code
-    if code is None:
-        progress("\nwharfie: the terminal was taken away, and how it ended is not known")
-        return EngineError.exit_code
     return code
 
 

@@ -217,8 +217,12 @@ class Engine:
         """Run a command in a running container, in a terminal of its own that outlives this connection to it."""
         return self._executions.terminal(self._records.find(ref), spec)
 
-    def attach(self, ref: str, session: str) -> Terminal:
-        """Come back to an open terminal, or join another person in front of it."""
+    def input(self, ref: str) -> int:
+        """A descriptor to type into a container's first process with; the caller closes it."""
+        return self._executions.input(self._records.find(ref))
+
+    def attach(self, ref: str, session: str = "") -> Terminal:
+        """Come back to an open terminal, or join another person in front of it; default: the first process's."""
         return self._executions.attach(self._records.find(ref), session)
 
     def end_terminal(self, ref: str, session: str) -> None:

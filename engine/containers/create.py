@@ -154,7 +154,9 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
         spec,
         name=spec.name or f"{_pick(_ADJECTIVES)}-{_pick(_NOUNS)}-{container_id[:4]}",
         limits=limits,
-        env=names.environment((f"PATH={DEFAULT_PATH}", *image.config.env, *spec.env)),
+        env=names.environment(
+            (f"PATH={DEFAULT_PATH}", *(("TERM=xterm",) if spec.tty else ()), *image.config.env, *spec.env)
+        ),
         user=image.config.user if spec.user is None else spec.user,
         workdir=spec.workdir or image.config.workdir or "/",
         hostname=spec.hostname or (os.uname().nodename if host else container_id[:12]),

@@ -14,12 +14,13 @@ from typing import Any, Self
 from engine import policy
 from engine.containers import shims, state
 from engine.containers.spec import Container, ExecSpec, TerminalInfo
-from engine.errors import NotFound, Unavailable
+from engine.errors import NotFound, Unavailable, WrongState
 from engine.names import new_id
 from engine.shim import protocol, terminal
 from engine.storage.paths import Paths
 
 ANSWER_S = 30.0
+SESSION_DIGITS = 12
 _SESSION = re.compile(r"[0-9a-f]{12}")
 
 
@@ -170,19 +171,39 @@ class Executions:
 
     def terminal(self, container: Container, spec: ExecSpec) -> Terminal:
         """Run a command in a terminal of its own, and sit down in front of it."""
-        session = new_id()[:12]
+        session = new_id()[:SESSION_DIGITS]
         connection, answer, _ = self._open(container, spec, tty=True, session=session)
         return Terminal(connection, _info(session, answer))
 
     def attach(self, container: Container, session: str) -> Terminal:
         """Sit down in front of an open terminal: first comes what it showed before, 1 MiB at most."""
+        session = session or first_session(container)
         connection, answer = self._greet(container, session, "attach")
         return Terminal(connection, _info(session, answer))
 
     def end(self, container: Container, session: str) -> None:
         """Hang up an open terminal; a program that ignored that before is killed."""
+        if session == first_session(container):
+            raise WrongState(
+                "this is the terminal of the container's first process", hint="stop the container", subject=session
+            )
         connection, _ = self._greet(container, session, "end")
         connection.close()
+
+    def input(self, container: Container) -> int:
+        """A descriptor to type into its first process with; WrongState when it takes no input."""
+        if container.spec.tty or not (container.spec.stdin or container.spec.stdin_once):
+            raise WrongState(f"nobody can type to container {container.name!r}", hint="create one with -i")
+        connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
+        if connection is None:
+            raise Unavailable(f"nobody answers for container {container.name!r}", hint="try again in a moment")
+        with connection:
+            protocol.send(connection, {"op": "input"})
+            answer = protocol.receive(connection)
+        if answer is None:
+            raise Unavailable("the container has just ended", hint="start it again")
+        shims.answered(self._paths, container.id, "input", answer[0])
+        return answer[1][0]
 
     def open_terminals(self, container: Container) -> list[TerminalInfo]:
         """The terminals whose programs run, the oldest first."""
@@ -256,6 +277,11 @@ class Executions:
         raise NotFound(
             f"container {container.name!r} has no open terminal {session!r}", hint="open a new one", subject=session
         )
+
+
+def first_session(container: Container) -> str:
+    """The id of the terminal that a container's first process has."""
+    return container.id[:SESSION_DIGITS]
 
 
 def _info(session: str, about: dict[str, Any]) -> TerminalInfo:

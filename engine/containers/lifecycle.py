@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 from engine import names
 from engine.cgroups import manager
 from engine.containers import roots, shims, state
+from engine.containers.execution import first_session
 from engine.containers.filling import Filling
 from engine.containers.records import Records, spec_to_json
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Stopping
-from engine.errors import AlreadyExists, Busy, KernelError, Unavailable
+from engine.errors import AlreadyExists, Busy, KernelError, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
@@ -25,6 +27,7 @@ from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
+INIT_PROGRAMS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/libexec/docker/docker-init")
 TRIES = 2  # of a start, when the launcher is killed in the middle of it
 
 
@@ -141,6 +144,10 @@ class Lifecycle:
             "health_record": str(self._paths.health_record(container.id)),
             "socket": str(self._paths.shim_socket(container.id)),
             "exit": str(self._paths.exit_record(container.id)),
+            "tty": spec.tty,
+            "stdin": "once" if spec.stdin_once else "open" if spec.stdin else "",
+            "terminal": str(self._paths.terminal_socket(container.id, first_session(container))),
+            "init": init_program() if spec.init else "",
             "custody": str(self._paths.custody),
             "lock": str(self._paths.container_lock(container.id)),
             "events": str(self._paths.events),
@@ -204,6 +211,14 @@ class Lifecycle:
                     error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start"
                 ) from error
         self._events.wake()
+
+
+def init_program() -> str:
+    """The program that is PID 1 of a container with an init; it needs no library. Unsupported where there is none."""
+    for path in INIT_PROGRAMS:
+        if os.access(path, os.X_OK):
+            return path
+    raise Unsupported("this host has no init for containers", hint="apt-get install tini", field="init")
 
 
 def etc_files(spec: ContainerSpec) -> dict[str, str]:

@@ -154,6 +154,10 @@ class ContainerSpec:
     stop_timeout_s: float = 10.0  # -1: for ever
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     health: HealthCheck | None = None
+    tty: bool = False  # its first process has a terminal, which shows both outputs
+    stdin: bool = False  # its standard input stays open for those who attach; else it is /dev/null
+    stdin_once: bool = False  # and ends when the first of them leaves
+    init: bool = False  # a small program is PID 1, which passes signals on and reaps
     log_segment_bytes: int = 10 * 2**20
     log_segments: int = 3
     labels: dict[str, str] = field(default_factory=dict)

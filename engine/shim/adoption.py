@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import struct
 from typing import Any
 
-from engine.linux import files, process
+from engine.linux import files, process, unix
 from engine.shim import protocol, starter, stdio
 from engine.shim.custody import Deposit
 from engine.shim.handover import Handover
@@ -44,6 +45,8 @@ def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> N
         if process.start_time(record["shim_pid"]) == record["shim_start_time"]:
             return
         supervisor = _take_over(request, record, kept, status)
+    if request["tty"] and not record.get("resting"):
+        _find_server(request, supervisor)
     if kept is None:
         supervisor.deposit().send(request["custody"])
     last = record["history"][-1] if record.get("resting") else None
@@ -72,6 +75,7 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
         tree=_tree(record, pidfd),
         outputs=outputs,
         input=given,
+        desk=-1,
         exit=os.open(request["exit"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600),
         log=log.fd,
         listener=listener.detach(),
@@ -98,6 +102,28 @@ def _rest_of(record: dict[str, Any], kept: Deposit | None) -> tuple[int, tuple[i
     if len(found) < len(record["pipes"]):  # it has closed one itself, and what it wrote there cannot be had
         print(f"wharfie shim: the output of {record['pid']} that was not read yet is lost", flush=True)
     return pidfd, tuple(found), -1
+
+
+def _find_server(request: dict[str, Any], supervisor: Supervisor) -> None:
+    """Who serves its terminal lives on without a shim; if that was killed too, there is another one."""
+    directory, _, name = request["terminal"].rpartition("/")
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with door:
+        try:
+            door.settimeout(PATIENCE_MS / 1000)
+            door.connect(unix.address(directory_fd, name))
+            protocol.send(door, {"op": "about"})
+            answer = protocol.receive(door)
+            server = answer[0]["server"] if answer else 0
+        except (OSError, EOFError):
+            server = 0
+        finally:
+            os.close(directory_fd)
+    if server:
+        supervisor.look_after(server)
+    else:
+        supervisor.sit_down_again()
 
 
 def _pipe(pid: int, number: int, known: list[int]) -> int:

@@ -32,6 +32,7 @@ class Handover(NamedTuple):
     tree: int  # its mount namespace
     outputs: tuple[int, ...]  # read ends: stdout and stderr, or what its terminal shows
     input: int  # the write end of its standard input, or the host's end of its terminal
+    desk: int  # where people sit down in front of its terminal: a listening socket
     exit: int  # the exit record; these three come with the first run of a shim only
     log: int
     listener: int
@@ -44,7 +45,9 @@ class Handover(NamedTuple):
     def give(self, shim: socket.socket) -> None:
         """Send it."""
         head = _HEAD.pack(self.name[:15], len(self.outputs), self.checked)
-        held = [self.pidfd, self.root, self.tree, *self.outputs, self.input, self.exit, self.log, self.listener]
+        held = [
+            self.pidfd, self.root, self.tree, *self.outputs, self.input, self.desk, self.exit, self.log, self.listener
+        ]  # fmt: skip
         present = bytes(descriptor >= 0 for descriptor in held)
         socket.send_fds(shim, [head, bytes([len(held)]), present, self.raw], [each for each in held if each >= 0])
 

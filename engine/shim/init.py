@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.errors import EngineError, KernelError
-from engine.linux import mount, process
+from engine.linux import mount, process, tty
+from engine.linux.mount import NODEV, NOSUID, RDONLY
 from engine.shim import command, mounts, protocol
 
+FIRST_SIZE = (24, 80)  # of a terminal that nobody has sat down in front of
 # What of the request its first process needs.
-NEEDS = (*command.NEEDS, "rootfs", "etc", "volumes", "tmpfs")
+NEEDS = (*command.NEEDS, "rootfs", "etc", "volumes", "tmpfs", "tty", "init")
 
 
 def run(door: socket.socket, *, own_network: bool) -> NoReturn:
@@ -40,10 +42,11 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
         message = protocol.receive(door)  # the maps are written
         if message is None:
             os._exit(125)
-        request, (stdout, stderr) = message
+        request, streams = message
         process.prctl(process.PR_SET_DUMPABLE, 0)
         # While still the host's uid 0 to the file system, since WHARFIE_ROOT is closed to everybody else; and in this
         # mount namespace, since a mount can only be put on a place of one's own.
+        helper = mount.tree(request["init"], add=RDONLY | NOSUID | NODEV) if request["init"] else -1
         place = os.open(request["rootfs"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.setgroups([])
         os.setresgid(0, 0, 0)
@@ -70,8 +73,7 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
         os.fchdir(root)
         mount.enter_root(".")
         process.sethostname(request["hostname"])
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        command.become(request, (null, stdout, stderr), at, permit)
+        command.become(request, _streams(request, streams, door), at, permit, helper)
     except EngineError as error:
         protocol.send(door, error.to_wire())
     except OSError as error:
@@ -79,3 +81,16 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
     except BaseException as error:
         protocol.send(door, KernelError(f"{step}: {error!r}").to_wire())
     os._exit(125)
+
+
+def _streams(request: dict[str, Any], given: list[int], door: socket.socket) -> tuple[int, int, int]:
+    """stdin, stdout and stderr: a terminal of its own, whose other end goes to the host, or what the starter gave."""
+    if request["tty"]:
+        master, slave = tty.pair()
+        tty.control(slave)
+        tty.resize(slave, *FIRST_SIZE)
+        protocol.send(door, {"step": "terminal"}, [master])
+        os.close(master)
+        return slave, slave, slave
+    *stdin, stdout, stderr = given
+    return (stdin[0] if stdin else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)), stdout, stderr

@@ -73,7 +73,7 @@ def rehearse(directory: str) -> None:
         if child == 0:
             os._exit(0)
         pidfd = os.pidfd_open(child)
-        run = handover.Handover(b"", b"{}", False, pidfd, -1, -1, (read_end,), -1, -1, log.fd, left.fileno())
+        run = handover.Handover(b"", b"{}", False, pidfd, -1, -1, (read_end,), -1, -1, -1, log.fd, left.fileno())
         supervisor = Supervisor(run)
         supervisor.see_off(child)
         supervisor.watch()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from engine.shim.stdio import STDERR, STDOUT, Log, Pump, available
 
 FULL_RETRY_S = 0.5
+WRITERS_S = 2.0
 STREAMS = (STDOUT, STDERR)
 
 
@@ -49,6 +50,20 @@ class Outputs:
         if time.monotonic() >= self.retry_at:
             self.retry_at = math.inf
             self._listen()
+
+    def finish(self) -> None:
+        """Wait for the writers that are the host's own to have written all, a moment at most: they copy what a terminal
+        shows."""
+        until = time.monotonic() + WRITERS_S
+        for descriptor in self.descriptors:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            while self.retry_at == math.inf and (left_s := until - time.monotonic()) > 0:
+                ready = poll.poll(left_s * 1000)
+                if ready and not ready[0][1] & select.POLLIN:  # POLLHUP alone: all have closed it
+                    break
+                if ready:
+                    self.move(descriptor)
 
     def end(self) -> int:
         """Take the rest, after the last writer has ended, and close them; how many bytes there was no room for."""

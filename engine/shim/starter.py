@@ -27,6 +27,7 @@ from engine.shim import handover, init, protocol, rootfs, stdio
 from engine.shim.custody import Deposit
 
 AFTER_KILL_S = 10.0
+ONCE = "once"  # whoever sits down first takes the container's input along
 SHIM_OOM_SCORE = -998
 NAMESPACES = (
     process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWUTS
@@ -60,6 +61,15 @@ class Init(NamedTuple):
         answer = protocol.receive(self.door)
         if answer is not None:
             raise from_wire(answer[0])
+
+    def terminal(self) -> int:
+        """The host's end of its terminal; raises what it met before it had one."""
+        answer = protocol.receive(self.door)
+        if answer is None:
+            raise KernelError("the container's first process died while it was set up")
+        if not answer[1]:
+            raise from_wire(answer[0])
+        return answer[1][0]
 
     def last_words(self, error: OSError) -> EngineError | None:
         """What it died of, if that is why ``error`` was met; None when it is still there."""
@@ -158,8 +168,8 @@ def _set_up(
 ) -> dict[str, Any]:
     """From a waiting init to an executed command, of which the shim has all it needs. Returns the run record."""
     process.write_id_maps(child.pid, request["uid_base"])
-    streams = [stdio.open_pipe(request["uid_base"]) for _ in range(2)]
-    protocol.send(child.door, {key: request[key] for key in init.NEEDS}, [end for _, end in streams])
+    outputs, given, ends = _streams(request)
+    protocol.send(child.door, {key: request[key] for key in init.NEEDS}, ends)
     # Written by us, so that it becomes the floor as well: the container cannot go below; proc(5) oom_score_adj.
     manager.write_text(f"/proc/{child.pid}/oom_score_adj", 0)
     if not manager.births():
@@ -173,7 +183,7 @@ def _set_up(
     group.limit(request["limits"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    facts = _facts(child.pid) | {"pipes": [os.fstat(pipe).st_ino for pipe, _ in streams]} | (again or {})
+    facts = _facts(child.pid) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]} | (again or {})
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
     ended, log, door = -1, -1, -1
     if listener is not None:
@@ -187,8 +197,12 @@ def _set_up(
         files.reserve(ended, 4096)  # how it ended must find room on a full disk
         door = listener.fileno()
     files.replace(request["record"], json.dumps(facts).encode())
-    pipes = tuple(pipe for pipe, _ in streams)
-    Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, pipes, -1).send(request["custody"])
+    desk = protocol.listen(request["terminal"]) if request["tty"] else None
+    if desk is not None:
+        undo.append(lambda: os.unlink(request["terminal"]))
+        given = child.terminal()
+    kept = -1 if request["stdin"] == ONCE else given
+    Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, outputs, kept).send(request["custody"])
     handover.Handover(
         name=f"shim {request['id']}".encode(),
         raw=json.dumps(handed).encode(),
@@ -196,8 +210,9 @@ def _set_up(
         pidfd=child.pidfd,
         root=root,
         tree=tree,
-        outputs=pipes,
-        input=-1,
+        outputs=outputs,
+        input=given,
+        desk=desk.fileno() if desk else -1,
         exit=ended,
         log=log,
         listener=door,
@@ -206,10 +221,30 @@ def _set_up(
     return facts
 
 
+def _streams(request: dict[str, Any]) -> tuple[tuple[int, ...], int, list[int]]:
+    """(read ends of its outputs, the write end of its input or -1, its own ends: nothing for a terminal).
+
+    What a terminal shows is copied into one pipe by who serves it.
+    """
+    base = request["uid_base"]
+    pipes = [stdio.open_pipe(base) for _ in range(1 if request["tty"] else 2)]
+    outputs = tuple(pipe for pipe, _ in pipes)
+    if request["tty"]:
+        os.close(pipes[0][1])
+        return outputs, -1, []
+    ends = [end for _, end in pipes]
+    if not request["stdin"]:
+        return outputs, -1, ends
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.fchown(read_end, base, base)
+    return outputs, write_end, [read_end, *ends]
+
+
 # What of the request outlives the start, and what of these facts the run record of a container that rests keeps.
 SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
-    "groups_lock", "restart", "health", "health_record", "env", "user", "workdir", "hostname",
+    "groups_lock", "restart", "health", "health_record", "argv", "env", "user", "workdir", "hostname", "tty", "stdin",
+    "terminal",
 )  # fmt: skip
 RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 

@@ -60,6 +60,8 @@ class Supervisor(Watch):
     def _end(self) -> dict[str, Any]:
         """How it ended. Its output is in the log, its group is gone, its file system is not yet given up."""
         status = self._status() if self._status else os.waitpid(self._facts["pid"], 0)[1]
+        if self._request["tty"]:
+            self._outputs.finish()
         lost = self._outputs.end()
         group = self._group()
         ended = ending.record(status, group.oom(), self._signalled, lost)
@@ -73,9 +75,10 @@ class Supervisor(Watch):
         if self._run.pidfd >= 0:
             self._poll.unregister(self._run.pidfd)
             os.close(self._run.pidfd)
-        if self._run.input >= 0:
-            os.close(self._run.input)
-        self._run = self._run._replace(pidfd=-1, input=-1)
+        for descriptor in (self._run.input, self._run.desk):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._run = self._run._replace(pidfd=-1, input=-1, desk=-1)
         return ended
 
     def _give_up_files(self) -> None:

@@ -225,3 +225,19 @@ class Terminal:
     def _drop(self, client: Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
         client.connection.close()
+
+
+def attend_first(facts: dict[str, Any], master: int, pidfd: int, desk: int, copy: int) -> None:
+    """Serve the terminal of a container's first process, in a process of its own, and copy what it shows into its log.
+
+    How it ended is for the shim to find out, and for the caller to ask.
+    """
+    request = facts["request"]
+    about = {
+        "pid": facts["pid"], "argv": request["argv"], "user": request["user"], "started_at_ns": facts["started_at_ns"],
+        "server": os.getpid(),
+    }  # fmt: skip
+    terminal = Terminal(master, pidfd, socket.socket(fileno=desk), about, copy)
+    terminal.serve()
+    os.close(copy)
+    terminal.farewell({})

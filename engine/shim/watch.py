@@ -15,7 +15,7 @@ from typing import Any
 from engine.cgroups import manager
 from engine.errors import Busy, WrongState
 from engine.linux import process
-from engine.shim import health, protocol, session
+from engine.shim import health, protocol, session, starter, terminal
 from engine.shim.custody import Deposit
 from engine.shim.door import Door, Operation
 from engine.shim.handover import Handover
@@ -49,6 +49,8 @@ class Watch:
         self._outputs = Outputs(run.outputs, self._poll, lambda: self._log)
         if self._running:
             self._poll.register(run.pidfd, select.POLLIN)
+        if run.desk >= 0:
+            self._seat()
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class Watch:
                 self._poll.unregister(descriptor)
                 child, then = self._children.pop(descriptor)
                 os.close(descriptor)
-                status = os.waitpid(child, 0)[1]
+                status = os.waitpid(child, 0)[1] if child else 0
                 if then is not None:
                     then(status)
             else:
@@ -108,7 +110,7 @@ class Watch:
         self._children[pidfd] = child, then
         self._poll.register(pidfd, select.POLLIN)
 
-    def _fork(self, name: str) -> int:
+    def _fork(self, name: str, keep: tuple[int, ...] = ()) -> int:
         """fork(2). The child has nothing of the shim's but what it is about to use."""
         child = os.fork()
         if not child:
@@ -120,9 +122,11 @@ class Watch:
                 self._log_fd,
                 self._door.listener,
                 *self._outputs.descriptors,
+                self._run.input,
+                self._run.desk,
             )
             for descriptor in unused:
-                if descriptor >= 0:
+                if descriptor >= 0 and descriptor not in keep:
                     os.close(descriptor)
         return child
 
@@ -144,6 +148,39 @@ class Watch:
         finally:
             os._exit(status)
 
+    def _seat(self) -> None:
+        """Serve the terminal of its first process, in a child that is replaced when it is killed: the other end of the
+        terminal is here too, so the program notices nothing."""
+        run = self._run
+        copy = os.open(f"/proc/self/fd/{run.outputs[0]}", os.O_WRONLY | os.O_CLOEXEC)
+        child = self._fork("tty", keep=(run.input, run.desk))
+        if child:
+            os.close(copy)
+            self.see_off(child, lambda _status: self._reseat(run))
+            return
+        status = 1
+        try:
+            terminal.attend_first(self._facts, run.input, run.pidfd, run.desk, copy)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _reseat(self, run: Handover) -> None:
+        if self._running and self._run is run:
+            self._seat()
+
+    def look_after(self, server: int) -> None:
+        """The same for one that serves the terminal already, for a shim that was killed."""
+        pidfd = os.pidfd_open(server)
+        self._children[pidfd] = 0, lambda _status: self.sit_down_again()
+        self._poll.register(pidfd, select.POLLIN)
+
+    def sit_down_again(self) -> None:
+        """Serve its terminal anew."""
+        if self._running:
+            self._run = self._run._replace(desk=protocol.listen(self._request["terminal"]).detach())
+            self._seat()
+
     def _probe(self, checks: health.Schedule) -> None:
         """Run the health check, in a child that keeps its own accounts."""
         grace = checks.begin()
@@ -160,7 +197,8 @@ class Watch:
     # The control socket
 
     def _operation(self, name: str) -> Operation | None:
-        known = {"signal": self._signal, "rest": self._stay_ended, "exec": self._open_session, "lend": self._lend}
+        known = {"signal": self._signal, "rest": self._stay_ended, "exec": self._open_session, "lend": self._lend,
+                 "input": self._give_input}  # fmt: skip
         return known.get(name)
 
     def _signal(self, request: dict[str, Any], client: socket.socket) -> bool:
@@ -174,6 +212,16 @@ class Watch:
         protocol.send(client, {"ok": True})
         return True
 
+    def _give_input(self, _request: dict[str, Any], client: socket.socket) -> bool:
+        """The write end of its standard input."""
+        if self._run.input < 0 or not self._request["stdin"]:
+            raise WrongState("nobody can type to it", hint="somebody has taken its input, or it has none")
+        protocol.send(client, {"ok": True}, [self._run.input])
+        if self._request["stdin"] == starter.ONCE:  # so it ends when that one closes it
+            os.close(self._run.input)
+            self._run = self._run._replace(input=-1)
+        return True
+
     def _lend(self, _request: dict[str, Any], client: socket.socket) -> bool:
         """To a launcher that was started later: what its predecessor kept."""
         kept = self.deposit()
@@ -185,9 +233,8 @@ class Watch:
         """While it waits for its next run there is nothing to keep but the shim's own life."""
         run = self._run
         pidfd = run.pidfd if self._running else os.pidfd_open(os.getpid())
-        return Deposit(
-            os.getpid(), self._facts["pid"], self._request["id"], pidfd, self._outputs.descriptors, run.input
-        )
+        kept = -1 if self._request["stdin"] == starter.ONCE else run.input
+        return Deposit(os.getpid(), self._facts["pid"], self._request["id"], pidfd, self._outputs.descriptors, kept)
 
     def _stay_ended(self, _request: dict[str, Any], client: socket.socket) -> bool:
         self._resting = False

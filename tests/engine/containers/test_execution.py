@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, State, Terminal, VolumeMount
 from engine.errors import (
     CommandNotExecutable,
@@ -296,6 +297,9 @@ def test_without_its_shim_a_container_says_so(dock: Engine) -> None:
     container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     shim = dock._records.shim(container.id)
     assert shim
+    launcher = answering(str(dock.paths.launcher_socket))
+    assert launcher
+    os.kill(launcher, signal.SIGKILL)  # which would give it a new one
     os.kill(shim, signal.SIGKILL)
     assert eventually(lambda: dock._records.shim(container.id) is None)
     with pytest.raises(Unavailable) as caught:

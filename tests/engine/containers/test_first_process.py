@@ -1,0 +1,216 @@
+"""The terminal and the standard input of a container's own process, and the init that may stand before it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from console.supervisor import answering
+from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
+from engine.errors import CommandNotFound, WrongState
+from tests.conftest import eventually
+
+
+def start(dock: Engine, script: str, **more: object) -> Container:
+    spec = ContainerSpec(image="busybox", command=("sh", "-c", script), **more)  # type: ignore[arg-type]
+    return dock.start(dock.create(spec).id)
+
+
+def shown(terminal: Terminal, until: bytes, timeout_s: float = 10) -> bytes:
+    seen = b""
+    end = time.monotonic() + timeout_s
+    while until not in seen and not terminal.closed and time.monotonic() < end:
+        seen += terminal.read()
+    assert until in seen
+    return seen
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_it_has_a_terminal_that_many_people_can_sit_down_in_front_of(dock: Engine) -> None:
+    container = start(
+        dock, "test -t 0 && test -t 1 && test -t 2 && echo ok; read x < /dev/tty; echo got $x; exit 6", tty=True
+    )
+    first, second = dock.attach(container.id), dock.attach(container.id)
+    assert b"ok" in shown(first, b"ok")
+    shown(second, b"ok")
+    first.resize(33, 77)
+    with dock.exec(container.id, ExecSpec(("sh", "-c", "stty size < /proc/1/fd/0"))) as execution:
+        size = execution.output(timeout_s=10)
+        assert size[1] in (b"33 77\n", b""), size  # where the image has an stty
+    first.write(b"word\r")
+    for terminal in (first, second):
+        shown(terminal, b"got word")
+        assert terminal.read() == b""
+        terminal.close()
+    assert dock.wait(container.id, timeout_s=10).code == 6
+    assert [line.text.rstrip("\r") for line in dock.logs(container.id)] == ["ok", "word", "got word"]
+
+
+def test_what_it_showed_before_is_there_for_who_comes_later_and_its_last_words_are_in_the_log(dock: Engine) -> None:
+    container = start(
+        dock, "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; read x; echo end; exit 3", tty=True
+    )
+    assert eventually(lambda: len(list(dock.logs(container.id))) == 3000)
+    late = dock.attach(container.id)
+    seen = shown(late, b"line 2999")
+    assert seen.count(b"\n") == 3000
+    late.write(b"\r")
+    assert dock.wait(container.id, timeout_s=10).code == 3
+    assert [line.text.strip() for line in dock.logs(container.id)][-1] == "end"
+    late.close()
+
+
+def test_its_terminal_outlives_who_serves_it_and_its_shim(dock: Engine) -> None:
+    container = start(dock, "stty -echo 2>/dev/null; while read x; do echo got $x; done", tty=True)
+
+    def ask(word: str) -> None:
+        terminal = dock.attach(container.id)
+        terminal.write(f"{word}\r".encode())
+        shown(terminal, f"got {word}".encode())
+        terminal.close()
+
+    def server() -> int:
+        shim = dock._records.shim(container.id)
+        found = [pid for pid in _children(shim) if Path(f"/proc/{pid}/comm").read_text().startswith("tty ")]
+        return found[0] if found else 0
+
+    ask("one")
+    before = server()
+    kill(before)
+    assert eventually(lambda: server() not in (0, before))
+    ask("two")
+    shim = dock._records.shim(container.id)
+    assert shim
+    kill(shim)
+    assert eventually(lambda: dock._records.shim(container.id) not in (None, shim))
+    ask("three")
+    again, old = dock._records.shim(container.id), server()
+    assert again
+    assert not old, "who serves it is the same as before"
+    for pid in _every("tty ", container):
+        kill(pid)
+    kill(again)
+    assert eventually(lambda: dock._records.shim(container.id) not in (None, again))
+    assert eventually(lambda: _every("tty ", container)), "a new one is there, whoever's child"
+    ask("four")
+    assert dock.inspect(container.id).state is State.RUNNING
+    ended = dock.stop(container.id, timeout_s=0).exit
+    assert ended is not None
+    assert ended.code == 137
+    text = "".join(line.text for line in dock.logs(container.id))
+    assert all(f"got {word}" in text for word in ("one", "two", "three", "four"))
+
+
+def _children(pid: int | None) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _every(name: str, container: Container) -> list[int]:
+    wanted = f"{name}{container.id}"[:15]
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm") if _text(path).strip() == wanted]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def test_a_new_run_has_a_new_terminal(dock: Engine) -> None:
+    container = start(dock, "echo run; read x; exit 1", tty=True, restart=RestartPolicy.parse("always"))
+    for run in range(3):
+        assert eventually(lambda n=run: dock.inspect(container.id).restarts == n and dock.inspect(container.id).pid)
+        terminal = dock.attach(container.id)
+        shown(terminal, b"run")
+        terminal.write(b"\r")
+        while not terminal.closed:
+            terminal.read()
+        terminal.close()
+    dock.remove(container.id, force=True)
+
+
+def test_the_first_terminal_is_not_hung_up_alone(dock: Engine) -> None:
+    container = start(dock, "read x", tty=True)
+    (info,) = dock.terminals(container.id)
+    with pytest.raises(WrongState, match="first process") as caught:
+        dock.end_terminal(container.id, info.session)
+    assert "stop" in caught.value.hint
+    assert dock.inspect(container.id).state is State.RUNNING
+
+
+def test_input_that_stays_open_is_for_many_and_input_once_ends_with_the_first(dock: Engine) -> None:
+    many = start(dock, "while read x; do echo got $x; done; echo end", stdin=True)
+    for word in (b"one\n", b"two\n"):
+        descriptor = dock.input(many.id)
+        os.write(descriptor, word)
+        os.close(descriptor)
+    assert eventually(lambda: [line.text for line in dock.logs(many.id)] == ["got one", "got two"])
+    once = start(dock, "while read x; do echo got $x; done; echo end; exit 4", stdin=True, stdin_once=True)
+    with dock.exec(once.id, ExecSpec(("sleep", "100"))):  # which must not keep its input open
+        descriptor = dock.input(once.id)
+        with pytest.raises(WrongState, match="nobody can type"):
+            dock.input(once.id)
+        os.write(descriptor, b"one\n")
+        os.close(descriptor)
+        assert dock.wait(once.id, timeout_s=10).code == 4
+    assert [line.text for line in dock.logs(once.id)] == ["got one", "end"]
+    none = start(dock, "read x; echo none; sleep 100")
+    with pytest.raises(WrongState, match="-i"):
+        dock.input(none.id)
+    assert eventually(lambda: [line.text for line in dock.logs(none.id)] == ["none"])
+
+
+def test_input_outlives_the_shim(dock: Engine) -> None:
+    container = start(dock, "while read x; do echo got $x; done; echo end", stdin=True)
+    shim = dock._records.shim(container.id)
+    assert shim
+    kill(shim)
+    assert eventually(lambda: dock._records.shim(container.id) not in (None, shim))
+    descriptor = dock.input(container.id)
+    os.write(descriptor, b"after\n")
+    os.close(descriptor)
+    assert eventually(lambda: [line.text for line in dock.logs(container.id)] == ["got after"])
+
+
+ORPHANS = """
+i=0; while [ $i -lt 20 ]; do (sleep 0.05 &) ; i=$((i+1)); done; sleep 1
+for p in /proc/[0-9]*; do read a b c d < $p/stat && [ $c = Z ] && echo zombie; done; echo looked; exit 5
+"""
+
+
+def test_an_init_reaps_passes_signals_on_and_ends_as_its_child_does(dock: Engine) -> None:
+    container = start(dock, ORPHANS, init=True)
+    with dock.exec(container.id, ExecSpec(("cat", "/proc/1/cmdline"))) as execution:
+        code, out, _ = execution.output(timeout_s=10)
+        assert code == 127 or out.startswith(b"tini\0--\0sh\0-c\0")
+    assert dock.wait(container.id, timeout_s=20).code == 5
+    assert [line.text for line in dock.logs(container.id)] == ["looked"], "no zombie is left"
+    signalled = start(dock, "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.1; done", init=True)
+    assert eventually(lambda: [line.text for line in dock.logs(signalled.id)] == ["ready"])
+    ended = dock.stop(signalled.id).exit
+    assert ended is not None
+    assert ended.code == 9
+    missing = dock.create(ContainerSpec(image="busybox", command=("no-such-program",), init=True))
+    with pytest.raises(CommandNotFound):
+        dock.start(missing.id)
+
+
+def test_the_inits_program_cannot_be_written_from_inside(dock: Engine) -> None:
+    container = start(dock, "sleep 100", init=True)
+    with dock.exec(container.id, ExecSpec(("sh", "-c", "echo x > /proc/1/exe"), user="0")) as execution:
+        code, _, error = execution.output(timeout_s=10)
+    assert code != 0
+    assert re.search(rb"denied|busy|Read-only|No such", error), error
+    assert answering(str(dock.paths.launcher_socket))
