@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from console import text
-from engine import Container, Event, ExitRecord
+from engine import Container, Event, ExitRecord, RestartPolicy
 
 register = template.Library()
 
@@ -113,6 +113,19 @@ def brief(container: Container) -> str | SafeString:
     if end.code is None:
         return _("exit code unknown")
     return _("exit code %(code)d") % {"code": end.code}
+
+
+@register.filter
+def restart_words(policy: RestartPolicy) -> str:
+    """A restart policy in words."""
+    words = {
+        "no": _("never by itself"),
+        "on-failure": _("when it fails"),
+        "always": _("always"),
+        "unless-stopped": _("unless it was stopped"),
+    }
+    said = words[policy.mode]
+    return f"{said}, {_('at most %(most)d times') % {'most': policy.most}}" if policy.most else said
 
 
 @register.filter
