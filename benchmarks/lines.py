@@ -43,6 +43,28 @@ def ingest() -> list[Row]:
 
 
 def read() -> list[Row]:
+    """All that was written, in bytes, as a download and `logs` without flags take it. The peer: a plain file."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    megabytes = LINES * len(LINE) / 1e6
+    with dock.engine() as engine:
+        container = _written(engine, LINES)
+        source = engine.paths.container(container.id) / "upper/lines"
+        for _ in range(TURNS):
+            began = time.perf_counter()
+            count = sum(len(data) for _stream, _time_ns, data in engine.log_bytes(container.id))
+            between = time.perf_counter()
+            if count != LINES * len(LINE):
+                raise AssertionError(f"{count} bytes of {LINES * len(LINE)}")
+            with open(source, "rb", buffering=0) as file:
+                while file.read(1 << 20):
+                    pass
+            ours.append(megabytes / (between - began))
+            theirs.append(megabytes / (time.perf_counter() - between))
+    return [_rates("log-read", ours, "read()", theirs)]
+
+
+def parse() -> list[Row]:
     """All lines through the public reader, one object each. The peer: Python reading lines of the same plain file."""
     ours: list[float] = []
     theirs: list[float] = []
@@ -60,7 +82,7 @@ def read() -> list[Row]:
                 sum(1 for _line in file)
             ours.append(megabytes / (between - began))
             theirs.append(megabytes / (time.perf_counter() - between))
-    return [_rates("log-read", ours, "open()", theirs)]
+    return [_rates("log-lines", ours, "open()", theirs)]
 
 
 def tail() -> list[Row]:

@@ -145,6 +145,7 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "acts": acts.acts,
     "log-ingest": lines.ingest,
     "log-read": lines.read,
+    "log-lines": lines.parse,
     "log-tail": lines.tail,
     "thousand": many.thousand,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from console import sessions, text, upkeep
 from console.limits import limits
 from console.mounts import mounts
-from console.terminal import ago, complain, documents, progress, shorten, show, status, table
+from console.terminal import ago, complain, documents, progress, shorten, show, show_lost, status, table
 from engine import Config, ContainerSpec, Engine, NetworkMode, RestartPolicy, names
 from engine.errors import EngineError, InvalidRequest
 from engine.storage.paths import Paths
@@ -137,6 +138,18 @@ def ps(engine: Engine, options: Namespace) -> int:
 def logs(engine: Engine, options: Namespace) -> int:
     """Print a log."""
     since_ns = moment_ns(options.since) if options.since else None
+    plain = options.tail is None and since_ns is None and not options.follow and not options.timestamps
+    if plain and not sys.stdout.isatty():
+        with contextlib.closing(engine.log_tail(options.container)) as reader:
+            for line in reader.read(1):
+                show_lost(line)
+        streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+        for stream, _time_ns, data in engine.log_bytes(options.container):
+            streams[stream].write(data)
+            if stream == "stderr":
+                sys.stderr.buffer.flush()
+        sys.stdout.flush()
+        return 0
     for line in engine.logs(options.container, tail=options.tail, follow=options.follow, since_ns=since_ns):
         show(line, stamp=options.timestamps, flush=options.follow)
     return 0

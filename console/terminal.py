@@ -24,12 +24,17 @@ def complain(error: EngineError) -> int:
 
 def show(line: LogLine, *, stamp: bool = False, flush: bool = False) -> None:
     """A line of output, to the stream that it came from."""
-    if line.lost:
-        print(f"wharfie: {line.lost} lines before this one went with rotation", file=sys.stderr)
+    show_lost(line)
     out = (sys.stdout if line.stream == "stdout" else sys.stderr).buffer
     out.write(f"{stamp_of(line.time_ns)} {line.text}\n".encode() if stamp else f"{line.text}\n".encode())
     if flush:
         out.flush()
+
+
+def show_lost(line: LogLine) -> None:
+    """Say what went with rotation before a line."""
+    if line.lost:
+        print(f"wharfie: {line.lost} lines before this one went with rotation", file=sys.stderr, flush=True)
 
 
 def stamp_of(time_ns: int) -> str:

@@ -193,6 +193,10 @@ class Engine:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
         return following.lines(self.paths, self._records, self._events, ref, tail, follow, since_ns)
 
+    def log_bytes(self, ref: str) -> Iterator[tuple[str, int, bytes]]:
+        """A container's output up to now as it was written: ("stdout" or "stderr", Unix time in ns, bytes)."""
+        return following.written(self.paths, self._records.find(ref))
+
     def log_tail(self, ref: str, *, tail: int | None = None) -> LogTail:
         """A non-blocking reader of a container's output, from its last ``tail`` lines on (None: from the first)."""
         return LogTail(self.paths, self._records.find(ref).id, tail=tail)

@@ -5,13 +5,28 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator
 
+from engine.containers.logframes import chunks
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.records import Records
+from engine.containers.spec import Container
 from engine.events import Events
+from engine.shim.stdio import STDOUT
 from engine.storage.paths import Paths
 
 _AT_ONCE = 20_000  # lines
 UNANNOUNCED_S = 1.0  # between two looks: the end of a container whose shim was killed wakes nobody
+
+
+def written(paths: Paths, container: Container) -> Iterator[tuple[str, int, bytes]]:
+    """(stream, Unix time in ns, bytes) of all that it has written up to now and that is kept, undecoded."""
+    directory = paths.log(container.id)
+    try:
+        names = sorted(path.name for path in directory.iterdir() if path.name.isdigit())
+        last_bytes = (directory / names[-1]).stat().st_size if names else 0
+    except FileNotFoundError:  # it is just being removed, or rotates at this moment
+        return
+    for stream, time_ns, data in chunks([str(directory / name) for name in names], last_bytes):
+        yield "stdout" if stream == STDOUT else "stderr", time_ns, data
 
 
 def lines(

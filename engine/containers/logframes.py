@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 
-from engine.shim.stdio import FRAME, NOTE
+from engine.shim.stdio import FRAME, MAGIC, NOTE
 
 _READ_BYTES = 1 << 20
 _HEAD_BYTES = 4096  # read for a header: a few small frames, and little of a large one
@@ -102,3 +102,38 @@ class Backlog:
         for descriptor, _end in self._left:
             os.close(descriptor)
         self._left.clear()
+
+
+def chunks(paths: Sequence[str], last_bytes: int) -> Iterator[tuple[int, int, bytes]]:
+    """(stream, Unix time in ns, what was written then) of whole segments, the last one up to ``last_bytes``.
+
+    A copy of bytes, nothing is decoded: ten times as fast as lines. Of a segment that is rotated away nothing comes.
+    """
+    for path in paths:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        try:
+            at, end = 0, last_bytes if path == paths[-1] else os.fstat(descriptor).st_size
+            while at < end:
+                data, offset = os.pread(descriptor, min(_READ_BYTES, end - at), at), 0
+                while offset + FRAME.size <= len(data):
+                    magic, stream, _flags, _reserved, length, _before, time_ns, _last = FRAME.unpack_from(data, offset)
+                    start = offset + FRAME.size
+                    if start + length > len(data):
+                        if offset:
+                            break
+                        data += os.pread(descriptor, start + length - len(data), at + len(data))
+                        if start + length > len(data):
+                            break
+                    if magic != MAGIC:
+                        break
+                    if stream != NOTE:
+                        yield stream, time_ns, data[start : start + length]
+                    offset = start + length
+                if not offset:  # it is just being written
+                    return
+                at += offset
+        finally:
+            os.close(descriptor)

@@ -214,3 +214,17 @@ def test_a_frame_that_is_finished_while_it_is_read_is_not_skipped(
     monkeypatch.setattr(reader, "_segments", go_on)
     assert [line.text for line in reader.read()] == ["two", "three"]
     reader.close()
+
+
+def test_what_was_written_comes_out_byte_by_byte(dock: Engine) -> None:
+    loop = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"
+    script = f"printf 'a\\000b\\377\\n'; {loop}; printf err >&2; printf end"
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script)))
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=30).code == 0
+    found = list(dock.log_bytes(container.id))
+    out = b"".join(data for stream, _, data in found if stream == "stdout")
+    assert out == b"a\0b\xff\n" + b"".join(b"line %d\n" % i for i in range(20000)) + b"end"
+    assert b"".join(data for stream, _, data in found if stream == "stderr") == b"err"
+    times = [time_ns for _, time_ns, _ in found]
+    assert times == sorted(times)
