@@ -39,6 +39,7 @@ from engine.containers.spec import (
 )
 from engine.containers.stopping import Stopping
 from engine.containers.waiting import Waiting
+from engine.errors import only_engine_errors
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
@@ -59,6 +60,7 @@ Progress = Callable[[str], None]
 UNPACK_TIMEOUT_S = 3600.0
 
 
+@only_engine_errors
 class Engine:
     """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
 
@@ -103,7 +105,10 @@ class Engine:
 
     def tidy(self) -> None:
         """Clear away what a crash left half done; called once when the console starts."""
+        create.tidy(self.paths, self._database)
+        self._volumes.tidy()
         atomic.empty(self.paths.trash)
+        instance.tidy(self.paths)
         self._images.tidy()
         self._limiting.settle()
 

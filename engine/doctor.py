@@ -15,11 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.config import Config
-from engine.containers.records import spec_from_json
+from engine.containers.spec import ContainerSpec
 from engine.linux import process
 from engine.linux.probe import Check
 from engine.names import OBJECT_ID
-from engine.storage import instance, snapshots
+from engine.storage import documents, instance, snapshots
 from engine.storage.database import MIGRATIONS
 from engine.storage.paths import Paths
 
@@ -132,9 +132,9 @@ def _records(paths: Paths) -> Check:
         wrong.append(f"state.db has schema {version[0][0]}; this Wharfie knows {len(MIGRATIONS)} at most")
     for container_id, name, spec, argv in _rows(paths, "SELECT id, name, spec, argv FROM containers"):
         try:
-            spec_from_json(spec)
-            json.loads(argv)
-        except (ValueError, KeyError, TypeError):
+            documents.load(ContainerSpec, spec)
+            documents.build(tuple[str, ...], documents.parse(argv))
+        except ValueError:
             wrong.append(f"what container {name} was created with cannot be read")
         if not paths.container(container_id).is_dir():
             wrong.append(f"container {name} has lost its directory")

@@ -21,7 +21,11 @@ Every error has a ``message`` (what happened), a ``hint`` (what to do; may be em
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
 
 
 class EngineError(Exception):
@@ -109,7 +113,40 @@ class KernelError(EngineError):
     @classmethod
     def from_os(cls, error: OSError, doing: str, *, hint: str = "") -> KernelError:
         """Wrap an OSError met while ``doing`` (a gerund phrase: "mounting the overlay")."""
-        return cls(f"{doing}: {error}", errno=error.errno or 0, hint=hint)
+        return cls(f"{doing}: {error}", errno=error.errno or 0, hint=hint or _HINTS.get(error.errno or 0, ""))
+
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full, of bytes or of files: free some",
+    errno.EDQUOT: "the disk quota is used up: free some",
+    errno.EROFS: "the file system is read-only: look at the kernel's messages",
+    errno.EIO: "look at the kernel's messages about this disk",
+    errno.EMFILE: "too many files are open in this process: raise its limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this host: raise fs.file-max",
+    errno.ENOMEM: "the host is short of memory: free some",
+}
+
+
+F = TypeVar("F", bound=type)
+
+
+def only_engine_errors(facade: F) -> F:
+    """Have the public methods of a class raise EngineError alone: what no part of it explained is a KernelError."""
+    for name, method in list(vars(facade).items()):
+        if not name.startswith("_") and isinstance(method, FunctionType):
+            setattr(facade, name, _explaining(method))
+    return facade
+
+
+def _explaining(method: FunctionType) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return method(*arguments, **options)
+        except OSError as error:
+            raise KernelError.from_os(error, method.__name__.replace("_", " ")) from error
+
+    return call
 
 
 _BY_NAME = {

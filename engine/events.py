@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.linux import unix
 from engine.names import new_id
-from engine.storage import wakeups
+from engine.storage import documents, wakeups
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -93,7 +93,7 @@ class Events:
     def after(self, seq: int) -> list[Event]:
         """Events after a sequence number, oldest first, at most 1,000."""
         rows = self._database.rows("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,))
-        return [Event(**(dict(row) | {"detail": json.loads(row["detail"])})) for row in rows]
+        return [Event(**(dict(row) | {"detail": _detail(row["detail"])})) for row in rows]
 
     def last(self) -> int:
         """The newest sequence number; 0 before the first event."""
@@ -103,3 +103,11 @@ class Events:
     def subscribe(self) -> Subscription:
         """A new subscription; the caller closes it."""
         return Subscription(self._paths)
+
+
+def _detail(text: str) -> dict[str, Any]:
+    """What more there is to say; nothing when it is damaged, for the event itself is true all the same."""
+    try:
+        return documents.build(dict[str, Any], documents.parse(text))
+    except ValueError:
+        return {}

@@ -7,11 +7,15 @@ a living other session is left out of a snapshot.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 MARK = "WHARFIE_TEST_SESSION"
@@ -24,6 +28,15 @@ FOREIGN_NAME = re.compile(rf"{NAME}(\d+)-")
 TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 UID_CLAIMS = Path("/var/lib/wharfie-uid-ranges")
 CGROUPS = Path("/sys/fs/cgroup")
+
+_ROWS = """
+import sqlite3, sys
+connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    if table not in ("events", "sqlite_sequence"):
+        for row in connection.execute(f"SELECT * FROM {table}"):
+            print(table, row)
+"""
 
 Snapshot = dict[str, set[str]]
 
@@ -108,6 +121,67 @@ class Host:
                     found.update(map(str, groups))
         return found
 
+    def zombies(self) -> set[str]:
+        """Processes that ended and that Wharfie, or this test, has not reaped."""
+        ours = {int(line.partition(":")[0]) for line in self.processes()} | {os.getpid()}
+        dead = [pid for pid in self.pids if self.parents[pid] in ours and state(pid) == "Z"]
+        return {f"{pid}, child of {self.parents[pid]}" for pid in dead}
+
+    def ports(self) -> set[str]:
+        """TCP and UDP ports that Wharfie's processes listen at, in the network namespace of each."""
+        found: set[str] = set()
+        for line in self.processes():
+            pid = int(line.partition(":")[0])
+            held = {target[8:-1] for target in open_files(pid) if target.startswith("socket:[")}
+            for kind, listening in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+                for fields in map(str.split, read(f"/proc/{pid}/net/{kind}").decode().splitlines()[1:]):
+                    if fields[3] == listening and fields[9] in held:
+                        found.add(f"{kind} {int(fields[1].rpartition(':')[2], 16)} of {pid}")
+        return found
+
+
+def state(pid: int) -> str:
+    """R, S, D, Z and so on; "" when it is gone. proc_pid_stat(5)."""
+    return read(f"/proc/{pid}/stat").rpartition(b")")[2].decode().strip()[:1]
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """What the descriptors of a process lead to."""
+    for path in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed, or its process has ended
+            yield os.readlink(path)
+
+
+def addresses() -> set[str]:
+    """IP addresses of this network namespace."""
+    trie = read("/proc/net/fib_trie").decode()
+    found = {match[1] for match in re.finditer(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL", trie)}
+    return found | {" ".join(line.split()[::5]) for line in read("/proc/net/if_inet6").decode().splitlines()}
+
+
+def rules() -> set[str]:
+    """Lines of the packet filter; none where there is no nft(8), for then nobody can have made any."""
+    nft = shutil.which("nft")
+    if nft is None:
+        return set()
+    done = subprocess.run([nft, "list", "ruleset"], stdout=subprocess.PIPE, text=True, check=False)
+    return {line.strip() for line in done.stdout.splitlines() if line.strip() not in ("", "}")}
+
+
+def threads() -> set[str]:
+    """The threads of this process, Python's and others'."""
+    return {f"{path.name} {read(path / 'comm').decode().strip()}" for path in Path("/proc/self/task").iterdir()}
+
+
+def store(root: Path) -> Snapshot:
+    """What an instance's store holds: rows of every table but the log of events, and what lies below its root."""
+    # By another process: SQLite keeps descriptors of a file open while another connection of its process has locks.
+    done = subprocess.run(
+        [sys.executable, "-c", _ROWS, root / "state.db"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    rows = set(done.stdout.splitlines())
+    return {"row": rows, "blob": {str(path) for path in root.rglob("*") if not path.name.startswith("state.db")}}
+
 
 def parent(pid: int) -> int:
     """The pid of a process's parent; 0 when it is gone."""
@@ -167,6 +241,10 @@ def host() -> Snapshot:
         "loop device": loop_devices(),
         "file": set[str]().union(*(names(directory, "wharfie*") for directory in TEMPORARY), names("/dev/mqueue", "*")),
         "uid range": claims(),
+        "zombie": seen.zombies(),
+        "port": seen.ports(),
+        "address": addresses(),
+        "packet filter rule": rules(),
     }
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +114,72 @@ def test_a_uid_range_is_seen(before: leaks.Snapshot) -> None:
         claim.unlink()
         if not existed:
             leaks.UID_CLAIMS.rmdir()
+
+
+def test_a_zombie_is_seen(before: leaks.Snapshot) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert f"zombie: {child}, child of {os.getpid()}" in found_since(before)
+    finally:
+        os.waitpid(child, 0)
+
+
+def test_a_port_is_seen(before: leaks.Snapshot) -> None:
+    listen = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    command = [sys.executable, "-c", f"{listen}; sys.stdin.read()", "engine/launcher/__main__.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        assert f"port: tcp {port} of {process.pid}" in found_since(before)
+        process.communicate()
+
+
+def test_an_address_is_seen(before: leaks.Snapshot) -> None:
+    address = f"127.{os.getpid() % 200 + 2}.9.1"
+    if subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], capture_output=True).returncode:
+        pytest.skip("this host has no `ip`")
+    try:
+        assert f"address: {address}" in found_since(before)
+    finally:
+        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
+
+
+def test_a_rule_of_the_packet_filter_is_seen(before: leaks.Snapshot) -> None:
+    if not shutil.which("nft"):
+        pytest.skip("this host has no `nft`, and nobody here can make a rule")
+    table = named().replace("-", "_")
+    subprocess.run(["nft", "add", "table", "inet", table], check=True)
+    try:
+        assert any(line.startswith("packet filter rule: ") and table in line for line in found_since(before))
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
+
+
+def test_a_thread_is_seen() -> None:
+    before = {"thread": leaks.threads()}
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        (line,) = leaks.new(before, {"thread": leaks.threads()})
+        assert line.startswith(f"thread: {thread.native_id} ")
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_rows_and_blobs_of_a_store_are_seen(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("CREATE TABLE volumes (name TEXT)")
+        before = leaks.store(tmp_path)
+        connection.execute("INSERT INTO volumes VALUES ('left')")
+        connection.commit()
+    (tmp_path / "layers").mkdir()
+    found = leaks.new(before, leaks.store(tmp_path))
+    assert found == ["row: volumes ('left',)", f"blob: {tmp_path}/layers"]
 
 
 def test_a_descriptor_is_seen() -> None:

@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 from engine import hostpaths, names, policy
 from engine.containers.limits import merge_io
-from engine.containers.records import spec_to_json
 from engine.containers.spec import ContainerSpec, NetworkMode
 from engine.errors import AlreadyExists, InvalidRequest, NotFound
 from engine.events import Events
 from engine.images.spec import Image
-from engine.storage import atomic, instance
+from engine.storage import atomic, documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -97,7 +96,7 @@ def create(
                     spec.name,
                     spec.image,
                     image.id,
-                    spec_to_json(spec),
+                    documents.dump(spec),
                     json.dumps(argv),
                     base,
                     time.time_ns(),
@@ -108,9 +107,9 @@ def create(
                 [(container_id, volume.volume, volume.target) for volume in spec.volumes],
             )
             events.add(connection, "container", "create", container_id, spec.name)
+            atomic.intend(directory, paths.trash)
             _directories(paths, container_id, base)
     except sqlite3.IntegrityError as error:
-        atomic.discard(directory, paths.trash)
         if "containers.name" in str(error):
             raise AlreadyExists(
                 f"the name {spec.name!r} is taken",
@@ -121,9 +120,18 @@ def create(
         raise NotFound(f"the image {spec.image!r} has just been removed", field="image") from error
     except BaseException:
         atomic.discard(directory, paths.trash)
+        atomic.agree(directory, paths.trash)
         raise
+    atomic.agree(directory, paths.trash)
     events.wake()
     return container_id
+
+
+def tidy(paths: Paths, database: Database) -> None:
+    """Take away directories that a crash left before their row was there, or after it was gone."""
+    with database.transaction() as connection:
+        known = {row["id"] for row in connection.execute("SELECT id FROM containers")}
+        atomic.settle(paths.containers, paths.trash, known)
 
 
 def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:

@@ -11,17 +11,27 @@ from typing import Any
 from engine import names
 from engine.containers.spec import EndedBy, ExitRecord
 from engine.events import Event
+from engine.storage import documents
+
+DAMAGED = "the exit record is damaged"
 
 
-def exit_from_json(text: str) -> ExitRecord:
-    """An exit as stored; ValueError, KeyError or TypeError when it is damaged."""
-    data: dict[str, Any] = json.loads(text)
-    return ExitRecord(**data | {"ended_by": EndedBy(data.get("ended_by", EndedBy.UNKNOWN))})
+def stored(row: sqlite3.Row) -> ExitRecord | None:
+    """How a container's last run ended, once that was folded into its row. One that is damaged says so."""
+    if row["exit"] is None:
+        return None
+    try:
+        return documents.load(ExitRecord, row["exit"])
+    except ValueError:
+        return ExitRecord(None, None, False, row["started_at_ns"] or 0, DAMAGED)
 
 
 def exit_from_event(event: Event) -> ExitRecord:
     """The end that a ``die`` event tells of."""
-    return exit_from_json(json.dumps(event.detail))
+    try:
+        return documents.build(ExitRecord, event.detail)
+    except ValueError:
+        return ExitRecord(None, None, False, event.time_ns, DAMAGED)
 
 
 def ended_by(ended: ExitRecord, stop_signal: int) -> EndedBy:
@@ -39,8 +49,8 @@ def ended_by(ended: ExitRecord, stop_signal: int) -> EndedBy:
 
 
 def judged(row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
-    """A container's run as its shim describes it, and who ended it; TypeError when that is damaged."""
+    """A container's run as its shim describes it, and who ended it; ValueError when that is damaged."""
     known = {field.name for field in dataclasses.fields(ExitRecord)}
-    ended = ExitRecord(**{key: value for key, value in run.items() if key in known})
+    ended = documents.build(ExitRecord, {key: value for key, value in run.items() if key in known})
     stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
     return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))

@@ -14,7 +14,7 @@ from engine.cgroups import manager
 from engine.containers import roots, shims, state
 from engine.containers.execution import first_session
 from engine.containers.filling import Filling
-from engine.containers.records import Records, spec_to_json
+from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Stopping
@@ -23,7 +23,7 @@ from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
 from engine.linux import files
-from engine.storage import atomic
+from engine.storage import atomic, documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -117,6 +117,7 @@ class Lifecycle:
         manager.clear(group)
         for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id)):
             path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
 
     @staticmethod
     def _just_ending(container: Container) -> Busy:
@@ -180,7 +181,7 @@ class Lifecycle:
                 with self._database.transaction(durable=True) as connection:
                     connection.execute(
                         "UPDATE containers SET name = ?, spec = ? WHERE id = ?",
-                        (name, spec_to_json(dataclasses.replace(container.spec, name=name)), container.id),
+                        (name, documents.dump(dataclasses.replace(container.spec, name=name)), container.id),
                     )
                     self._events.add(connection, "container", "rename", container.id, name, before=container.name)
             except sqlite3.IntegrityError as error:
@@ -201,11 +202,14 @@ class Lifecycle:
             if container.exit is None or self._records.shim(container.id) is None:
                 self._clear(container)
             # Else its shim has only the file system to give up, of which nothing is wanted any more.
+            directory = self._paths.container(container.id)
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
                 self._events.add(connection, "container", "remove", container.id, container.name)
+                atomic.intend(directory, self._paths.trash)
             try:
-                atomic.discard(self._paths.container(container.id), self._paths.trash)
+                atomic.discard(directory, self._paths.trash)
+                atomic.agree(directory, self._paths.trash)
             except OSError as error:
                 raise KernelError.from_os(
                     error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start"

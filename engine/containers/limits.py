@@ -12,11 +12,12 @@ from engine import policy
 from engine.cgroups import manager
 from engine.containers import state
 from engine.containers.pausing import GONE, ended
-from engine.containers.records import Records, spec_to_json
+from engine.containers.records import Records
 from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
 from engine.events import Events
 from engine.linux import files
+from engine.storage import documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -75,7 +76,7 @@ class Limiting:
                 with self._database.transaction(durable=True) as connection:
                     connection.execute(
                         "UPDATE containers SET spec = ? WHERE id = ?",
-                        (spec_to_json(dataclasses.replace(container.spec, limits=limits)), container.id),
+                        (documents.dump(dataclasses.replace(container.spec, limits=limits)), container.id),
                     )
                     self._events.add(connection, "container", "update", container.id, container.name)
             except BaseException:

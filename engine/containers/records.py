@@ -6,7 +6,6 @@ Whether one runs is asked of the kernel each time: its run record counts only wi
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import sqlite3
 import time
@@ -16,58 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from engine.cgroups import manager
-from engine.containers.endings import exit_from_json, judged
-from engine.containers.spec import (
-    Container,
-    ContainerSpec,
-    ExitRecord,
-    Health,
-    HealthCheck,
-    HealthResult,
-    HugePages,
-    IoLimit,
-    Limits,
-    NetworkMode,
-    RestartMode,
-    RestartPolicy,
-    State,
-)  # fmt: skip
+from engine.containers.endings import DAMAGED, judged, stored
+from engine.containers.spec import Container, ContainerSpec, ExitRecord, Health, State
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
 from engine.linux import files, process
 from engine.shim import health
-from engine.storage import instance
+from engine.storage import documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 from engine.volumes.spec import BindMount, TmpfsMount, VolumeMount
 
-_RUN_FACTS = {"pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns"}
+# What a run record says: pids, each with its process's start time in clock ticks since boot, and in which boot.
+_RUN_FACTS = {
+    "pid": int, "start_time": int, "shim_pid": int, "shim_start_time": int, "boot_id": str, "started_at_ns": int,
+}  # fmt: skip
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
-
-
-def spec_to_json(spec: ContainerSpec) -> str:
-    """A spec as stored."""
-    return json.dumps(dataclasses.asdict(spec))
-
-
-def spec_from_json(text: str) -> ContainerSpec:
-    """The inverse of `spec_to_json`; ValueError, KeyError or TypeError when it is damaged."""
-    data: dict[str, Any] = json.loads(text)
-    limits = data["limits"]
-    limits["io"] = tuple(IoLimit(**each) for each in limits.get("io", ()))
-    limits["huge_pages"] = tuple(HugePages(**each) for each in limits.get("huge_pages", ()))
-    data["limits"] = Limits(**limits)
-    restart = data.get("restart", {"mode": RestartMode.NO, "most": 0})
-    data["restart"] = RestartPolicy(RestartMode(restart["mode"]), restart["most"])
-    if data.get("health"):
-        data["health"] = HealthCheck(**data["health"] | {"test": tuple(data["health"]["test"])})
-    data["volumes"] = tuple(VolumeMount(**volume) for volume in data["volumes"])
-    data["binds"] = tuple(BindMount(**bind) for bind in data.get("binds", ()))
-    data["tmpfs"] = tuple(TmpfsMount(**tmpfs) for tmpfs in data.get("tmpfs", ()))
-    data["network"] = NetworkMode(data["network"])
-    for field in ("command", "entrypoint", "env"):
-        data[field] = None if data[field] is None else tuple(data[field])
-    return ContainerSpec(**data)
 
 
 class Records:
@@ -134,12 +97,24 @@ class Records:
         return record["shim_pid"] if record and self._lives(record, "shim_pid", "shim_start_time") else None
 
     def _run_record(self, container_id: str) -> dict[str, Any] | None:
-        """What the shim wrote when it started the last run, in this boot or an earlier one; None when it is cleared."""
+        """As `_read_run`; None when it is damaged, too."""
         try:
-            record: dict[str, Any] = json.loads(self._paths.run_record(container_id).read_bytes())
-        except (FileNotFoundError, ValueError):
+            return self._read_run(container_id)
+        except ValueError:
             return None
-        return record if record.keys() >= _RUN_FACTS else None
+
+    def _read_run(self, container_id: str) -> dict[str, Any] | None:
+        """What the shim wrote when it started the last run, in this boot or an earlier one; None when it is cleared.
+
+        ValueError when it is damaged.
+        """
+        try:
+            record = documents.parse(self._paths.run_record(container_id).read_bytes())
+        except FileNotFoundError:
+            return None
+        if type(record) is not dict or any(type(record.get(name)) is not kind for name, kind in _RUN_FACTS.items()):
+            raise ValueError("its facts are not those of a run")
+        return record
 
     def _lives(self, record: dict[str, Any], pid: str, start_time: str) -> bool:
         """A pid alone means nothing: it counts with its start time and in its boot."""
@@ -147,18 +122,21 @@ class Records:
         return same_boot and process.start_time(record[pid]) == record[start_time]
 
     def _container(self, row: sqlite3.Row) -> Container:
+        what = "record"
         try:
-            spec, argv = spec_from_json(row["spec"]), tuple(json.loads(row["argv"]))
-        except (ValueError, KeyError, TypeError) as error:
+            spec = documents.load(ContainerSpec, row["spec"])
+            argv = documents.build(tuple[str, ...], documents.parse(row["argv"]))
+            # Read before the exit record: a shim writes that first and takes this one away last, so one of them tells.
+            what = "run record"
+            record = self._read_run(row["id"])
+        except ValueError as error:
             return self._make(
                 row,
                 State.BROKEN,
                 ContainerSpec(image=row["image"], name=row["name"]),
                 (),
-                broken=f"its record is damaged: {error!r}",
+                broken=f"its {what} is damaged: {error}",
             )
-        # Read before the exit record: a shim writes that first and takes this one away last, so one of them tells.
-        record = self._run_record(row["id"])
         row = self._adopted(row, record)
         if record is not None and self._lives(record, "pid", "start_time"):
             state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
@@ -169,13 +147,12 @@ class Records:
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
         if record is not None and record.get("resting") and self._lives(record, "shim_pid", "shim_start_time"):
-            if row["exit"]:
-                last = exit_from_json(row["exit"])
-            else:
+            last = stored(row)
+            if last is None:
                 with self._database.transaction() as connection:
                     last = self._die(connection, row, record["history"][-1])
             return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
-        ended = exit_from_json(row["exit"]) if row["exit"] else self.fold(row)
+        ended = stored(row) or self.fold(row)
         return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=ended.restarts if ended else 0)
 
     @staticmethod
@@ -220,7 +197,7 @@ class Records:
         ended = judged(row, run)
         changed = connection.execute(
             "UPDATE containers SET exit = ? WHERE id = ? AND exit IS NULL AND started_at_ns = ?",
-            (json.dumps(dataclasses.asdict(ended)), row["id"], run["started_at_ns"]),
+            (documents.dump(ended), row["id"], run["started_at_ns"]),
         ).rowcount
         if changed:
             self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
@@ -230,10 +207,10 @@ class Records:
         """What the exit record says; {} when there is none, or it is damaged."""
         try:
             text = self._paths.exit_record(container_id).read_bytes()
-            found = json.loads(text) if text else {}
+            found = documents.parse(text) if text else {}
         except (FileNotFoundError, ValueError):
             return {}
-        return found if isinstance(found, dict) and isinstance(found.get("started_at_ns"), int) else {}
+        return found if type(found) is dict and type(found.get("started_at_ns")) is int else {}
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
@@ -249,10 +226,10 @@ class Records:
 
     def _health(self, row: sqlite3.Row) -> Health:
         """What its checks have found in this run; a change of it makes an event, once."""
-        record = health.read(str(self._paths.health_record(row["id"])))
-        found = Health(
-            record["status"], record["failing_streak"], tuple(HealthResult(**each) for each in record["results"])
-        )
+        try:
+            found = documents.build(Health, health.read(str(self._paths.health_record(row["id"]))))
+        except ValueError:  # damaged: its next check writes it anew
+            found = Health(health.STARTING, 0, ())
         if found.status != (row["health"] or health.STARTING):
             with self._database.transaction() as connection:
                 changed = connection.execute(
@@ -271,13 +248,13 @@ class Records:
         shim_lives = self.shim(row["id"]) is not None
         try:
             text = path.read_bytes()  # empty while it runs
-            record = json.loads(text) if text else None
-            if record is not None and record["started_at_ns"] >= row["started_at_ns"]:
+            record = documents.parse(text) if text else None
+            if record is not None and documents.build(int, record["started_at_ns"]) >= row["started_at_ns"]:
                 return judged(row, record)
         except FileNotFoundError:
             record = None
         except (ValueError, KeyError, TypeError):
-            return ExitRecord(None, None, False, path.stat().st_mtime_ns, "the exit record is damaged")
+            return ExitRecord(None, None, False, time.time_ns(), DAMAGED)
         if shim_lives or (self._run_record(row["id"]) and instance.is_locked(self._paths.launcher_lock)):
             return None  # or its shim was killed, and the launcher is giving it a new one
         booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

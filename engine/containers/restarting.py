@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from engine import policy
 from engine.containers import state
-from engine.containers.records import Records, spec_to_json
+from engine.containers.records import Records
 from engine.containers.spec import Container, RestartMode, RestartPolicy, State
 from engine.errors import EngineError
 from engine.events import Events
 from engine.linux import process
-from engine.storage import atomic
+from engine.storage import atomic, documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -52,7 +52,7 @@ class Restarting:
             with self._database.transaction(durable=True) as connection:
                 connection.execute(
                     "UPDATE containers SET spec = ? WHERE id = ?",
-                    (spec_to_json(dataclasses.replace(container.spec, restart=wanted)), container.id),
+                    (documents.dump(dataclasses.replace(container.spec, restart=wanted)), container.id),
                 )
                 self._events.add(connection, "container", "update", container.id, container.name)
             if container.state.alive:

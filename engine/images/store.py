@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import hashlib
 import re
 import sqlite3
 import time
@@ -209,7 +210,7 @@ class ImageStore:
         tags = self._database.rows("SELECT reference FROM tags WHERE image_id = ? ORDER BY reference", (row["id"],))
         used = self._database.rows("SELECT count(*) AS n FROM containers WHERE image_id = ?", (row["id"],))
         try:
-            settings = config.parse(row["config"].encode()).config
+            settings = _checked(row["id"], row["config"].encode()).config
         except EngineError as error:
             if not broken_ok:
                 raise Corrupt(
@@ -227,6 +228,13 @@ class ImageStore:
             architecture=row["architecture"],
             used_by=used[0]["n"],
         )
+
+
+def _checked(image_id: str, document: bytes) -> config.ParsedConfig:
+    """The config whose digest is the image's id; so whatever happens to what is stored shows."""
+    if f"sha256:{hashlib.sha256(document).hexdigest()}" != image_id:
+        raise Corrupt("its config is not the one that its id promises")
+    return config.parse(document)
 
 
 def _as_reference(ref: str) -> str | None:

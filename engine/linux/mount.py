@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
 
 AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -90,7 +91,8 @@ def tree(path: str, *, dirfd: int = AT_FDCWD, add: int = 0, userns_fd: int | Non
 
     Returns a descriptor that the caller closes. An empty path copies what ``dirfd`` itself points at.
     """
-    found = open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_EMPTY_PATH if not path else 0))
+    flag = AT_SYMLINK_NOFOLLOW if path else AT_EMPTY_PATH  # what a store holds are directories: a link is a swapped one
+    found = open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flag)
     try:
         if userns_fd is not None:
             mount_setattr(found, "", AT_EMPTY_PATH, add=add | IDMAP, userns_fd=userns_fd)

@@ -48,6 +48,9 @@ def way() -> Way:
     return detached
 
 
+_PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
 def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
     """`create`, for a kernel that takes detached mounts as layers."""
     opened: list[int] = []
@@ -57,7 +60,7 @@ def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> in
         options: list[tuple[str, str | None]] = [("lowerdir+", _name(lower)) for lower in opened]
         # By descriptor, since fsconfig(2) refuses values of more than 255 bytes.
         for key, path in (("upperdir", upper), ("workdir", work)) if upper else ():
-            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            opened.append(os.open(path, _PLACE))
             options.append((key, _name(opened[-1])))
         return mount.filesystem("overlay", [*options, *WHOLE], attributes=mount.NODEV)
     finally:
@@ -91,7 +94,7 @@ def _attach(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int
     # Opened here, since overlayfs wants them in this mount namespace too, and both by the same mount.
     options = [("lowerdir", lower_names), *WHOLE]
     for key, path in (("upperdir", upper), ("workdir", work)) if upper else ():
-        options.append((key, _name(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))))
+        options.append((key, _name(os.open(path, _PLACE))))
     os.mkdir("overlay")
     mount.mount("overlay", "overlay", "overlay", mount.MS_NODEV, ",".join(map("=".join, options)))
     return mount.tree("overlay")

@@ -93,6 +93,11 @@ def listen(path: str) -> socket.socket:
     try:
         listener.bind(unix.address(directory_fd, name))
         listener.listen(16)
+    except BaseException:
+        listener.close()
+        if os.path.lexists(path):
+            os.unlink(path)
+        raise
     finally:
         os.close(directory_fd)
     return listener

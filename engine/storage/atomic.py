@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
+from collections.abc import Set
 from pathlib import Path
 
 from engine.names import new_id
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -37,23 +42,79 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def discard(path: Path, trash: Path) -> None:
-    """Delete a tree: it is gone under its name at once, by rename, and its files follow. Absent is fine.
+def sweep(directory: Path) -> None:
+    """Delete what `write_atomically` left in a directory when it was killed. Only while nobody writes there."""
+    for path in directory.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
-    What a crash leaves in ``trash`` is deleted by `empty`.
+
+def intend(path: Path, trash: Path) -> None:
+    """Note in the trash that the row of a directory is about to come or to go. Call it in that row's transaction, and
+    `agree` when row and directory do so again; should a crash come first, `settle` makes them."""
+    _note(path, trash).touch(mode=0o600)
+
+
+def agree(path: Path, trash: Path) -> None:
+    """Drop the note of `intend`."""
+    _note(path, trash).unlink(missing_ok=True)
+
+
+def _note(path: Path, trash: Path) -> Path:
+    return trash / f"{path.parent.name}.{path.name}"
+
+
+def settle(directory: Path, trash: Path, known: Set[str]) -> None:
+    """Take away what crashes left in ``directory`` without a row: those noted by `intend` that are not ``known``.
+
+    Others without a row are left alone: they may be newer than a state.db that was restored. Call it in a transaction,
+    for then nobody stands between a row and its directory.
     """
+    for note in trash.glob(f"{directory.name}.*"):
+        name = note.name.partition(".")[2]
+        if name not in known:
+            bury(directory / name, trash)
+        note.unlink(missing_ok=True)
+
+
+def bury(path: Path, trash: Path) -> Path | None:
+    """Take a tree from its name, by rename: from then on it is gone. None when it was absent."""
     grave = trash / new_id()
     try:
         os.rename(path, grave)
     except FileNotFoundError:
-        return
-    shutil.rmtree(grave)  # safe against links planted inside: rmtree works on directory fds here
+        return None
+    return grave
+
+
+def discard(path: Path, trash: Path) -> None:
+    """Delete a tree: it is gone under its name at once, and its files follow. Absent is fine.
+
+    What a crash leaves in ``trash`` is deleted by `empty`.
+    """
+    grave = bury(path, trash)
+    if grave is not None:
+        _delete(grave)
 
 
 def empty(trash: Path) -> None:
-    """Delete what earlier crashes left in the trash."""
+    """Delete what earlier crashes left in the trash. What cannot be is said, and stays for the next time."""
     for grave in trash.iterdir():
-        if grave.is_dir() and not grave.is_symlink():
-            shutil.rmtree(grave)
-        else:
-            grave.unlink()
+        try:
+            if "." not in grave.name:  # else it is a note of somebody's
+                _delete(grave)
+        except OSError as error:
+            print(f"wharfie: emptying the trash: {error}", file=sys.stderr, flush=True)
+
+
+def _delete(grave: Path) -> None:
+    """What a concurrent `empty` deletes first is fine."""
+    if grave.is_dir() and not grave.is_symlink():
+        shutil.rmtree(grave, onerror=_unless_gone)  # safe against links planted inside: it works on descriptors here
+    else:
+        grave.unlink(missing_ok=True)
+
+
+def _unless_gone(_call: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]

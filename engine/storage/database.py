@@ -8,11 +8,13 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakSet
 
 from engine.errors import Corrupt, Unavailable
 from engine.storage import snapshots
@@ -80,6 +82,14 @@ MIGRATIONS = (
 BUSY_TIMEOUT_S = 5.0
 
 
+# SQLite does not check what it stores. A flipped bit that makes no UTF-8 spoils one value, not every query it is in.
+_text = operator.methodcaller("decode", "utf-8", "replace")
+
+
+class _Connection(sqlite3.Connection):
+    """One that can be referred to weakly."""
+
+
 class Database:
     """Connections to state.db, one per thread. Safe to share between threads."""
 
@@ -87,23 +97,24 @@ class Database:
         self._path = path
         self._backups = path.with_name("backups")
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: WeakSet[_Connection] = WeakSet()  # a thread that ends takes its own along
         self._lock = threading.Lock()
         self._migrate()
 
     def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=_Connection
             )
             connection.row_factory = sqlite3.Row
+            connection.text_factory = _text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")
             self._local.connection = connection
             with self._lock:
-                self._opened.append(connection)
+                self._opened.add(connection)
         return connection
 
     def _migrate(self) -> None:
@@ -156,10 +167,11 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
+                    connection.execute("COMMIT")
                 except BaseException:
-                    connection.execute("ROLLBACK")
+                    if connection.in_transaction:  # SQLite has rolled back by itself what the disk refused
+                        connection.execute("ROLLBACK")
                     raise
-                connection.execute("COMMIT")
             finally:
                 if durable:
                     connection.execute("PRAGMA synchronous = NORMAL")

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine import names
 from engine.config import Config
 from engine.errors import Busy, Corrupt, KernelError, Unavailable
 from engine.linux import files, process
 from engine.names import new_id
+from engine.storage import atomic, documents
 from engine.storage.atomic import sync_directory, write_atomically
 from engine.storage.paths import Paths
 
@@ -42,6 +44,7 @@ def prepare(config: Config) -> Paths:
         with files.locked(str(paths.root / ".lock")):
             if paths.restored.exists():
                 roll_forward(paths)
+            _check(paths)
             _make_skeleton(paths.skeleton)
             _bind(paths)
             if not paths.instance.exists():
@@ -51,11 +54,6 @@ def prepare(config: Config) -> Paths:
         raise KernelError.from_os(
             error, "making Wharfie's directories", hint="run as root, on a writable disk"
         ) from error
-    if paths.version.read_text() != LAYOUT_VERSION:
-        raise Corrupt(
-            f"{paths.root} has layout {paths.version.read_text()!r}, not {LAYOUT_VERSION}",
-            hint="run the Wharfie that wrote it",
-        )
     return paths
 
 
@@ -79,10 +77,41 @@ def roll_forward(paths: Paths) -> None:
     paths.restored.rmdir()
 
 
+def _check(paths: Paths) -> None:
+    """Corrupt unless the store is new, or whole and of this layout. What is lost is never made anew beside the rest:
+    another id would name other control groups and give up the claim of the ids that its files have."""
+    backup = "restore it from a backup"
+    if not paths.instance.exists() and not paths.database.exists():
+        return
+    for path in (paths.instance, paths.version):
+        if not path.exists():
+            raise Corrupt(f"{path} is missing", hint=backup)
+    if not _ID.fullmatch(_text(paths.instance)):
+        raise Corrupt(f"{paths.instance} is damaged", hint=backup)
+    version = _text(paths.version)
+    if version != LAYOUT_VERSION:
+        raise Corrupt(
+            f"{paths.root} has layout {version[:40]!r}, not {LAYOUT_VERSION}",
+            hint=f"run the Wharfie that wrote it, or {backup} if it is damaged",
+        )
+    known = paths.database.exists() and paths.database.stat().st_size
+    if not known and any(map(names.OBJECT_ID.fullmatch, [*os.listdir(paths.containers), *os.listdir(paths.layers)])):
+        raise Corrupt(f"{paths.database} is missing or empty, but what it tells of is there", hint=backup)
+
+
+def _text(path: Path) -> str:
+    """A short text file; what is no UTF-8 in it is replaced."""
+    return path.read_text(errors="replace")
+
+
 def _bind(paths: Paths) -> None:
     """One WHARFIE_RUN for a store: whoever looked in another one would take running containers for ended ones."""
     here = paths.run.resolve()
-    bound = Path(paths.bound.read_text()) if paths.bound.exists() else here
+    bound = Path(_text(paths.bound)) if paths.bound.exists() else here
+    if not bound.is_absolute() or "\0" in str(bound) or len(str(bound)) > 4096:
+        raise Corrupt(
+            f"{paths.bound} is damaged", hint="write the path of its WHARFIE_RUN into it; if nothing runs, delete it"
+        )
     if bound != here and (is_locked(bound / "launcher.lock") or occupied(bound)):
         raise Busy(
             f"{paths.root} is in use with {bound} as WHARFIE_RUN, not {here}",
@@ -99,7 +128,7 @@ def occupied(run: Path) -> bool:
             facts = json.loads(record.read_bytes())
             if facts["boot_id"] == process.boot_id() and process.start_time(facts["pid"]) == facts["start_time"]:
                 return True
-        except (FileNotFoundError, ValueError, KeyError):  # it ended meanwhile, or is damaged
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # it ended meanwhile, or is damaged
             continue
     return False
 
@@ -121,10 +150,16 @@ def _make_skeleton(top: Path) -> None:
 
 def instance_id(config: Config) -> str:
     """The id of the store at WHARFIE_ROOT; made when it has none."""
-    text = prepare(config).instance.read_text()
-    if not _ID.fullmatch(text):
-        raise Corrupt(f"{config.root}/instance is damaged", hint="restore it from a backup")
-    return text
+    return prepare(config).instance.read_text()
+
+
+def tidy(paths: Paths) -> None:
+    """Delete what was being written when somebody was killed."""
+    with files.locked(str(paths.root / ".lock")):
+        atomic.sweep(paths.root)
+    if CLAIMS.exists():
+        with files.locked(str(CLAIMS / ".lock")):
+            atomic.sweep(CLAIMS)
 
 
 def is_locked(path: Path) -> bool:
@@ -178,14 +213,11 @@ def claim(name: str, paths: Paths, more_than: int) -> list[int]:
         for file in CLAIMS.iterdir():
             if file.name == name or not _ID.fullmatch(file.name):
                 continue
-            try:
-                claim_ = json.loads(file.read_text())
-            except FileNotFoundError:  # whoever deleted its store by hand took it away just now
-                continue
-            if _alive(file.name, claim_["root"]):
-                taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in claim_["bases"]]
+            other, bases = _claimed(file.name)
+            if _alive(file.name, other):
+                taken += [(base, RANGES_PER_CLAIM * IDS_PER_RANGE) for base in bases]
             else:
-                file.unlink()
+                file.unlink(missing_ok=True)
         width = RANGES_PER_CLAIM * IDS_PER_RANGE
         base = FIRST_ID
         while len(_ranges(mine)) <= more_than:
@@ -205,12 +237,18 @@ def _ranges(bases: list[int]) -> list[int]:
 
 
 def _claimed(name: str) -> tuple[str, list[int]]:
-    """An instance's own claim: where its store was then, and the bases."""
+    """An instance's claim: where its store was then, and the bases. Corrupt when nobody can tell what it claims."""
+    path = CLAIMS / name
     try:
-        claim_ = json.loads((CLAIMS / name).read_text())
+        claim_ = documents.parse(path.read_bytes())
+        return documents.build(str, claim_["root"]), list(documents.build(tuple[int, ...], claim_["bases"]))
     except FileNotFoundError:
         return "", []
-    return claim_["root"], claim_["bases"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(
+            f"{path}, a claim of user ids, is damaged",
+            hint=f"restore it from a backup; if this host has no Wharfie whose id is {name}, delete it",
+        ) from error
 
 
 def release(config: Config) -> None:
@@ -221,9 +259,10 @@ def release(config: Config) -> None:
 
 def _alive(name: str, root: str) -> bool:
     try:
-        return (Path(root) / "instance").read_text() == name
+        text = _text(Path(root) / "instance")
     except OSError:
         return False
+    return text == name or not _ID.fullmatch(text)  # a damaged store still has its files
 
 
 def _subordinate_ids() -> list[tuple[int, int]]:

@@ -38,34 +38,50 @@ class VolumeStore:
         """Make an empty volume; AlreadyExists when the name is taken."""
         names.volume_name(name)
         now = time.time_ns()
+        directory = self._paths.volumes / name
         try:
             with self._database.transaction(durable=True) as connection:
                 connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, now))
                 self._events.add(connection, "volume", "create", name, name)
-                atomic.discard(self._paths.volumes / name, self._paths.trash)  # of a removal that a crash cut short
+                atomic.intend(directory, self._paths.trash)
+                atomic.discard(directory, self._paths.trash)  # of a removal that a crash cut short
                 self._paths.volume(name).mkdir(mode=0o755, parents=True)
                 atomic.sync_directory(self._paths.volumes)
         except sqlite3.IntegrityError as error:
             raise AlreadyExists(
                 f"there is a volume {name!r} already", hint="choose another name", field="name", subject=name
             ) from error
+        except BaseException:
+            atomic.discard(directory, self._paths.trash)
+            atomic.agree(directory, self._paths.trash)
+            raise
+        atomic.agree(directory, self._paths.trash)
         self._events.wake()
         return Volume(name, now)
+
+    def tidy(self) -> None:
+        """Take away directories that no row tells of: a crash in the middle of making or removing one left them."""
+        with self._database.transaction() as connection:
+            known = {row["name"] for row in connection.execute("SELECT name FROM volumes")}
+            atomic.settle(self._paths.volumes, self._paths.trash, known)
 
     def remove(self, name: str) -> None:
         """Delete a volume and its data; Busy while a container mounts it."""
         volume = next((volume for volume in self.list() if volume.name == name), None)
         if volume is None:
             raise NotFound(f"there is no volume {name!r}", hint="see the list of volumes", subject=name)
+        directory = self._paths.volumes / name
         try:
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.add(connection, "volume", "remove", name, name)
+                atomic.intend(directory, self._paths.trash)
         except sqlite3.IntegrityError as error:
             raise Busy(
                 f"volume {name!r} is used by {', '.join(volume.used_by)}",
                 hint="remove these containers first",
                 subject=name,
             ) from error
-        atomic.discard(self._paths.volumes / name, self._paths.trash)
+        atomic.discard(directory, self._paths.trash)
+        atomic.agree(directory, self._paths.trash)
         self._events.wake()

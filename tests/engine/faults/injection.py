@@ -1,0 +1,131 @@
+"""Make a system call of another process fail, or be its last; strace(1) "inject"."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from engine import Engine
+from tests.conftest import eventually
+
+TOP = Path(__file__).resolve().parents[3]
+KILL = "signal=SIGKILL"
+
+
+def error(name: str) -> str:
+    """What strace is told to answer instead of the kernel."""
+    return f"error={name}"
+
+
+class Injection:
+    """What an attached strace has done, known once it has let go."""
+
+    struck = False  # whether the call was made, and hit
+
+
+@contextmanager
+def injected(pid: int, call: str, number: int, fault: str) -> Iterator[Injection]:
+    """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "strace"
+        command = ["strace", "-qq", "-o", str(output), "-p", str(pid), "-e", f"trace={call}"]
+        command += ["-e", f"inject={call}:{fault}:when={number}"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
+            try:
+                if not eventually(lambda: _traced(pid) or tracer.poll() is not None):
+                    raise AssertionError("strace does not attach")
+                if tracer.poll() is not None:
+                    assert tracer.stderr is not None
+                    raise AssertionError(tracer.stderr.read().decode())
+                injection = Injection()
+                yield injection
+            finally:
+                tracer.terminate()  # it lets the process go
+        injection.struck = "(INJECTED)" in (text := output.read_text(errors="replace")) or "killed by SIGKILL" in text
+
+
+def _traced(pid: int) -> bool:
+    try:
+        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+_SERVER = """
+import json, os, sys
+from pathlib import Path
+from engine import *
+from engine import errors
+config = Config(Path(sys.argv[1]), Path(sys.argv[2]))
+names = vars(sys.modules["engine"]) | {"Path": Path, "errors": errors}
+for line in iter(sys.stdin.readline, ""):
+    act = json.loads(line)
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"status": status}), flush=True)
+        continue
+    answer = {}
+    try:
+        engine = Engine(config, spawn_launcher=True)
+        print(json.dumps({"pid": os.getpid()}), flush=True)
+        sys.stdin.readline()
+        eval(act, names, {"engine": engine})
+    except EngineError as error:
+        answer = {"error": error.to_wire()}
+    except BaseException as error:
+        answer = {"raw": repr(error)}
+    print(json.dumps(answer), flush=True)
+    os._exit(0)
+"""
+
+
+class Actor:
+    """Another process with an Engine: it does each act in a fork, so that one can be hit without much ado."""
+
+    def __init__(self, engine: Engine) -> None:
+        command = [sys.executable, "-c", _SERVER, str(engine.config.root), str(engine.config.run)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=TOP, text=True, bufsize=1
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def act(self, expression: str, call: str = "", number: int = 0, fault: str = "") -> tuple[dict[str, Any], bool]:
+        """Evaluate an expression with ``engine``, perhaps under a fault. What it answered ({} for success, "killed",
+        "error", or "raw" for what no caller should ever see), and whether the fault struck."""
+        self._say(json.dumps(expression))
+        started = self._hear()
+        if not call:
+            self._say("go")
+            return self._end(), False
+        with injected(started["pid"], call, number, fault) as injection:
+            self._say("go")
+            answer = self._end()
+        return answer, injection.struck
+
+    def _end(self) -> dict[str, Any]:
+        answer = self._hear()
+        if "status" in answer:
+            return {"killed": answer["status"]}
+        self._hear()
+        return answer
+
+    def _say(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{text}\n")
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer

@@ -1,0 +1,191 @@
+"""Names that are swapped while the engine walks them: eight racers, and the host never notices."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
+from engine.linux import files, places
+from engine.storage import atomic
+from tests.engine.archives.tars import snapshot
+from tests.engine.isolation.racer import racing
+from tests.soak import amount
+
+TRIES = amount(50, 500)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    """A directory of the host, and proof that nothing in it or about it has changed."""
+    made = tmp_path / "victim"
+    (made / "below").mkdir(parents=True)
+    (made / "secret").write_text("the host's own")
+    (made / "below" / "file").write_text("the host's own")
+    before = snapshot(made)
+    yield made
+    assert snapshot(made) == before
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text(), "nothing is mounted there"
+
+
+@pytest.fixture
+def runs(dock: Engine) -> Container:
+    """A container that waits, and whose files are in reach through its root."""
+    made = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+    return dock.start(made.id)
+
+
+def root(container: Container) -> Path:
+    return Path(f"/proc/{container.pid}/root")
+
+
+def attempt(dock: Engine, container: Container, *command: str, **options: object) -> tuple[int, bytes]:
+    """One further command: its exit code and output, or that of its refusal."""
+    try:
+        with dock.exec(container.id, ExecSpec(command, stdin=False, **options)) as execution:  # type: ignore[arg-type]
+            code, shown, _ = execution.output(timeout_s=30)
+            return code, shown
+    except EngineError as error:
+        return error.exit_code, b""
+
+
+@pytest.mark.parametrize("target", ["/shared/place", "/shared/place/made/anew"])
+def test_a_mount_target_in_a_shared_volume(dock: Engine, victim: Path, target: str) -> None:
+    """CVE-2021-30465, CVE-2024-45310: one container swaps what another mounts on, or makes directories in."""
+    for name in ("shared", "inner"):
+        dock.create_volume(name)
+    shared = dock.paths.volume("shared")
+    (shared / "place").mkdir()
+    (shared / "link").symlink_to(f"../../../../../..{victim}")
+    volumes = (VolumeMount("shared", "/shared"), VolumeMount("inner", target))
+    container = dock.create(ContainerSpec(image="busybox", command=("true",), volumes=volumes))
+    outcomes = set()
+    with racing(shared, "place", "link"):
+        for _ in range(TRIES):
+            try:
+                dock.start(container.id)
+                outcomes.add(dock.wait(container.id, timeout_s=30).code)
+            except EngineError as error:
+                outcomes.add(type(error))
+    assert outcomes, "it was tried"
+
+
+def test_a_working_directory_that_becomes_a_link(dock: Engine, runs: Container, victim: Path) -> None:
+    """CVE-2024-21626, CVE-2026-55686."""
+    (root(runs) / "d").mkdir()
+    (root(runs) / "l").symlink_to("/proc/self/fd/7")
+    with racing(root(runs), "d", "l"):
+        for _ in range(TRIES):
+            code, shown = attempt(
+                dock, runs, "sh", "-c", "pwd; cat ../../../../../..$0", f"{victim}/secret", workdir="/d"
+            )
+            assert b"host" not in shown
+            assert code in (1, 125)
+            assert not shown or shown.startswith(b"/")
+
+
+def test_a_program_that_becomes_the_engine(dock: Engine, runs: Container, victim: Path) -> None:
+    """CVE-2019-5736: /proc/self/exe of a process that has not executed yet is the host's interpreter."""
+    interpreter = Path(sys.executable).resolve()
+    before = hashlib.sha256(interpreter.read_bytes()).digest()
+    (root(runs) / "program").symlink_to("/bin/busybox")
+    (root(runs) / "link").symlink_to("/proc/self/exe")
+    with racing(root(runs), "program", "link"):
+        for _ in range(TRIES):
+            code, shown = attempt(dock, runs, "/program", "--help")
+            assert b"ython" not in shown
+            assert code in (0, 1, 125, 126, 127)
+    assert hashlib.sha256(interpreter.read_bytes()).digest() == before
+
+
+def test_nobody_inside_opens_the_program_that_enters(dock: Engine, runs: Container) -> None:
+    """CVE-2019-5736, CVE-2016-9962: whoever enters is looked at through /proc while it does so."""
+    script = (
+        "while true; do for p in /proc/[0-9]*; do"
+        ' l=$(busybox readlink $p/exe 2>/dev/null) && [ "$l" != /bin/busybox ] && echo "$l"; done; done'
+    )
+    watcher = dock.exec(runs.id, ExecSpec(("sh", "-c", script), stdin=False))
+    try:
+        for _ in range(4 * TRIES):
+            assert attempt(dock, runs, "true")[0] == 0
+        os.set_blocking(watcher.stdout, False)
+        with contextlib.suppress(BlockingIOError):
+            assert os.read(watcher.stdout, 65536) == b""
+    finally:
+        watcher.close()
+
+
+@pytest.mark.parametrize("other", ["/proc/self/environ", "fifo"])
+def test_a_table_of_users_that_becomes_something_else(dock: Engine, runs: Container, other: str) -> None:
+    """It is the image's word; but never the engine's own files, and nothing that blocks."""
+    etc = root(runs) / "etc"
+    if other == "fifo":
+        os.mkfifo(etc / "other")
+    else:
+        (etc / "other").symlink_to(other)
+    with racing(etc, "passwd", "other"):
+        for _ in range(TRIES):
+            code, shown = attempt(dock, runs, "stat", "-c", "%u", "/proc/self/", user="crew")
+            assert (code, shown) in ((0, b"1000\n"), (125, b""))
+
+
+def test_devices_that_are_swapped_while_a_terminal_opens(dock: Engine, runs: Container) -> None:
+    """CVE-2025-52565: what the terminal is, is not looked up by a name that the container can swap."""
+    dev = root(runs) / "dev"
+    assert attempt(dock, runs, "busybox", "ln", "-s", "/proc/1/fd/1", "/dev/link")[0] == 0
+    with racing(dev, "ptmx", "link"), contextlib.ExitStack() as stack:
+        for _ in range(TRIES):
+            try:
+                terminal = dock.terminal(runs.id, ExecSpec(("stat", "-c", "%t", "/proc/self/fd/0")))
+            except EngineError:
+                continue
+            stack.callback(terminal.close)
+            shown = b""
+            while data := terminal.read():
+                shown += data
+            assert not shown.strip() or terminal.exit_code is not None
+
+
+def test_a_place_that_is_swapped_while_it_is_looked_up(tmp_path: Path, victim: Path) -> None:
+    """`engine.linux.places` and `files.directory_beneath` themselves, without a namespace to save them."""
+    top = tmp_path / "root"
+    (top / "a" / "b").mkdir(parents=True)
+    (top / "link").symlink_to("../victim")
+    root_fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
+    found = 0
+    try:
+        with racing(top, "a", "link"):
+            for number in range(4 * TRIES):
+                for look in (
+                    lambda: places.place(root_fd, f"/a/b/new-{number}", directory=True),  # noqa: B023
+                    lambda: places.place(root_fd, f"/a/file-{number}", directory=False),  # noqa: B023
+                    lambda: files.directory_beneath(root_fd, f"a/below-{number}/c"),  # noqa: B023
+                ):
+                    with contextlib.suppress(OSError):
+                        os.close(look())
+                        found += 1
+    finally:
+        os.close(root_fd)
+    assert found, "some were quick enough"
+
+
+def test_a_tree_that_is_swapped_while_it_is_deleted(tmp_path: Path, victim: Path) -> None:
+    """`engine.storage.atomic`: what is removed is what was there, and never what a link in it leads to."""
+    trash = tmp_path / "trash"
+    trash.mkdir()
+    for number in range(TRIES):
+        tree = tmp_path / f"tree-{number}"
+        (tree / "d").mkdir(parents=True)
+        for name in range(20):
+            (tree / "d" / str(name)).mkdir()
+        (tree / "l").symlink_to(victim)
+        with racing(tree, "d", "l"), contextlib.suppress(OSError):
+            atomic.discard(tree, trash)
+    atomic.empty(trash)
+    assert os.listdir(trash) == []
