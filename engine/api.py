@@ -107,6 +107,7 @@ class Engine:
         """Clear away what a crash left half done; called once when the console starts."""
         create.tidy(self.paths, self._database)
         self._volumes.tidy()
+        self._lifecycle.tidy()
         atomic.empty(self.paths.trash)
         instance.tidy(self.paths)
         self._images.tidy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,7 +19,7 @@ from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Stopping
-from engine.errors import AlreadyExists, Busy, KernelError, Unavailable, Unsupported
+from engine.errors import AlreadyExists, Busy, KernelError, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
@@ -59,7 +60,7 @@ class Lifecycle:
     def start(self, container: Container, image: Image) -> None:
         """Start it; on return its command has been executed. On error it is as it was before."""
         state.require("start", container.state, container.name)
-        with self._records.locked(container), roots.locked(self._paths, container):
+        with self._records.locked(container) as lock, roots.locked(self._paths, container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
             if container.exit is None and (
@@ -71,7 +72,7 @@ class Lifecycle:
             if container.state is State.CREATED:
                 self._filling.fill(container, image)
             try:
-                answer = self._launched(container, self._request(container, image), TRIES)
+                answer = self._launched(container, self._request(container, image), lock, TRIES)
             except BaseException as error:
                 self._restarts.forget(container)
                 self._paths.request(container.id).unlink(missing_ok=True)
@@ -88,19 +89,30 @@ class Lifecycle:
                 self._events.add(connection, "container", "start", container.id, container.name)
         self._events.wake()
 
-    def _launched(self, container: Container, request: dict[str, Any], tries: int) -> dict[str, Any] | None:
+    def _launched(self, container: Container, request: dict[str, Any], lock: int, tries: int) -> dict[str, Any] | None:
         """The launcher's answer; None when it was killed meanwhile, but the shim was in charge already."""
         files.replace(request["request"], json.dumps(request).encode())
         self._restarts.wish(container)
         try:
-            return self._launcher.call("start", request)
+            # Its starter holds the lock too: killed now, we leave nobody room to act while it goes on.
+            return self._launcher.call("start", request, [lock])
         except Unavailable as error:
             if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is not None:
                 return None
             self._clear(container)
             if isinstance(error, BrokeOff) and tries > 1:  # nothing is left of that start
-                return self._launched(container, request, tries - 1)
+                return self._launched(container, request, lock, tries - 1)
             raise
+
+    def tidy(self) -> None:
+        """Take away what is left in WHARFIE_RUN of starts whose asker or starter was killed."""
+        left = {path.name.partition(".")[0] for path in self._paths.shims.iterdir()}
+        for found in self._records.all():
+            if found.id not in left or found.state not in (State.CREATED, State.EXITED):
+                continue
+            with contextlib.suppress(NotFound, Busy), self._records.locked(found):
+                if self._records.find(found.id).state in (State.CREATED, State.EXITED):
+                    self._clear(found)
 
     def _clear(self, container: Container) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
@@ -111,10 +123,8 @@ class Lifecycle:
                 raise self._just_ending(container)
         record = self._paths.run_record(container.id)
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
-        if not record.exists() and not door.exists():
-            return
-        group = manager.group(self._instance, container.id)
-        manager.clear(group)
+        if record.exists() or door.exists():
+            manager.clear(manager.group(self._instance, container.id))
         for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id)):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed

@@ -69,14 +69,14 @@ class Records:
         return self._container(row)
 
     @contextmanager
-    def locked(self, container: Container) -> Iterator[None]:
-        """Held by whoever changes a container, so that two acts never interleave."""
+    def locked(self, container: Container) -> Iterator[int]:
+        """Held by whoever changes a container, so that two acts never interleave. The lock's descriptor."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(files.locked(str(self._paths.container_lock(container.id))))
+                lock = stack.enter_context(files.locked(str(self._paths.container_lock(container.id))))
             except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
-                stack.enter_context(files.locked(str(self._paths.containers / ".lock")))
-            yield
+                lock = stack.enter_context(files.locked(str(self._paths.containers / ".lock")))
+            yield lock
 
     def running(self, container_id: str) -> dict[str, Any] | None:
         """The run record of a container whose init lives, else None."""

@@ -53,12 +53,12 @@ def openat2(dirfd: int, path: str | bytes, flag: int, *, mode: int = 0, resolve:
 
 
 @contextmanager
-def locked(path: str) -> Iterator[None]:
-    """Hold an exclusive flock(2) on a file, made when absent."""
+def locked(path: str) -> Iterator[int]:
+    """Hold an exclusive flock(2) on a file, made when absent. Whoever is sent the descriptor holds it as well."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -58,7 +58,7 @@ def whole(buffer: bytearray) -> dict[str, Any] | None:
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next message with its descriptors, or None at the end; EOFError when it is cut short."""
     # Exactly one message and no byte more: on a stream the next one may be there already, with descriptors of its own.
-    head, fds, _flags, _address = socket.recv_fds(connection, _LENGTH.size, MAX_FDS)
+    head, fds, _flags, _address = socket.recv_fds(connection, _LENGTH.size, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
     if not head:
         return None
     try:
