@@ -26,8 +26,14 @@ def resident_bytes(pid: int) -> int:
 
 
 def everything(engine: Engine) -> leaks.Snapshot:
+    """What this process and this instance have. Of the host's kinds, which others' tests change meanwhile, those with
+    the instance's name; the check at the end of the run sees all of them."""
+    ours = (engine.instance, engine.config.run.name, engine.config.root.name)
+    host = {
+        kind: {line for line in lines if any(name in line for name in ours)} for kind, lines in leaks.host().items()
+    }
     own = {"descriptor": leaks.descriptors(), "thread": leaks.threads()}
-    return leaks.host() | own | leaks.store(engine.config.root)
+    return host | own | leaks.store(engine.config.root)
 
 
 def cycle(dock: Engine, number: int, archive: Path) -> None:
