@@ -1,6 +1,6 @@
 # Targets for people; scripts/ does the work. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run down link install uninstall test lint bench clean
+.PHONY: help run down link install uninstall test soak lint bench clean
 PYTHON ?= python3
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -38,6 +38,11 @@ test: ## lint, then every test in parallel, then the check for leaks (root)
 	@scripts/venv dev
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+soak: ## every fault, attack and race in full, then acts against a model for SOAK_HOURS hours, 1 if not given (root)
+	@scripts/host test
+	@scripts/venv dev
+	@SOAK_HOURS=$${SOAK_HOURS:-1} .venv/bin/python -m pytest -p no:xdist tests/engine/faults tests/engine/isolation tests/engine/archives
 
 lint: ## ruff and mypy
 	@scripts/venv dev

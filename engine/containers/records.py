@@ -24,7 +24,6 @@ from engine.shim import health
 from engine.storage import documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
-from engine.volumes.spec import BindMount, TmpfsMount, VolumeMount
 
 # What a run record says: pids, each with its process's start time in clock ticks since boot, and in which boot.
 _RUN_FACTS = {

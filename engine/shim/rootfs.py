@@ -51,7 +51,7 @@ def _source(volume: dict[str, Any]) -> int:
         from engine import hostpaths  # not in every shim
 
         return hostpaths.source(volume["source"], volume["own"], read_only=volume["read_only"])
-    top = os.open(volume["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    top = os.open(volume["source"], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not volume.get("subpath"):
         return top
     try:

@@ -99,7 +99,11 @@ class Database:
         self._local = threading.local()
         self._opened: WeakSet[_Connection] = WeakSet()  # a thread that ends takes its own along
         self._lock = threading.Lock()
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def _connection(self) -> sqlite3.Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)
@@ -107,14 +111,14 @@ class Database:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=_Connection
             )
+            with self._lock:
+                self._opened.add(connection)
             connection.row_factory = sqlite3.Row
             connection.text_factory = _text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")
             self._local.connection = connection
-            with self._lock:
-                self._opened.add(connection)
         return connection
 
     def _migrate(self) -> None:
