@@ -1,0 +1,98 @@
+"""Stores on disks that are full, or that lose their power (F5, F6)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine import Config, ContainerSpec, Engine
+from engine.storage import instance
+from tests import leaks
+from tests.conftest import stop_launcher
+from tests.engine.conftest import busybox_rootfs
+from tests.soak import amount
+
+CUTS = amount(6, 200)
+MIB = 2**20
+
+
+@contextmanager
+def engine_on(top: Path, run: Path) -> Iterator[Engine]:
+    """An engine whose store lies on a file system of its own; nothing of it is left."""
+    config = Config(root=top / "store", run=run)
+    with Engine(config, spawn_launcher=True) as engine:
+        try:
+            yield engine
+        finally:
+            for container in engine.containers():
+                engine.remove(container.id, force=True)
+            stop_launcher(config)
+            instance.release(config)
+    shutil.rmtree(run)
+
+
+@contextmanager
+def mounted(*arguments: str, at: Path) -> Iterator[Path]:
+    at.mkdir(exist_ok=True)
+    subprocess.run(["mount", *arguments, str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+@pytest.fixture
+def run() -> Path:
+    return Path("/run") / f"{leaks.NAME}{leaks.session()}-{os.getpid()}-disk"
+
+
+def test_a_power_cut_leaves_a_valid_store(tmp_path: Path, run: Path) -> None:
+    """The disk as it is at some moment, without what was only in memory: ext4 replays its journal over it."""
+    archive = busybox_rootfs(tmp_path / "busybox.tar")
+    image = tmp_path / f"{leaks.NAME}{leaks.session()}-disk.img"
+    image.touch()
+    os.truncate(image, 600 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    with mounted("-o", "loop", str(image), at=tmp_path / "disk") as top, engine_on(top, run) as engine:
+        engine.load_image(archive, name="busybox")
+        told: list[tuple[set[str], set[str]]] = []
+        for number in range(CUTS):
+            engine.create(ContainerSpec(image="busybox", name=f"boat-{number}", command=("true",)))
+            engine.create_volume(f"hold-{number}")
+            if number % 2:
+                engine.remove(f"boat-{number - 1}")
+                engine.remove_volume(f"hold-{number - 1}")
+            cut = tmp_path / "cut.img"
+            subprocess.run(["cp", "--sparse=always", str(image), str(cut)], check=True)
+            told = [({c.name for c in engine.containers()}, {v.name for v in engine.volumes()})]
+            with mounted("-o", "loop", str(cut), at=tmp_path / "after") as after:
+                look(after / "store", *told[-1])
+            cut.unlink()
+
+
+def look(store: Path, containers: set[str], volumes: set[str]) -> None:
+    """What was said to be done is there after the cut; read without an engine, for ids may not be claimed twice."""
+    script = (
+        "import sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1])\n"
+        "assert c.execute('PRAGMA integrity_check').fetchone() == ('ok',)\n"
+        "print(*(n for n, in c.execute('SELECT name FROM containers')))\n"
+        "print(*(n for n, in c.execute('SELECT name FROM volumes')))\n"
+        "print(*(n for n, in c.execute('SELECT id FROM containers')))\n"
+        "print(*(n for n, in c.execute('SELECT diff_id FROM layers')))\n"
+    )
+    done = subprocess.run(["python3", "-c", script, store / "state.db"], capture_output=True, text=True, check=True)
+    names, held, ids, layers = (set(line.split()) for line in done.stdout.split("\n")[:4])
+    assert names == containers
+    assert held == volumes
+    assert {path.name for path in (store / "volumes").iterdir()} >= volumes
+    assert {path.name for path in (store / "containers").iterdir()} >= ids, "a row has its directory"
+    for layer in layers:
+        tree = store / "layers" / layer.removeprefix("sha256:")
+        assert (tree / "bin" / "busybox").read_bytes() == Path("/bin/busybox").read_bytes(), "whole or absent"
