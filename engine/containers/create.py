@@ -190,3 +190,6 @@ def _directories(paths: Paths, container_id: str, base: int) -> None:
     for name in ("upper", "work", "log"):
         (directory / name).mkdir(mode=0o755 if name == "upper" else 0o700)
     os.chown(directory / "upper", base, base)
+    (directory / "upper").chmod(0o755)  # whatever our umask is: it becomes the container's /
+    for lock in (paths.container_lock(container_id), paths.root_lock(container_id)):
+        lock.touch(mode=0o600)  # a disk that has no room for them later must not forbid the removal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -51,8 +52,14 @@ def sweep(directory: Path) -> None:
 
 def intend(path: Path, trash: Path) -> None:
     """Note in the trash that the row of a directory is about to come or to go. Call it in that row's transaction, and
-    `agree` when row and directory do so again; should a crash come first, `settle` makes them."""
-    _note(path, trash).touch(mode=0o600)
+    `agree` when row and directory do so again; should a crash come first, `settle` makes them.
+
+    A full disk has no room for the note, and must not forbid a removal: then a crash leaves files to the doctor."""
+    try:
+        _note(path, trash).touch(mode=0o600)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def agree(path: Path, trash: Path) -> None:

@@ -8,7 +8,9 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 
 from __future__ import annotations
 
+import errno
 import operator
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from engine.errors import Corrupt, Unavailable
+from engine.linux import files
 from engine.storage import snapshots
 
 # One entry a schema version; entry n brings a store from version n to n + 1. Never edit one that was released.
@@ -80,6 +83,7 @@ MIGRATIONS = (
 )
 
 BUSY_TIMEOUT_S = 5.0
+LOG_BYTES = 4 * 2**20
 
 
 # SQLite does not check what it stores. A flipped bit that makes no UTF-8 spoils one value, not every query it is in.
@@ -104,6 +108,21 @@ class Database:
         except BaseException:
             self.close()
             raise
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Room for a thousand pages of its log, so that on a full disk what frees some can be written down."""
+        try:
+            descriptor = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            files.reserve(descriptor, LOG_BYTES)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # full already
+                raise
+        finally:
+            os.close(descriptor)
 
     def _connection(self) -> sqlite3.Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)

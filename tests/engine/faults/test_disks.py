@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Config, ContainerSpec, Engine
+from engine import Config, ContainerSpec, Engine, EngineError, State
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import stop_launcher
@@ -48,8 +50,67 @@ def mounted(*arguments: str, at: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run() -> Path:
-    return Path("/run") / f"{leaks.NAME}{leaks.session()}-{os.getpid()}-disk"
+def run(request: pytest.FixtureRequest) -> Path:
+    return Path("/run") / f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{abs(hash(request.node.name)) % 1000}"
+
+
+def fill(top: Path, what: str) -> list[Path]:
+    """Take all bytes, or all files, that there are."""
+    made: list[Path] = []
+    try:
+        while True:
+            path = top / f"filler-{len(made)}"
+            with path.open("wb", buffering=0) as file:
+                made.append(path)
+                if what == "bytes":
+                    file.write(bytes(MIB))
+    except OSError as full:
+        if full.errno != errno.ENOSPC:
+            raise
+    if what == "bytes":  # the last pages too
+        with made[0].open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return made
+    return made
+
+
+@pytest.mark.parametrize("what", ["bytes", "files"])
+def test_a_full_store_says_so_and_can_be_cleared_from_within(tmp_path: Path, run: Path, what: str) -> None:
+    archive = busybox_rootfs(tmp_path / "busybox.tar")
+    small = ("-t", "tmpfs", "-o", "size=600m,nr_inodes=400,mode=700", "none")
+    with contextlib.ExitStack() as stack:
+        top = stack.enter_context(mounted(*small, at=tmp_path / "disk"))
+        engine = stack.enter_context(engine_on(top, run))
+        engine.load_image(archive, name="busybox")
+        for name in ("keeps", "goes"):
+            engine.create(ContainerSpec(image="busybox", name=name, command=("sleep", "1000")))
+        engine.start("keeps")
+        engine.create_volume("goes")
+        before = leaks.store(engine.config.root)
+        filled = fill(top, what)
+        for act in (
+            lambda: engine.create(ContainerSpec(image="busybox", name="more", command=("true",))),
+            lambda: engine.create_volume("more"),
+            lambda: engine.load_image(archive, name="more/again"),
+        ):
+            with contextlib.suppress(EngineError):  # each says so, or still found room
+                act()
+        assert engine.inspect("keeps").state is State.RUNNING
+        engine.stop("keeps", 0)
+        assert engine.inspect("keeps").state is State.EXITED
+        engine.remove("goes")
+        engine.remove_volume("goes")
+        for path in filled:
+            path.unlink()
+        engine.tidy()
+        found = leaks.store(engine.config.root)
+        gone = {line for line in leaks.new(before, found) if "more" not in line and "keeps" not in line}
+        assert not [line for line in gone if line.startswith("blob") and "/log/" not in line and "exit" not in line]
+        engine.start("keeps")
+        assert engine.inspect("keeps").state is State.RUNNING, "it recovers without a restart"
 
 
 def test_a_power_cut_leaves_a_valid_store(tmp_path: Path, run: Path) -> None:
