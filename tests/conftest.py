@@ -130,9 +130,9 @@ def stop_launcher(config: Config) -> None:
 
 
 def shims(launcher: int | None) -> list[int]:
-    """A launcher's children, without the spare one that waits for the next request."""
+    """A launcher's children, without the spare one that waits for the next request and the keeper."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    return [int(pid) for pid in children if name_of(int(pid)) != "wharfie-spare"]
+    return [int(pid) for pid in children if name_of(int(pid)) not in ("wharfie-spare", "wharfie-keeper")]
 
 
 def name_of(pid: int) -> str:

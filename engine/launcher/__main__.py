@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
-from engine.launcher.keeper import FIRST_KEPT, Keeper, collect
+from engine.launcher import keeper
 from engine.linux import process, unix
 from engine.shim import main as shim
 from engine.shim import protocol, starter
@@ -79,13 +79,14 @@ def main(run: str, instance: str, idle: bool) -> int:
     _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
-    spare = _serve(listener, signals, lock, idle, run)
+    spare, keeping = _serve(listener, signals, lock, idle, run)
 
     if os.path.lexists(path):
         os.unlink(path)
     listener.close()
-    if spare:
-        os.kill(spare, signal.SIGKILL)
+    for helper in (spare, keeping):
+        if helper:
+            os.kill(helper, signal.SIGKILL)
     for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
         _reap()
         if not process.children():
@@ -95,8 +96,8 @@ def main(run: str, instance: str, idle: bool) -> int:
     return 0
 
 
-def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str) -> int:
-    """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Returns its pid, or 0.
+def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str) -> tuple[int, int]:
+    """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Its pid or 0, and the keeper's.
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
     """
@@ -106,8 +107,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
         poll.register(signals, select.POLLIN)
         poll.register(reports, select.POLLIN)
     asking.register(listener.fileno(), select.POLLIN)
-    keeper = Keeper(run, (at_rest, asking))
-    collect(run)
+    keeping, tell = keeper.begin(run)
     spare, ahead, launcher_pid = 0, True, os.getpid()
     while True:
         if spare:
@@ -121,30 +121,39 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
                 spare, ahead = 0, True
             elif descriptor == signals:
                 if os.read(signals, 128)[0] == signal.SIGTERM:
-                    return spare
-                ended = _reap()
-                keeper.reaped(ended)
+                    return spare, keeping
+                ended = _reap(tell)
+                if keeping in ended:
+                    os.close(tell)
+                    keeping, tell = keeper.begin(run)
                 if spare in ended:  # it came to nothing, so no other one until there is a need
                     spare, ahead = 0, False
-            elif not keeper.attend(descriptor):
+            else:
                 asked = True
         if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (reports, signals, lock, keeper.fileno()))
-        elif not ready and not keeper and process.children() == ([spare] if spare else []):
-            return spare
+                _child(listener, report, launcher_pid, (reports, signals, lock, tell))
+        elif not ready and set(process.children()) <= {spare, keeping} and not os.listdir(f"{run}/shims"):
+            return spare, keeping
 
 
-def _reap() -> dict[int, int]:
-    """The children that ended, shims and the orphans of killed ones, with their wait status."""
-    ended = {}
-    try:
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            ended[found[0]] = found[1]
-    except ChildProcessError:
-        return ended
-    return ended
+def _reap(tell: int = -1) -> list[int]:
+    """The children that ended, shims and the orphans of killed ones; the keeper is told how each did."""
+    ended: list[int] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if not pid:
+            return ended
+        ended.append(pid)
+        if tell >= 0:
+            try:
+                os.write(tell, keeper.ENDED.pack(pid, status))
+            except BrokenPipeError:  # it was killed, and is one of those that ended
+                tell = -1
 
 
 def _rehearse(scratch: str) -> None:
@@ -162,7 +171,6 @@ def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: t
         process.set_name(b"wharfie-spare")
         for descriptor in inherited:
             os.close(descriptor)
-        process.close_from(FIRST_KEPT)
         shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

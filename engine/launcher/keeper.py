@@ -1,7 +1,9 @@
-"""What the launcher keeps of running containers, and new shims for those whose own was killed.
+"""What is kept of running containers, and new shims for those whose own was killed.
 
-A shim of this launcher is its child: its end is told by SIGCHLD, and its orphan, the container's first process, becomes
-a child too. Shims of an earlier launcher lend what they have, once this one has started; theirs is told by pidfds.
+A child of the launcher does it, for a process that remembers things would make every shim forked from it heavier: each
+page that it writes is one more that they do not share. The launcher, as whose child (PR_SET_CHILD_SUBREAPER) a killed
+shim leaves its container, tells it who has ended, and how. Shims of an earlier launcher lend what they have, once this
+one has started; their end is told by pidfds.
 """
 
 from __future__ import annotations
@@ -10,63 +12,83 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from engine.linux import files, process, unix
 from engine.shim import adoption, custody, protocol
 from engine.shim.custody import Deposit
 
-# Descriptors that are kept are at or above this: a child closes them all with one system call.
+# Descriptors that are kept are at or above this, out of the way of those that a child is given.
 FIRST_KEPT = 512
 MAX_TRIES = 3  # new shims in a row for one container
 LENDING_S = 5.0
+REMEMBERED = 64
+ENDED = struct.Struct("<ii")  # pid, wait status
+
+
+def begin(run: str) -> tuple[int, int]:
+    """Fork a keeper. Its pid, and the pipe on which it is to be told of each child that ended; it ends with that."""
+    launcher = os.getpid()
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid:
+        os.close(told)
+        return pid, tell
+
+    def work() -> None:
+        process.set_name(b"wharfie-keeper")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        keeper = Keeper(run, launcher)
+        collect(run)
+        keeper.serve(told)
+
+    _run(work, {told})
 
 
 class Keeper:
-    """Deposits by shim, on the poll objects of the launcher."""
+    """Deposits by shim."""
 
-    def __init__(self, run: str, polls: tuple[select.poll, ...]) -> None:
+    def __init__(self, run: str, launcher: int) -> None:
         self._shims = f"{run}/shims"
+        self._launcher = launcher
         self._door = custody.listen(f"{run}/custody.sock")
-        self._polls = polls
+        self._poll = select.poll()
+        self._poll.register(self._door.fileno(), select.POLLIN)
         self._kept: dict[int, Deposit] = {}
-        self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children
+        self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children of the launcher
         self._tellers: dict[int, int] = {}  # first process to the pipe on which its new shim is told of its end
+        self._ended: dict[int, int] = {}  # statuses of late, of processes that nobody has asked for yet
         self._tries: dict[str, int] = {}
-        self._register(self._door.fileno())
 
-    def fileno(self) -> int:
-        """Where deposits arrive."""
-        return self._door.fileno()
+    def serve(self, told: int) -> None:
+        """Until the launcher has ended."""
+        self._poll.register(told, select.POLLIN)
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == told:
+                    data = os.read(told, ENDED.size * 256)
+                    if not data:
+                        return
+                    self._take(dict(ENDED.iter_unpack(data)))
+                elif descriptor == self._door.fileno():
+                    self._receive()
+                elif descriptor in self._watched:
+                    self._poll.unregister(descriptor)
+                    os.close(descriptor)
+                    self._gone(self._watched.pop(descriptor))
 
-    def _register(self, descriptor: int) -> None:
-        for poll in self._polls:
-            poll.register(descriptor, select.POLLIN)
-
-    def __bool__(self) -> bool:
-        return bool(self._kept)
-
-    def attend(self, descriptor: int) -> bool:
-        """To a deposit, or to the end of a watched shim; False when the descriptor is neither."""
-        if descriptor == self._door.fileno():
-            while (deposit := custody.receive(self._door)) is not None:
-                try:
-                    self._keep(deposit)
-                except OSError as error:  # too many open files: without it that container has one life less
-                    print(f"wharfie launcher: nothing is kept of {deposit.id}: {error}", file=sys.stderr, flush=True)
-            return True
-        if descriptor not in self._watched:
-            return False
-        for poll in self._polls:
-            poll.unregister(descriptor)
-        os.close(descriptor)
-        kept = self._kept.pop(self._watched.pop(descriptor), None)
-        if kept is not None:
-            self._renew(kept, None, ours=False)
-        return True
+    def _receive(self) -> None:
+        while (deposit := custody.receive(self._door)) is not None:
+            try:
+                self._keep(deposit)
+            except OSError as error:  # too many open files: without it that container has one life less
+                print(f"wharfie keeper: nothing is kept of {deposit.id}: {error}", file=sys.stderr, flush=True)
 
     def _keep(self, deposit: Deposit) -> None:
         raised = [_raised(descriptor) for descriptor in deposit.descriptors()]
@@ -74,40 +96,49 @@ class Keeper:
         kept = deposit._replace(pidfd=raised[0], outputs=outputs, input=raised[-1] if deposit.input >= 0 else -1)
         _drop(self._kept.pop(deposit.shim, None))
         try:
-            ours = process.parent(deposit.shim) == os.getpid()
-        except ProcessLookupError:  # it was killed, and reaped, before this was read
-            self._renew(kept, None, ours=True)
+            parent = process.parent(deposit.shim)
+        except ProcessLookupError:  # it was killed before this was read
+            self._renew(kept)
             return
         self._kept[deposit.shim] = kept
-        if not ours and deposit.shim not in self._watched.values():
-            pidfd = _raised(os.pidfd_open(deposit.shim))
-            self._watched[pidfd] = deposit.shim
-            self._register(pidfd)
+        if parent != self._launcher:
+            self._watch(deposit.shim)
 
-    def reaped(self, statuses: dict[int, int]) -> None:
-        """These children have ended."""
+    def _watch(self, shim: int) -> None:
+        if shim not in self._watched.values():
+            pidfd = _raised(os.pidfd_open(shim))
+            self._watched[pidfd] = shim
+            self._poll.register(pidfd, select.POLLIN)
+
+    def _take(self, statuses: dict[int, int]) -> None:
+        """These children of the launcher have ended."""
+        self._ended |= statuses
         for pid, status in statuses.items():
             if pid in self._tellers:
-                self._tell(self._tellers.pop(pid), status)
+                _tell(self._tellers.pop(pid), status)
         for pid, status in statuses.items():
-            kept = self._kept.pop(pid, None)
-            if kept is not None and status:
-                self._renew(kept, statuses.get(kept.pid), ours=True)
-            elif kept is not None:
-                self._tries.pop(kept.id, None)
-                _drop(kept)
+            if pid in self._kept:
+                self._over(self._kept.pop(pid), killed=status != 0)
+        while len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
-    @staticmethod
-    def _tell(teller: int, status: int) -> None:
-        try:
-            os.write(teller, adoption.STATUS.pack(status))
-        except BrokenPipeError:  # that shim was killed too, and the next one asks the kernel
-            return
-        finally:
-            os.close(teller)
+    def _gone(self, shim: int) -> None:
+        """A watched one has ended; how, nobody says unless it is a child."""
+        with suppress(ChildProcessError):  # of an earlier launcher, or of this one by now
+            os.waitpid(shim, os.WNOHANG)
+        kept = self._kept.pop(shim, None)
+        if kept is not None:
+            self._over(kept, killed=True)
 
-    def _renew(self, kept: Deposit, status: int | None, *, ours: bool) -> None:
-        """A new shim for a container; ``ours``: its first process is our child, with this wait status if it ended."""
+    def _over(self, kept: Deposit, *, killed: bool) -> None:
+        if killed:
+            self._renew(kept)
+        else:
+            self._tries.pop(kept.id, None)
+            _drop(kept)
+
+    def _renew(self, kept: Deposit) -> None:
+        """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
         tries = self._tries[kept.id] = self._tries.get(kept.id, 0) + 1
         if not os.path.exists(record) or tries > MAX_TRIES:
@@ -115,27 +146,35 @@ class Keeper:
             self._tries.pop(kept.id)
             _drop(kept)
             return
-        reader, writer = os.pipe2(os.O_CLOEXEC) if ours else (-1, -1)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
         if not child:
             low = [os.dup(descriptor) for descriptor in kept.descriptors()]
             kept = kept._replace(
                 pidfd=low[0], outputs=tuple(low[1 : 1 + len(kept.outputs)]), input=low[-1] if kept.input >= 0 else -1
             )
-            if writer >= 0:
-                os.close(writer)
+            os.close(writer)
             _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), {*low, reader})
+        os.close(reader)
         self._kept[child] = kept._replace(shim=child)
-        if ours:
-            os.close(reader)
-            if status is None:
-                self._tellers[kept.pid] = _raised(writer)
-            else:
-                self._tell(writer, status)
+        self._watch(child)
+        if kept.pid in self._ended:
+            _tell(writer, self._ended[kept.pid])
+        else:
+            self._tellers[kept.pid] = _raised(writer)
+
+
+def _tell(teller: int, status: int) -> None:
+    try:
+        os.write(teller, adoption.STATUS.pack(status))
+    except BrokenPipeError:  # that shim was killed too, and the next one is told
+        return
+    finally:
+        os.close(teller)
 
 
 def collect(run: str) -> None:
-    """In a child, when a launcher starts: have shims lend what they have, and give those a new one that have none."""
+    """In a child, when a keeper starts: have shims lend what they have, and give those a new one that have none."""
     if os.fork():
         return
 
@@ -156,7 +195,7 @@ def collect(run: str) -> None:
                 elif not os.fork():
                     _run(lambda each=container_id: adoption.adopt(shims, each, None, -1), set())  # type: ignore[misc]
             except (OSError, ValueError, KeyError) as error:  # it has just ended, or its record is damaged; next
-                print(f"wharfie launcher: {name}: {error!r}", file=sys.stderr, flush=True)
+                print(f"wharfie keeper: {name}: {error!r}", file=sys.stderr, flush=True)
 
     _run(work, set())
 
@@ -183,7 +222,7 @@ def _borrow(shims: str, container_id: str, path: str) -> None:
 
 
 def _run(work: Callable[[], None], needed: set[int]) -> NoReturn:
-    """In a child: none of the launcher's descriptors but these and its streams, then ``work``, then the end."""
+    """In a child: none of its parent's descriptors but these and its streams, then ``work``, then the end."""
     status = 1
     try:
         first = 3
@@ -194,7 +233,7 @@ def _run(work: Callable[[], None], needed: set[int]) -> NoReturn:
         work()
         status = 0
     except BaseException as error:
-        print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     os._exit(status)
 
 

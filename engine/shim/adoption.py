@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import Any
 
 from engine.linux import files, process, unix
@@ -23,7 +24,7 @@ from engine.shim.stdio import STDERR, STDOUT
 from engine.shim.supervise import Supervisor
 
 STATUS = struct.Struct("<i")  # a wait status, from the launcher
-PATIENCE_MS = 5000  # until a dead process is reaped by whoever has to
+PATIENCE_S = 5.0  # until a dead process is reaped by whoever has to
 
 
 def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> None:
@@ -111,7 +112,7 @@ def _find_server(request: dict[str, Any], supervisor: Supervisor) -> None:
     directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with door:
         try:
-            door.settimeout(PATIENCE_MS / 1000)
+            door.settimeout(PATIENCE_S)
             door.connect(unix.address(directory_fd, name))
             protocol.send(door, {"op": "about"})
             answer = protocol.receive(door)
@@ -155,11 +156,15 @@ def _learn(pidfd: int, status: int) -> int | None:
     if pidfd < 0:
         return None
     poll = select.poll()
+    poll.register(pidfd, 0)  # its POLLHUP, which tells that it was reaped (Linux 6.15), needs no asking
     if status >= 0:
         poll.register(status, select.POLLIN)
-        if poll.poll(PATIENCE_MS) and len(told := os.read(status, STATUS.size)) == STATUS.size:
-            return int(STATUS.unpack(told)[0])
-        poll.unregister(status)
-    poll.register(pidfd, 0)  # its POLLHUP, which tells that it was reaped, needs no asking
-    poll.poll(PATIENCE_MS)
-    return process.exit_status(pidfd)
+    until = time.monotonic() + PATIENCE_S
+    while (left_s := until - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left_s * 1000):
+            poll.unregister(descriptor)
+            if descriptor == pidfd and (known := process.exit_status(pidfd)) is not None:
+                return known
+            if descriptor == status and len(told := os.read(status, STATUS.size)) == STATUS.size:
+                return int(STATUS.unpack(told)[0])
+    return None

@@ -15,10 +15,13 @@ import struct
 from typing import Any, NamedTuple
 
 EXECUTED, FAILED = b"!", b"E"
-_HEAD = struct.Struct("<15sBB")  # the shim's name, how many outputs, whether there is a health check
+# The shim's name, how many outputs, whether there is a health check, and which of the descriptors there are.
+_HEAD = struct.Struct("<15sB?B")
 _MAX_BYTES = 65536
-_MAX_FDS = 10
-_FDS_BYTES = _socket.CMSG_SPACE(4 * _MAX_FDS)
+_MAX_ERROR_BYTES = 4096
+_FDS = struct.Struct("10i")
+_FDS_BYTES = _socket.CMSG_SPACE(_FDS.size)
+_ALL = 0b11100111  # without an input and a desk, as most are
 
 
 class Handover(NamedTuple):
@@ -44,36 +47,45 @@ class Handover(NamedTuple):
 
     def give(self, shim: socket.socket) -> None:
         """Send it."""
-        head = _HEAD.pack(self.name[:15], len(self.outputs), self.checked)
-        held = [
-            self.pidfd, self.root, self.tree, *self.outputs, self.input, self.desk, self.exit, self.log, self.listener
-        ]  # fmt: skip
-        present = bytes(descriptor >= 0 for descriptor in held)
-        socket.send_fds(shim, [head, bytes([len(held)]), present, self.raw], [each for each in held if each >= 0])
+        absent = self.pidfd  # stands for what there is none of: a message carries descriptors only
+        held = (self.pidfd, self.root, self.tree, self.input, self.desk, self.exit, self.log, self.listener)
+        present = sum(1 << place for place, descriptor in enumerate(held) if descriptor >= 0)
+        head = _HEAD.pack(self.name[:15], len(self.outputs), self.checked, present)
+        sent = [descriptor if descriptor >= 0 else absent for descriptor in held]
+        outputs = (*self.outputs, absent, absent)[:2]
+        socket.send_fds(shim, [head, self.raw], [*sent, *outputs])
 
 
-def take(ours: socket.socket) -> Handover | dict[str, Any] | None:
-    """Wait for a container; the error when it could not be started, None when the starter just ended."""
+def take(ours: _socket.socket) -> Handover | dict[str, Any] | None:
+    """Wait for a container; the error when it could not be started, None when the starter just ended.
+
+    Straight on and without a loop: every object that a shim touches is counted in a page of its own for its whole life.
+    """
     data, ancillary, _flags, _address = ours.recvmsg(_MAX_BYTES, _FDS_BYTES)
-    if data[:1] == FAILED and not ancillary:
-        return _error(data)
-    if not data:
-        return None
-    name, outputs, checked = _HEAD.unpack_from(data)
-    count = data[_HEAD.size]
-    at = _HEAD.size + 1
-    sent = iter(struct.unpack(f"{len(ancillary[0][2]) // 4}i", ancillary[0][2]))
-    pidfd, root, tree, *rest = [next(sent) if there else -1 for there in data[at : at + count]]
-    handed = Handover(
-        name.rstrip(b"\0"), data[at + count :], bool(checked), pidfd, root, tree, tuple(rest[:outputs]), *rest[outputs:]
-    )
-    told = ours.recv(_MAX_BYTES)
-    if told == EXECUTED:
-        return handed
-    for descriptor in (pidfd, root, tree, *rest):
-        if descriptor >= 0:
+    if not ancillary:
+        return _error(data) if data else None
+    held = _FDS.unpack(ancillary[0][2])
+    name, outputs, checked, present = _HEAD.unpack_from(data)
+    told = ours.recv(_MAX_ERROR_BYTES)
+    if told != EXECUTED:
+        for descriptor in held:
             os.close(descriptor)
-    return _error(told) if told else None
+        return _error(told) if told else None
+    pidfd, root, tree, given, desk, ended, log, listener, *pipes = held
+    if present != _ALL or outputs != 2:
+        pidfd, root, tree, given, desk, ended, log, listener = [
+            descriptor if present >> place & 1 else _closed(descriptor) for place, descriptor in enumerate(held[:8])
+        ]
+        pipes = [pipe if place < outputs else _closed(pipe) for place, pipe in enumerate(pipes)]
+        pipes = pipes[:outputs]
+    return Handover(
+        name, data[_HEAD.size :], checked, pidfd, root, tree, tuple(pipes), given, desk, ended, log, listener
+    )
+
+
+def _closed(descriptor: int) -> int:
+    os.close(descriptor)
+    return -1
 
 
 def refuse(shim: socket.socket, error: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ there is output or a question it uses little of Python, and that from C: `_socke
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import signal
@@ -25,11 +26,11 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
     """
     launcher = os.getppid()
     os.setsid()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     starter = os.fork()
     if starter == 0:
         ours.close()
-        serve(theirs)
+        serve(socket.socket(fileno=theirs.detach()))
         os._exit(0)
     theirs.close()
     for descriptor in others:
@@ -73,11 +74,20 @@ def rehearse(directory: str) -> None:
         if child == 0:
             os._exit(0)
         pidfd = os.pidfd_open(child)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         run = handover.Handover(b"", b"{}", False, pidfd, -1, -1, (read_end,), -1, -1, -1, log.fd, left.fileno())
-        supervisor = Supervisor(run)
+        run.give(theirs)
+        theirs.send(handover.EXECUTED)
+        made = handover.take(ours)
+        ours.close()
+        theirs.close()
+        if not isinstance(made, handover.Handover):
+            raise AssertionError("what is handed over does not arrive")
+        supervisor = Supervisor(made)
         supervisor.see_off(child)
         supervisor.watch()
-        os.close(pidfd)
+        for descriptor in (pidfd, made.pidfd, *made.outputs, made.log, made.listener):
+            os.close(descriptor)
     json.loads(json.dumps({"warm": True}))
     left.close()
     right.close()
