@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -58,6 +59,27 @@ def engine() -> Iterator[Engine]:
         end_launcher(run)
         shutil.rmtree(root)
         shutil.rmtree(run)
+
+
+@contextmanager
+def console(engine: Engine) -> Iterator[tuple[int, str]]:
+    """`manage.py serve` on that instance: its pid, and the link that makes the first account."""
+    environment = os.environ | {
+        "WHARFIE_ROOT": str(engine.config.root),
+        "WHARFIE_RUN": str(engine.config.run),
+        "WHARFIE_LISTEN": "127.0.0.1:0",
+    }
+    command = [sys.executable, "manage.py", "serve"]
+    top = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(command, cwd=top, env=environment, stdout=subprocess.PIPE, text=True) as serve:
+        try:
+            assert serve.stdout is not None
+            link = None
+            while link is None:
+                link = re.search(r"http://\S+/setup/\S+", serve.stdout.readline())
+            yield serve.pid, link[0]
+        finally:
+            serve.send_signal(signal.SIGINT)
 
 
 def end_launcher(run: Path) -> None:

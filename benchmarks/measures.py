@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from benchmarks import acts, dock, lines, many
+from benchmarks import acts, dock, lines, many, screen
 from benchmarks.rows import Row, of_times
 from engine import ContainerSpec, ExecSpec
 
@@ -109,29 +105,12 @@ def start_rate() -> list[Row]:
 
 def idle_memory() -> list[Row]:
     """All processes of a console that has answered a page and runs nothing."""
-    with dock.engine() as engine:
-        environment = os.environ | {
-            "WHARFIE_ROOT": str(engine.config.root),
-            "WHARFIE_RUN": str(engine.config.run),
-            "WHARFIE_LISTEN": "127.0.0.1:0",
-        }
-        command = [sys.executable, "manage.py", "serve"]
-        with subprocess.Popen(
-            command, cwd=Path(__file__).resolve().parent.parent, env=environment, stdout=subprocess.PIPE, text=True
-        ) as serve:
-            try:
-                assert serve.stdout is not None
-                link = None
-                while link is None:
-                    link = re.search(r"http://\S+/setup/\S+", serve.stdout.readline())
-                # A child of its own asks, so that the client's libraries do not count.
-                subprocess.run(
-                    [sys.executable, "-c", "import sys, urllib.request as u; u.urlopen(sys.argv[1]).read()", link[0]],
-                    check=True,
-                )
-                total = sum(dock.pss_bytes(pid) for pid in dock.descendants(serve.pid)) / 2**20
-            finally:
-                serve.send_signal(signal.SIGINT)
+    with dock.engine() as engine, dock.console(engine) as (serve, link):
+        # A child of its own asks, so that the client's libraries do not count.
+        subprocess.run(
+            [sys.executable, "-c", "import sys, urllib.request as u; u.urlopen(sys.argv[1]).read()", link], check=True
+        )
+        total = sum(dock.pss_bytes(pid) for pid in dock.descendants(serve)) / 2**20
     return [Row("idle-memory", "MB PSS", total)]
 
 
@@ -147,5 +126,6 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "log-read": lines.read,
     "log-lines": lines.parse,
     "log-tail": lines.tail,
+    "echo": screen.echo,
     "thousand": many.thousand,
 }
