@@ -11,7 +11,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from console import gateway, text
-from engine import ContainerSpec, Image, Limits, NetworkMode, VolumeMount, default_limits, errors, names
+from engine import (
+    ContainerSpec,
+    HealthCheck,
+    Image,
+    Limits,
+    NetworkMode,
+    RestartMode,
+    RestartPolicy,
+    VolumeMount,
+    default_limits,
+    errors,
+    names,
+)
 
 # The engine blames parts of its spec; some carry another name on the page.
 ALIASES = {
@@ -99,6 +111,32 @@ class CreateForm(forms.Form):
         initial=NetworkMode.NONE.value,
         widget=forms.RadioSelect,
     )
+    restart = forms.ChoiceField(
+        label=gettext_lazy("When it has ended"),
+        choices=[
+            (RestartMode.NO.value, gettext_lazy("It stays ended")),
+            (RestartMode.ON_FAILURE.value, gettext_lazy("Start it again when it failed")),
+            (
+                RestartMode.UNLESS_STOPPED.value,
+                gettext_lazy("Start it again until somebody stops it; after a reboot too"),
+            ),
+            (
+                RestartMode.ALWAYS.value,
+                gettext_lazy("Start it again until somebody stops it; after a reboot even then"),
+            ),
+        ],
+        initial=RestartMode.NO.value,
+        required=False,
+        widget=forms.RadioSelect,
+    )
+    health = forms.CharField(
+        label=gettext_lazy("Health check"),
+        required=False,
+        help_text=gettext_lazy("A shell command run in it every 30 seconds; it is healthy while that ends with 0"),
+        widget=forms.TextInput(
+            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
+        ),
+    )
     memory = forms.CharField(label=gettext_lazy("Memory"), required=False)
     cpus = forms.FloatField(
         label=gettext_lazy("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"})
@@ -160,4 +198,6 @@ class CreateForm(forms.Form):
             network=NetworkMode(data["network"]),
             limits=Limits(memory_bytes=data["memory"], cpus=data["cpus"], pids=data["pids"]),
             volumes=data["volumes"],
+            restart=RestartPolicy(RestartMode(data["restart"] or RestartMode.NO)),
+            health=HealthCheck(("/bin/sh", "-c", data["health"])) if data["health"] else None,
         )

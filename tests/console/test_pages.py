@@ -66,6 +66,8 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
         "cpus": "0.5",
         "pids": "32",
         "volumes": "data:/srv:ro",
+        "restart": "unless-stopped",
+        "health": "test -e /srv",
     }
     answer = page.post("/containers/-/create/", asked)
     assert (answer.status_code, answer["Location"]) == (302, "/containers/web/")
@@ -76,8 +78,12 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
     assert (spec.user, spec.workdir, spec.network) == ("1000:1000", "/etc", NetworkMode.NONE)
     assert (spec.limits.memory_bytes, spec.limits.cpus, spec.limits.pids) == (64 * 2**20, 0.5, 32)
     assert spec.volumes == (VolumeMount("data", "/srv", read_only=True),)
+    assert str(spec.restart) == "unless-stopped"
+    assert spec.health is not None
+    assert spec.health.test == ("/bin/sh", "-c", "test -e /srv")
     shown = page.get("/containers/web/").content.decode()
     assert "never started" in shown
+    assert "unless it was stopped" in shown
     assert "64 MiB" in shown
 
 
