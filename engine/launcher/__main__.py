@@ -134,8 +134,13 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
             spare = os.fork()
             if not spare:
                 _child(listener, report, launcher_pid, (reports, signals, lock, tell))
-        elif not ready and set(process.children()) <= {spare, keeping} and not os.listdir(f"{run}/shims"):
+        elif not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
             return spare, keeping
+
+
+def _needed(run: str) -> bool:
+    """Whether there is a container, of an earlier launcher perhaps, whose shim may have to be replaced."""
+    return any(name.endswith(".json") for name in os.listdir(f"{run}/shims"))
 
 
 def _reap(tell: int = -1) -> list[int]:
