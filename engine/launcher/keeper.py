@@ -28,6 +28,7 @@ from engine.shim.custody import Deposit
 FIRST_KEPT = 512
 MAX_TRIES = 3  # new shims in a row for one container
 LENDING_S = 5.0
+AFTER_FAILURE_S = 1.0
 REMEMBERED = 64
 ENDED = struct.Struct("<ii")  # pid, wait status
 
@@ -234,6 +235,7 @@ def _run(work: Callable[[], None], needed: set[int]) -> NoReturn:
         status = 0
     except BaseException as error:
         print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        select.select((), (), (), AFTER_FAILURE_S)  # who begins it again would do so as fast as it fails
     os._exit(status)
 
 
