@@ -12,9 +12,9 @@ from typing import Any
 from console import upkeep
 from console.commands import each
 from console.limits import limits
-from console.terminal import complain, table
+from console.terminal import complain, progress, table
 from console.text import size
-from engine import Container, Counters, Engine, WaitFor
+from engine import Container, Counters, Engine, WaitFor, for_admins
 from engine.errors import EngineError, InvalidRequest, NotFound, WrongState
 
 CLEAR = "\x1b[H\x1b[J"
@@ -68,11 +68,20 @@ def inspect(engine: Engine, options: Namespace) -> int:
     code, found = 0, []
     for ref in options.containers:
         try:
-            found.append(dataclasses.asdict(engine.inspect(ref)))
+            container = engine.inspect(ref)
+            found.append(dataclasses.asdict(container))
+            warn(container)
         except EngineError as error:
             code = complain(error)
     print(json.dumps(found, indent=4))
     return code
+
+
+def warn(container: Container) -> None:
+    """Say on stderr what a container may do that others may not; in red when its root is root of this host."""
+    for field, option in for_admins(container.spec).items():
+        line = f"wharfie: {container.name}: {option}" + (": root inside is root of this host" * (field == "userns"))
+        progress(line, red=field == "userns")
 
 
 def stats(engine: Engine, options: Namespace) -> int:

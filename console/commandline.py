@@ -129,7 +129,7 @@ def add(
 
 
 def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
-    from console import limits, mounts, upkeep
+    from console import isolation, limits, mounts, upkeep
 
     option = command.add_argument
     if attached:
@@ -148,10 +148,10 @@ def _creation(command: argparse.ArgumentParser, *, attached: bool) -> None:
     option("-w", "--workdir", metavar="DIR")
     option("--hostname", default="", metavar="NAME")
     option("--entrypoint", metavar="PROGRAM", help="replaces the image's")
-    option("--network", choices=("none", "host"), default="none", help="none: loopback only (default)")
     mounts.flags(command)
     limits.flags(command)
     upkeep.flags(command)
+    isolation.flags(command)
     option("--stop-signal", metavar="SIGNAL")
     option("--stop-timeout", type=float, default=10.0, metavar="SECONDS", help="before KILL: 10; -1: for ever")
     option("--label", action="append", default=[], metavar="NAME=VALUE")
@@ -167,6 +167,7 @@ def _sessions(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     run.add_argument("-t", "--tty", action="store_true", help="in a terminal; Ctrl-P Ctrl-Q leaves it open")
     run.add_argument("-d", "--detach", action="store_true", help="do not wait for it; what it writes is lost")
     run.add_argument("-u", "--user", metavar="USER[:GROUP]", help="default: the container's")
+    run.add_argument("--privileged", action="store_true", help="with every capability inside its user namespace")
     run.add_argument("-w", "--workdir", metavar="PATH", help="default: the container's")
     run.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="added to the container's")
     run.add_argument("container", metavar="CONTAINER")

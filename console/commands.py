@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from console import sessions, text, upkeep
+from console import isolation, sessions, text, upkeep
 from console.limits import limits
 from console.mounts import mounts
 from console.terminal import ago, complain, documents, progress, shorten, show, show_lost, status, table
-from engine import Config, ContainerSpec, Engine, NetworkMode, RestartPolicy, names
+from engine import Config, ContainerSpec, Engine, RestartPolicy, names
 from engine.errors import EngineError, InvalidRequest
 from engine.storage.paths import Paths
 
@@ -207,7 +207,10 @@ def spec(options: Namespace) -> ContainerSpec:
         user=options.user,
         workdir=options.workdir,
         hostname=options.hostname,
-        network=NetworkMode(options.network),
+        domainname=options.domainname,
+        network=isolation.network(options),
+        namespaces=isolation.namespaces(options),
+        security=isolation.security(options),
         limits=limits(options),
         volumes=mounted.volumes,
         binds=mounted.binds,

@@ -15,7 +15,9 @@ from console import text
 from engine import errors
 
 if TYPE_CHECKING:
-    from engine import Engine
+    from django.contrib.auth.models import AbstractUser, AnonymousUser
+
+    from engine import Caller, Engine
 
 # An error takes the status of the nearest class above it that is named here.
 STATUS: dict[type[errors.EngineError], int] = {
@@ -45,6 +47,13 @@ def engine() -> Engine:
 
             _engine = Engine(spawn_launcher=False)
         return _engine
+
+
+def caller(user: AbstractUser | AnonymousUser) -> Caller:
+    """Who asks, for the engine."""
+    from engine import Caller, Role
+
+    return Caller(Role.ADMIN if user.is_active and user.is_superuser else Role.MEMBER, user.get_username())
 
 
 def status_of(error: errors.EngineError) -> int:

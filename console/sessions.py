@@ -32,7 +32,7 @@ def execute(engine: Engine, options: Namespace) -> int:
     columns, rows = shutil.get_terminal_size()
     spec = ExecSpec(
         tuple(options.command), env=tuple(options.env), user=options.user, workdir=options.workdir,
-        stdin=options.interactive, output=not options.detach, rows=rows, columns=columns,
+        privileged=options.privileged, stdin=options.interactive, output=not options.detach, rows=rows, columns=columns,
     )  # fmt: skip
     if options.tty:
         return _known(sit(engine.terminal(options.container, spec)))

@@ -42,9 +42,10 @@ def stamp_of(time_ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"
 
 
-def progress(text: str) -> None:
-    """What goes on, for whoever waits; stdout is for results."""
-    print(clean(text), file=sys.stderr)
+def progress(text: str, *, red: bool = False) -> None:
+    """What goes on, for whoever waits; stdout is for results. Red on a terminal only."""
+    red = red and sys.stderr.isatty()
+    print(f"\x1b[31m{clean(text)}\x1b[m" if red else clean(text), file=sys.stderr)
 
 
 def documents(objects: Iterable[Any]) -> None:

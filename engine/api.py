@@ -45,6 +45,7 @@ from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.metrics.sampler import counters, sample
 from engine.metrics.spec import Sample
+from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -119,9 +120,11 @@ class Engine:
 
     # Containers
 
-    def create(self, spec: ContainerSpec) -> Container:
-        """Create a container; it does not run yet."""
-        container_id = create.create(self.instance, self.paths, self._database, self._events, self.image, spec)
+    def create(self, spec: ContainerSpec, *, caller: Caller = ROOT) -> Container:
+        """Create a container; it does not run yet. Denied for what is not for the caller."""
+        container_id = create.create(
+            self.instance, self.paths, self._database, self._events, self.image, self._records.find, spec, caller
+        )
         return self._records.find(container_id)
 
     def start(self, ref: str) -> Container:
@@ -158,11 +161,13 @@ class Engine:
         """Give a container another name, running or not."""
         self._lifecycle.rename(self._records.find(ref), name)
 
-    def update(self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None) -> Container:
+    def update(
+        self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, caller: Caller = ROOT
+    ) -> Container:
         """Change limits, of a running container at once: all or none; and its restart policy. None and empty stay."""
         container = self._records.find(ref)
         if limits is not None:
-            self._limiting.update(container, limits)
+            self._limiting.update(container, limits, caller)
         if restart is not None:
             self._restarting.update(container, restart)
         return self._records.find(container.id)
@@ -219,21 +224,21 @@ class Engine:
 
     # Further commands in running containers
 
-    def exec(self, ref: str, spec: ExecSpec) -> Execution:
+    def exec(self, ref: str, spec: ExecSpec, *, caller: Caller = ROOT) -> Execution:
         """Run a command in a running container, with pipes. On return it has been executed."""
-        return self._executions.run(self._records.find(ref), spec)
+        return self._executions.run(self._records.find(ref), spec, caller)
 
-    def terminal(self, ref: str, spec: ExecSpec) -> Terminal:
+    def terminal(self, ref: str, spec: ExecSpec, *, caller: Caller = ROOT) -> Terminal:
         """Run a command in a running container, in a terminal of its own that outlives this connection to it."""
-        return self._executions.terminal(self._records.find(ref), spec)
+        return self._executions.terminal(self._records.find(ref), spec, caller)
 
-    def input(self, ref: str) -> int:
+    def input(self, ref: str, *, caller: Caller = ROOT) -> int:
         """A descriptor to type into a container's first process with; the caller closes it."""
-        return self._executions.input(self._records.find(ref))
+        return self._executions.input(self._records.find(ref), caller)
 
-    def attach(self, ref: str, session: str = "") -> Terminal:
+    def attach(self, ref: str, session: str = "", *, caller: Caller = ROOT) -> Terminal:
         """Come back to an open terminal, or join another person in front of it; default: the first process's."""
-        return self._executions.attach(self._records.find(ref), session)
+        return self._executions.attach(self._records.find(ref), session, caller)
 
     def end_terminal(self, ref: str, session: str) -> None:
         """Hang up a terminal: SIGHUP to its program; asked again, one that ignored it is killed."""

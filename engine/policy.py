@@ -1,24 +1,31 @@
-"""What may be asked for: one function, called by every path that makes or changes a container."""
+"""What may be asked for, and by whom: called by every path that makes, changes or enters a container.
+
+A member gets containers with every default of isolation, and into those alone. What opens more is for admins; one table
+says what that is (`for_admins`), whatever the way in.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-import re
-import stat
-from pathlib import Path
 
 from engine import names
-from engine.containers.spec import CommitSpec, ContainerSpec, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy
-from engine.errors import InvalidRequest
+from engine.cgroups import bounds
+from engine.containers.spec import (
+    CommitSpec,
+    ContainerSpec,
+    ExecSpec,
+    HealthCheck,
+    Limits,
+    NetworkMode,
+    RestartMode,
+    RestartPolicy,
+)
+from engine.errors import Denied, InvalidRequest
+from engine.security import checks
+from engine.security.confinement import DEFAULT, capabilities
+from engine.security.spec import HOST, Caller, Role
 
-MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
-MIN_CPUS = 0.01  # the kernel's smallest quota, 1 ms of 100 ms; sched-bwc.rst
-MAX_PIDS = 4_194_304  # the kernel's own limit; proc(5) pid_max
-MAX_CPUS = 8192  # the kernel's own limit, CONFIG_NR_CPUS
-CPU_SHARES = (2, 262_144)  # kernel/sched/sched.h MIN_SHARES, MAX_SHARES
-IO_WEIGHTS = (10, 1000)  # Docker's scale; docs.docker.com/reference/cli/docker/container/run, --blkio-weight
-UNLIMITED = -1  # memory and swap together: any amount of swap
 FOREVER = -1
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev")
 MAX_MOUNTS = 60  # of volumes and the like in one container; each is a descriptor in one message
@@ -35,12 +42,54 @@ def default_limits() -> Limits:
     return Limits(memory, memory, float(os.cpu_count() or 1), DEFAULT_PIDS)
 
 
-def check(spec: ContainerSpec) -> None:
-    """InvalidRequest, naming the field, unless the request may be carried out."""
+def for_admins(spec: ContainerSpec) -> dict[str, str]:
+    """What of a request only an admin may ask for: the field, and the option as the command line has it."""
+    security, namespaces = spec.security, spec.namespaces
+    beyond = capabilities(security) - DEFAULT
+    table = (
+        ("privileged", "--privileged", security.privileged),
+        ("cap_add", "--cap-add", beyond and not security.privileged),
+        ("devices", "--device", security.devices),
+        ("seccomp", "--security-opt seccomp", security.seccomp),
+        ("network", f"--network {spec.network.value}", spec.network is not NetworkMode.NONE or namespaces.network),
+        ("pid", "--pid", namespaces.pid),
+        ("ipc", "--ipc", namespaces.ipc),
+        ("uts", "--uts", namespaces.uts),
+        ("userns", "--userns", namespaces.user),
+        ("binds", "a directory of the host", spec.binds),
+    )
+    return {field: option for field, option, asked in table if asked} | _limits_for_admins(spec.limits)
+
+
+def _limits_for_admins(limits: Limits) -> dict[str, str]:
+    table = (
+        ("memory_swap", "--memory-swap -1", limits.memory_swap_bytes == bounds.UNLIMITED),
+        ("io", "a limit of a disk of the host", limits.io),
+    )
+    return {field: option for field, option, asked in table if asked}
+
+
+def _allow(caller: Caller, asked: dict[str, str], what: str = "") -> None:
+    """Denied, naming the option, when it is not for this caller."""
+    if caller.role is Role.ADMIN:
+        return
+    for field, option in asked.items():
+        raise Denied(
+            f"{what or option} is for admins only" + (f", because of {option}" if what else ""),
+            hint="ask an admin" if what else "leave it out, or ask an admin",
+            field=field,
+        )
+
+
+def check(spec: ContainerSpec, caller: Caller) -> None:
+    """Whether this container may be made: Denied or InvalidRequest, naming the field, when not."""
+    _allow(caller, for_admins(spec))
     if spec.name:
         names.container_name(spec.name)
-    if spec.hostname:
-        names.hostname(spec.hostname)
+    for name in filter(None, (spec.hostname, spec.domainname)):
+        names.hostname(name)
+        if spec.namespaces.uts == HOST:
+            raise InvalidRequest("the name is the host's", hint="leave --uts or the name out", field="hostname")
     names.environment(spec.env)
     if sum(len(entry) for entry in spec.env) > MAX_ENV_BYTES:
         raise InvalidRequest("the environment is too large", hint="at most 1 MiB", field="env")
@@ -56,15 +105,33 @@ def check(spec: ContainerSpec) -> None:
         raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
     if not 65_536 <= spec.log_segment_bytes <= 2**40 or not 2 <= spec.log_segments <= 1000:
         raise InvalidRequest("log rotation is out of range", hint="segments of 64 KiB or more, at least 2", field="log")
-    check_limits(spec.limits)
+    bounds.check(spec.limits)
     check_restart(spec.restart)
     if spec.health is not None:
         check_health(spec.health)
     _mounts(spec)
+    if bool(spec.namespaces.network) != (spec.network is NetworkMode.CONTAINER):
+        raise InvalidRequest(
+            "whose network it shares is not said", hint="use container:NAME, none or host", field="network"
+        )
+    checks.check(spec.security, spec.namespaces, own_network=spec.network is NetworkMode.NONE)
 
 
-def check_exec(spec: ExecSpec) -> None:
-    """InvalidRequest, naming the field, unless this command may be run in a container."""
+def enter(container: ContainerSpec, caller: Caller) -> None:
+    """Denied unless this caller may be in that container: a member not in one that is more open than a member's."""
+    _allow(caller, for_admins(container), f"container {container.name!r}")
+
+
+def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None:
+    """Whether this command may be run in that container: Denied or InvalidRequest, naming the field, when not."""
+    enter(container, caller)
+    _allow(caller, {"privileged": "--privileged"} if spec.privileged else {})
+    if spec.privileged and container.namespaces.user == HOST:
+        raise InvalidRequest(
+            "it would have every capability over the host",
+            hint="leave --privileged out: the container has no user namespace of its own",
+            field="privileged",
+        )
     if not spec.command or not spec.command[0]:
         raise InvalidRequest("there is no command to run", hint="name a program", field="command")
     if any("\0" in word for word in spec.command):
@@ -132,96 +199,9 @@ def check_health(check: HealthCheck) -> None:
         raise InvalidRequest(f"{check.retries} is not a number of retries", hint="use 1 to 1000", field="health")
 
 
-def check_limits(limits: Limits) -> None:
-    """InvalidRequest, naming the field, unless this host can give so much and no less will do."""
-    _memory(limits)
-    cores = os.cpu_count() or 1
-    if limits.cpus is not None and not MIN_CPUS <= limits.cpus <= cores:
-        raise InvalidRequest(f"{limits.cpus:g} cores cannot be given", hint=f"use {MIN_CPUS} to {cores}", field="cpus")
-    for field, value, (least, most), what in (
-        ("pids", limits.pids, (1, MAX_PIDS), "a limit of processes"),
-        ("cpu_shares", limits.cpu_shares, CPU_SHARES, "a share of the CPUs"),
-        ("io_weight", limits.io_weight, IO_WEIGHTS, "a weight of I/O"),
-    ):
-        if value is not None and not least <= value <= most:
-            raise InvalidRequest(f"{value} is not {what}", hint=f"use {least} to {most}", field=field)
-    _members(limits.cpuset_cpus, "/sys/devices/system/cpu/online", "cpuset_cpus", "CPUs")
-    _members(limits.cpuset_mems, "/sys/devices/system/node/online", "cpuset_mems", "memory nodes")
-    for each in limits.io:
-        device_number(each.device)
-        for rate in (each.read_bytes_per_s, each.write_bytes_per_s, each.reads_per_s, each.writes_per_s):
-            if rate is not None and not 0 <= rate < 2**52:
-                raise InvalidRequest(
-                    f"{rate} is not a rate of I/O", hint="use 1 or more a second, or 0 for no limit", field="io"
-                )
-    for pages in limits.huge_pages:
-        if not os.path.isdir(f"/sys/kernel/mm/hugepages/hugepages-{pages.page_bytes // 1024}kB"):
-            raise InvalidRequest(
-                f"there are no huge pages of {pages.page_bytes} bytes here",
-                hint="see /sys/kernel/mm/hugepages",
-                field="huge_pages",
-            )
-        if not 0 <= pages.limit_bytes < 2**62:
-            raise InvalidRequest(f"{pages.limit_bytes} is not a size", hint="use 0 or more", field="huge_pages")
-
-
-def _memory(limits: Limits) -> None:
-    memory, swap = limits.memory_bytes, limits.memory_swap_bytes
-    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if memory is not None and memory < MIN_MEMORY_BYTES:
-        raise InvalidRequest("the memory limit is too low to start anything", hint="use at least 6m", field="memory")
-    if memory is not None and memory > most:
-        raise InvalidRequest(
-            "the memory limit is more than this host has", hint=f"use at most {most // 2**20}m", field="memory"
-        )
-    if swap is not None and (memory is None or not (swap == UNLIMITED or memory <= swap < 2**62)):
-        raise InvalidRequest(
-            "memory and swap together are less than memory", hint="give both, swap the larger", field="memory_swap"
-        )
-
-
-def _members(text: str | None, online: str, field: str, what: str) -> None:
-    """A list as cpuset(7) writes it, of what is online."""
-    if not text:
-        return
-    present = _list(Path(online).read_text()) if os.path.exists(online) else {0}
-    try:
-        wrong = _list(text) - present
-    except ValueError:
-        raise InvalidRequest(f"{text!r} is not a list of {what}", hint="write it like 0-2,4", field=field) from None
-    if wrong:
-        have = ",".join(map(str, sorted(present)))
-        raise InvalidRequest(f"this host has no {what} {sorted(wrong)[0]}", hint=f"it has {have}", field=field)
-
-
-def _list(text: str) -> set[int]:
-    """The numbers of a list such as 0-2,4; ValueError when it is none."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, dash, last = part.partition("-")
-        if not (first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit()))):
-            raise ValueError(part)
-        low, high = int(first), int(last or first)
-        if not low <= high < MAX_CPUS:
-            raise ValueError(part)
-        found |= set(range(low, high + 1))
-    return found
-
-
-def device_number(text: str) -> str:
-    """A whole disk, given as its device file or as major:minor, as major:minor; else InvalidRequest."""
-    number = text
-    if text.startswith("/dev/"):
-        try:
-            found = os.stat(text)
-        except OSError as error:
-            raise InvalidRequest(f"{text}: {error.strerror}", hint="name a disk of this host", field="io") from error
-        number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if stat.S_ISBLK(found.st_mode) else ""
-    if not re.fullmatch(r"[0-9]{1,4}:[0-9]{1,7}", number) or not os.path.isdir(f"/sys/dev/block/{number}"):
-        raise InvalidRequest(f"{text!r} is not a disk", hint="name one like /dev/sda or 8:0", field="io")
-    if os.path.exists(f"/sys/dev/block/{number}/partition"):
-        raise InvalidRequest(f"{text} is a part of a disk", hint="only whole disks have limits", field="io")
-    return number
+def check_update(wanted: Limits, caller: Caller) -> None:
+    """Denied unless this caller may change these limits. What an admin has set stays, whoever changes the rest."""
+    _allow(caller, _limits_for_admins(wanted))
 
 
 def _mounts(spec: ContainerSpec) -> None:

@@ -15,7 +15,8 @@ ENGINE = (
     ("names",),
     ("config",),
     ("linux",),
-    ("storage", "cgroups", "policy", "hostpaths"),
+    ("storage", "cgroups", "security", "hostpaths"),
+    ("policy",),
     ("archives", "shim", "events"),
     ("files",),
     ("launcher",),
@@ -26,7 +27,7 @@ ENGINE = (
 )
 RANK = {name: rank for rank, row in enumerate(ENGINE) for name in row}
 # Specs are plain data that every rank may name.
-SPECS = {"engine.containers.spec", "engine.images.spec", "engine.metrics.spec", "engine.volumes.spec"}
+SPECS = {f"engine.{part}.spec" for part in ("containers", "images", "metrics", "security", "volumes")}
 # Parts of the console that serve the pages; everything else with a urls.py is a page.
 # The names are the vocabulary: a form and the engine must agree on what a name is.
 CONSOLE_FACADE = {"engine", "engine.errors", "engine.names"}

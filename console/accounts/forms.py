@@ -57,9 +57,12 @@ class SetupForm(forms.Form):
         return data
 
     def save(self) -> AbstractUser:
-        """Make the account or reset it. A new password ends all of its sessions."""
+        """Make the account or reset it. A new password ends all of its sessions.
+
+        An admin's: the link was printed to root of the host, and whoever got it from there is trusted as much.
+        """
         user, _made = User.objects.get_or_create(username=self.cleaned_data["username"])
         user.set_password(self.cleaned_data["password"])
-        user.is_active = True
+        user.is_active = user.is_superuser = True
         user.save()
         return user

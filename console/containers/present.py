@@ -25,6 +25,7 @@ class Row:
     running: bool
     stopping: bool
     broken: bool
+    host_root: bool  # root inside is root of the host
     state: SafeString
     brief: str | SafeString
     created: str | SafeString
@@ -47,6 +48,7 @@ def _row(container: Container, top: str) -> Row:
         running=container.state.alive,
         stopping=stopping,
         broken=container.state == "broken",
+        host_root=container.spec.namespaces.user == "host",
         state=state(container, stopping),
         brief=brief(container),
         created=moment(container.created_at_ns),

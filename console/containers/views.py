@@ -15,7 +15,7 @@ from console import gateway
 from console.containers.forms import ALIASES, CreateForm
 from console.containers.present import rows
 from console.containers.stopping import is_stopping, stopping
-from engine import Container, State, errors
+from engine import Container, State, errors, for_admins
 
 PAGE = 100  # rows
 
@@ -67,7 +67,7 @@ def create(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "containers/create.html", context, status=400)
     try:
-        container = engine.create(form.spec())
+        container = engine.create(form.spec(), caller=gateway.caller(request.user))
         if request.POST.get("act") != "create":
             _start_or_undo(container)
     except errors.EngineError as error:
@@ -102,7 +102,8 @@ def details(request: HttpRequest, ref: str) -> HttpResponse:
         # Removed while somebody looks at it: say so in place, and leave them the log that they read.
         return render(request, "containers/_gone.html")
     name = "containers/_head.html" if request.htmx else "containers/details.html"
-    return render(request, name, {"container": container, "stopping": is_stopping(container.id)})
+    context = {"container": container, "stopping": is_stopping(container.id), "opened": for_admins(container.spec)}
+    return render(request, name, context)
 
 
 @require_POST

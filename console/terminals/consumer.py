@@ -33,7 +33,12 @@ class TerminalConsumer(SignedInConsumer):
         """Attach, and show what was shown before."""
         where = self.scope["url_route"]["kwargs"]
         try:
-            self._terminal = await asyncio.to_thread(gateway.engine().attach, where["container"], where["session"])
+            self._terminal = await asyncio.to_thread(
+                gateway.engine().attach,
+                where["container"],
+                where["session"],
+                caller=gateway.caller(self.scope["user"]),
+            )
         except errors.EngineError:
             await self.accept()  # a refused handshake has no code that a page could read
             await self.close(code=self.GONE)

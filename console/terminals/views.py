@@ -43,7 +43,7 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
     form = OpenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            terminal = engine.terminal(container.id, form.spec())
+            terminal = engine.terminal(container.id, form.spec(), caller=gateway.caller(request.user))
         except errors.EngineError as error:
             gateway.blame(form, error)
         else:

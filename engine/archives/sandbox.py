@@ -31,7 +31,7 @@ from importlib.machinery import PathFinder
 from typing import Any, NoReturn
 
 from engine.errors import EngineError, InvalidRequest, KernelError, Unavailable, WrongState, from_wire
-from engine.linux import landlock, mount, places, process
+from engine.linux import capabilities, landlock, mount, places, process
 from engine.linux.allowlist import INTERPRETER, compile_allowlist
 from engine.linux.seccomp import load
 
@@ -194,7 +194,7 @@ def _enter(bounds: Bounds) -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     mount.mount_setattr(mount.AT_FDCWD, "/", mount.AT_RECURSIVE, propagation=mount.MS_PRIVATE)
-    process.drop_bounding_set(process.capability_mask(CAPABILITIES))
+    capabilities.drop_bounding_set(capabilities.mask(CAPABILITIES))
     place = os.open("/proc", os.O_PATH | os.O_CLOEXEC)  # any directory that is always there
     mount.attach(tree, place)
     os.close(place)
@@ -211,7 +211,7 @@ def _enter(bounds: Bounds) -> None:
     ):
         resource.setrlimit(kind, (limit, limit))
     os.umask(0)
-    process.capset(process.capability_mask(CAPABILITIES))
+    capabilities.capset(capabilities.mask(CAPABILITIES))
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the last change of ids, which clears it
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -27,8 +27,9 @@ ENGINE_GROUP = "engine"
 class Group(Protocol):
     """The groups of one name, in all hierarchies."""
 
-    def create(self, *, confined: bool = True) -> None:
-        """Make the group. ``confined``: it must be new, and its processes may open a container's devices only.
+    def create(self, *, confined: bool = True, devices: Sequence[str] = ()) -> None:
+        """Make the group. ``confined``: it must be new, and its processes may open a container's devices only, and
+        ``devices``, as lines of ``devices.allow``.
         OSError leaves nothing behind."""
 
     def limit(self, limits: Limits) -> None:

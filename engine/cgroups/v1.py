@@ -11,6 +11,7 @@ import functools
 import os
 import signal
 import time
+from collections.abc import Sequence
 
 from engine.cgroups import v1_limits
 from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, read_number, read_text
@@ -53,7 +54,7 @@ class Group:
         path = f"{MOUNT}/{hierarchy}/{self._parent}/{self._name}"
         return f"{path}/{file}" if file else path
 
-    def create(self, *, confined: bool = True) -> None:
+    def create(self, *, confined: bool = True, devices: Sequence[str] = ()) -> None:
         """Make the group."""
         try:
             for hierarchy in self._hierarchies:
@@ -67,7 +68,7 @@ class Group:
                         raise
             if confined:
                 write_text(self._path("devices", "devices.deny"), "a")
-                for rule in DEVICES:
+                for rule in (*DEVICES, *devices):
                     write_text(self._path("devices", "devices.allow"), rule)
         except BaseException:
             self.remove()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Sequence
 
 from engine.cgroups import v2_limits
 from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, pressure, read_number, read_text
@@ -27,7 +28,7 @@ class Group:
         self._parent = f"{mount}/wharfie-{instance}"
         self._directory = f"{self._parent}/{name}"
 
-    def create(self, *, confined: bool = True) -> None:
+    def create(self, *, confined: bool = True, devices: Sequence[str] = ()) -> None:
         """Make the group."""
         if not os.path.isdir(self._parent):
             self._delegate(self._mount)
@@ -40,7 +41,7 @@ class Group:
                 raise
         if confined:
             try:
-                bpf.restrict_devices(self._directory, DEVICES)
+                bpf.restrict_devices(self._directory, (*DEVICES, *devices))
             except BaseException:
                 self.remove()
                 raise

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from engine import hostpaths, names, policy
 from engine.containers.limits import merge_io
-from engine.containers.spec import ContainerSpec, NetworkMode
+from engine.containers.spec import Container, ContainerSpec
 from engine.errors import AlreadyExists, InvalidRequest, NotFound
 from engine.events import Events
 from engine.images.spec import Image
+from engine.security.spec import CONTAINER, HOST, Caller, Namespaces
 from engine.storage import atomic, documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -63,13 +64,17 @@ def create(
     database: Database,
     events: Events,
     image_of: Callable[[str], Image],
+    container_of: Callable[[str], Container],
     spec: ContainerSpec,
+    caller: Caller,
 ) -> str:
     """Make the container and return its id. Nothing is left when it fails.
 
-    Raises InvalidRequest for the spec, NotFound for image or volume, AlreadyExists for the name.
+    Raises Denied for what is not for the caller, InvalidRequest for the spec, NotFound for image, volume or a
+    container whose namespaces it shares, AlreadyExists for the name.
     """
-    policy.check(spec)
+    policy.check(spec, caller)
+    spec = dataclasses.replace(spec, namespaces=_shared(spec.namespaces, container_of))
     for bind in spec.binds:  # judged again at each start; now it can still be corrected
         os.close(hostpaths.source(bind.source, [str(paths.root), str(paths.run)], read_only=bind.read_only))
     image = image_of(spec.image)
@@ -108,7 +113,7 @@ def create(
             )
             events.add(connection, "container", "create", container_id, spec.name)
             atomic.intend(directory, paths.trash)
-            _directories(paths, container_id, base)
+            _directories(paths, container_id, base if spec.namespaces.uid_base is None else spec.namespaces.uid_base)
     except sqlite3.IntegrityError as error:
         if "containers.name" in str(error):
             raise AlreadyExists(
@@ -157,7 +162,7 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
         pids=spec.limits.pids or default.pids,
         io=merge_io((), spec.limits.io),
     )
-    host = spec.network is NetworkMode.HOST
+    host = HOST in (spec.network, spec.namespaces.uts)
     return dataclasses.replace(
         spec,
         name=spec.name or f"{_pick(_ADJECTIVES)}-{_pick(_NOUNS)}-{container_id[:4]}",
@@ -173,6 +178,23 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
     )
 
 
+def _shared(wanted: Namespaces, container_of: Callable[[str], Container]) -> Namespaces:
+    """With ids for the names of the containers that it shares namespaces with, and with its own user ids."""
+    others = {kind: container_of(ref) for kind in ("pid", "ipc", "network") if (ref := wanted.container(kind))}
+    bases = {found.uid_base for kind, found in others.items() if kind != "network"}
+    host = 0 if wanted.user == HOST else None
+    if len(bases) > 1:
+        raise InvalidRequest(
+            "processes and IPC of two containers cannot be shared at once", hint="share both with one", field="ipc"
+        )
+    if bases and (host == 0) != (0 in bases):
+        raise InvalidRequest(
+            "only one of the two has the host's user namespace", hint="let both have it, or none", field="userns"
+        )
+    ids = {kind: f"{CONTAINER}{found.id}" for kind, found in others.items()}
+    return dataclasses.replace(wanted, **ids, uid_base=next(iter(bases), host))
+
+
 def _pick(words: list[str]) -> str:
     return words[int.from_bytes(os.urandom(2), "big") % len(words)]
 
@@ -180,6 +202,11 @@ def _pick(words: list[str]) -> str:
 def _uid_base(instance_id: str, paths: Paths, connection: sqlite3.Connection) -> int:
     """The lowest free range; range 0 is the unpack worker's."""
     used = {row[0] for row in connection.execute("SELECT uid_base FROM containers")}
+    # Those of a removed container live on in one that was made to share its processes or IPC.
+    shared = (
+        "SELECT json_extract(spec, '$.namespaces.uid_base') FROM containers WHERE json_valid(spec) AND instr(spec, ?)"
+    )
+    used |= {row[0] for row in connection.execute(shared, (f'"{CONTAINER}',))}
     free = [base for base in instance.claim(instance_id, paths, len(used) + 1)[1:] if base not in used]
     return free[0]
 

@@ -16,6 +16,8 @@ from engine.containers import shims, state
 from engine.containers.spec import Container, ExecSpec, TerminalInfo
 from engine.errors import NotFound, Unavailable, WrongState
 from engine.names import new_id
+from engine.security.confinement import confinement
+from engine.security.spec import Caller
 from engine.shim import protocol, terminal
 from engine.storage.paths import Paths
 
@@ -164,19 +166,20 @@ class Executions:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    def run(self, container: Container, spec: ExecSpec) -> Execution:
+    def run(self, container: Container, spec: ExecSpec, caller: Caller) -> Execution:
         """Run a command with pipes. Its errors are those of a start: 127, 126, 125."""
-        connection, answer, descriptors = self._open(container, spec, tty=False, session="")
+        connection, answer, descriptors = self._open(container, spec, caller, tty=False, session="")
         return Execution(connection, answer["pid"], descriptors)
 
-    def terminal(self, container: Container, spec: ExecSpec) -> Terminal:
+    def terminal(self, container: Container, spec: ExecSpec, caller: Caller) -> Terminal:
         """Run a command in a terminal of its own, and sit down in front of it."""
         session = new_id()[:SESSION_DIGITS]
-        connection, answer, _ = self._open(container, spec, tty=True, session=session)
+        connection, answer, _ = self._open(container, spec, caller, tty=True, session=session)
         return Terminal(connection, _info(session, answer))
 
-    def attach(self, container: Container, session: str) -> Terminal:
+    def attach(self, container: Container, session: str, caller: Caller) -> Terminal:
         """Sit down in front of an open terminal: first comes what it showed before, 1 MiB at most."""
+        policy.enter(container.spec, caller)
         session = session or first_session(container)
         connection, answer = self._greet(container, session, "attach")
         return Terminal(connection, _info(session, answer))
@@ -190,8 +193,9 @@ class Executions:
         connection, _ = self._greet(container, session, "end")
         connection.close()
 
-    def input(self, container: Container) -> int:
+    def input(self, container: Container, caller: Caller) -> int:
         """A descriptor to type into its first process with; WrongState when it takes no input."""
+        policy.enter(container.spec, caller)
         if container.spec.tty or not (container.spec.stdin or container.spec.stdin_once):
             raise WrongState(f"nobody can type to container {container.name!r}", hint="create one with -i")
         connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
@@ -219,9 +223,9 @@ class Executions:
         return sorted(found, key=lambda info: info.started_at_ns)
 
     def _open(
-        self, container: Container, spec: ExecSpec, *, tty: bool, session: str
+        self, container: Container, spec: ExecSpec, caller: Caller, *, tty: bool, session: str
     ) -> tuple[socket.socket, dict[str, Any], list[int]]:
-        policy.check_exec(spec)
+        policy.check_exec(spec, container.spec, caller)
         state.require("exec", container.state, container.name)
         request = {
             "op": "exec",
@@ -231,6 +235,7 @@ class Executions:
             "user": container.spec.user or "" if spec.user is None else spec.user,
             "workdir": spec.workdir or container.spec.workdir,
             "hostname": container.spec.hostname,
+            "confinement": confinement(container.spec.security, privileged=spec.privileged),
             "tty": tty,
             "stdin": spec.stdin,
             "output": spec.output,

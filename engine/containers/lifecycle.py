@@ -24,6 +24,8 @@ from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
 from engine.linux import files
+from engine.security.confinement import confinement, unseals
+from engine.security.spec import HOST
 from engine.storage import atomic, documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -144,7 +146,7 @@ class Lifecycle:
             "rootfs": str(self._paths.rootfs),
             **roots.overlay(self._paths, container.id, image),
             "root_lock": str(self._paths.root_lock(container.id)),
-            "etc": etc_files(spec),
+            "etc": etc_files(spec, self._network(spec)),
             "log": str(self._paths.log(container.id)),
             "log_segment_bytes": spec.log_segment_bytes,
             "log_segments": spec.log_segments,
@@ -170,9 +172,33 @@ class Lifecycle:
             "user": spec.user or "",
             "workdir": spec.workdir,
             "hostname": spec.hostname,
-            "network": spec.network.value,
+            "domainname": spec.domainname,
+            "namespaces": self._namespaces(spec),
+            "confinement": confinement(spec.security),
+            "sealed": spec.namespaces.user != HOST and unseals(spec.security),
+            "devices": [dataclasses.asdict(device) for device in spec.security.devices],
+            "sysctls": spec.security.sysctls,
+            "shm_bytes": spec.security.shm_bytes,
+            "read_only": spec.security.read_only,
             "limits": dataclasses.asdict(spec.limits),
         }
+
+    def _namespaces(self, spec: ContainerSpec) -> dict[str, str]:
+        """Of each kind: "" its own, "host", or the run record of the container whose it is; `engine.shim.sharing`."""
+        kinds = {kind: getattr(spec.namespaces, kind) for kind in ("pid", "ipc", "uts", "user", "network")}
+        for kind in kinds:
+            if other := spec.namespaces.container(kind):
+                kinds[kind] = str(self._paths.run_record(other))
+        return kinds | ({"network": HOST} if spec.network is NetworkMode.HOST else {})
+
+    def _network(self, spec: ContainerSpec) -> NetworkMode:
+        """The kind of network that it is in, be it another container's."""
+        try:
+            while spec.network is NetworkMode.CONTAINER:
+                spec = self._records.find(spec.namespaces.container("network")).spec
+        except NotFound:  # so it does not run either, and the start says so
+            return NetworkMode.NONE
+        return spec.network
 
     def restart(self, container: Container, image: Image, timeout_s: float | None) -> None:
         """Stop it as `Stopping.stop` does, then start it: the same id, files and log. Else it is a start."""
@@ -235,10 +261,10 @@ def init_program() -> str:
     raise Unsupported("this host has no init for containers", hint="apt-get install tini", field="init")
 
 
-def etc_files(spec: ContainerSpec) -> dict[str, str]:
+def etc_files(spec: ContainerSpec, network: NetworkMode) -> dict[str, str]:
     """/etc/hosts, hostname and resolv.conf of a container: the host's on its network, else loopback alone."""
     files = {"hostname": f"{spec.hostname}\n"}
-    if spec.network is NetworkMode.HOST:
+    if network is NetworkMode.HOST:
         for name in ("hosts", "resolv.conf"):
             path = Path("/etc") / name
             files[name] = path.read_text() if path.exists() else ""

@@ -9,7 +9,7 @@ import os
 import sys
 
 from engine import policy
-from engine.cgroups import manager
+from engine.cgroups import bounds, manager
 from engine.containers import state
 from engine.containers.pausing import GONE, ended
 from engine.containers.records import Records
@@ -17,6 +17,7 @@ from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
 from engine.events import Events
 from engine.linux import files
+from engine.security.spec import Caller
 from engine.storage import documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -28,7 +29,7 @@ def merge_io(before: tuple[IoLimit, ...], wanted: tuple[IoLimit, ...]) -> tuple[
     """Limits a disk, each disk once and by its number; of what is given twice the last counts."""
     disks = {each.device: each for each in before}
     for each in wanted:
-        number = policy.device_number(each.device)
+        number = bounds.device_number(each.device)
         given = {rate: getattr(each, rate) for rate in RATES if getattr(each, rate) is not None}
         disks[number] = dataclasses.replace(disks.get(number, IoLimit(number)), **given)
     return tuple(disks.values())
@@ -58,18 +59,19 @@ class Limiting:
         self._events = events
         self._records = records
 
-    def update(self, container: Container, wanted: Limits) -> None:
+    def update(self, container: Container, wanted: Limits, caller: Caller) -> None:
         """Give it other limits, at once and for each later start: all of them, or none when it raises.
 
-        InvalidRequest for what this host does not have, Busy for less than is in use, Unsupported for what its kernel
-        cannot do. What is None or empty stays.
+        Denied for what is not for this caller, InvalidRequest for what this host does not have, Busy for less than is
+        in use, Unsupported for what its kernel cannot do. What is None or empty stays.
         """
         with self._records.locked(container):
             container = self._records.find(container.id)
             state.require("update", container.state, container.name)
+            policy.check_update(wanted, caller)
             before = container.spec.limits
             limits = merge(before, wanted)
-            policy.check_limits(limits)
+            bounds.check(limits)
             # The kernel first, for it may refuse. Killed between the two, what is stored is right: see `settle`.
             self._change(container, limits)
             try:

@@ -163,7 +163,8 @@ class Records:
         return Container(
             id=row["id"], name=row["name"], image=row["image"], image_id=row["image_id"], state=state,
             created_at_ns=row["created_at_ns"], started_at_ns=started or row["started_at_ns"], pid=pid, exit=ended,
-            spec=spec, argv=argv, uid_base=row["uid_base"], broken=broken, restarts=restarts, health=health,
+            spec=spec, argv=argv, broken=broken, restarts=restarts, health=health,
+            uid_base=row["uid_base"] if spec.namespaces.uid_base is None else spec.namespaces.uid_base,
         )  # fmt: skip
 
     def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 
 from engine.errors import InvalidRequest
+from engine.security.spec import Namespaces, Security
 from engine.volumes.spec import BindMount, TmpfsMount, VolumeMount
 
 
@@ -31,6 +32,7 @@ class NetworkMode(enum.StrEnum):
 
     NONE = "none"  # its own, with nothing but loopback
     HOST = "host"  # the host's
+    CONTAINER = "container"  # another container's: `Namespaces.network` says whose
 
 
 class RestartMode(enum.StrEnum):
@@ -145,7 +147,10 @@ class ContainerSpec:
     user: str | None = None  # name or uid, with :group or :gid
     workdir: str | None = None
     hostname: str = ""  # "" takes the first 12 digits of the id
+    domainname: str = ""
     network: NetworkMode = NetworkMode.NONE
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    security: Security = field(default_factory=Security)
     limits: Limits = field(default_factory=Limits)
     volumes: tuple[VolumeMount, ...] = ()
     binds: tuple[BindMount, ...] = ()
@@ -173,6 +178,7 @@ class ExecSpec:
     workdir: str | None = None
     stdin: bool = True  # without a terminal: whether it gets a pipe, or /dev/null
     output: bool = True  # without a terminal: whether what it writes goes into pipes, or nowhere
+    privileged: bool = False  # with every capability, as `Security.privileged`
     rows: int = 24  # of its terminal
     columns: int = 80
 

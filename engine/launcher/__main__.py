@@ -24,8 +24,8 @@ from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.launcher import keeper
 from engine.linux import process, unix
+from engine.shim import birth, protocol, starter
 from engine.shim import main as shim
-from engine.shim import protocol, starter
 
 OOM_SCORE = -500
 IDLE_MS = 3000
@@ -190,7 +190,7 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
         return  # it was killed just now
     connection = _accept(listener, handover, launcher, 0)
     try:
-        init = starter.prepared()
+        init = birth.prepared()
     except OSError:  # what is wrong is met again, and said, if the request is for a container
         init = None
     if connection is None:
@@ -227,9 +227,7 @@ def _accept(
     return None
 
 
-def _work(
-    request: dict[str, Any], fds: list[int], init: starter.Init | None, handover: socket.socket
-) -> dict[str, Any]:
+def _work(request: dict[str, Any], fds: list[int], init: birth.Init | None, handover: socket.socket) -> dict[str, Any]:
     try:
         if request.get("version", 0) > protocol.VERSION:  # the files were replaced under a launcher that goes on
             raise Unsupported(

@@ -13,7 +13,8 @@ from engine.linux.syscall import Syscall, flags, pointer, size
 
 _PROG_LOAD, _PROG_ATTACH = 5, 8
 _TYPE_CGROUP_DEVICE, _ATTACH_DEVICE = 15, 6
-_DEVICE_CHARACTER = 2
+_KINDS = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
+_ACCESS = {"m": 1, "r": 2, "w": 4}  # BPF_DEVCG_ACC_*
 
 _bpf = Syscall("bpf", flags, pointer, size)
 
@@ -24,23 +25,27 @@ def _instruction(code: int, destination: int = 0, source: int = 0, offset: int =
 
 def device_program(rules: tuple[str, ...]) -> bytes:
     """The program that allows rules written as in cgroup v1 (``c MAJOR:MINOR rwm``, MINOR may be ``*``)."""
-    load_word, and_immediate, jump_not_equal, move, leave = 0x61, 0x57, 0x55, 0xB7, 0x95
+    load_word, and_immediate, shift_right, jump_not_equal, move, leave = 0x61, 0x57, 0x77, 0x55, 0xB7, 0x95
+    jump_if_any = 0x45
     program = [
-        _instruction(load_word, 2, 1, 0),  # r2 = access_type; its low half is the kind of device
-        _instruction(and_immediate, 2, immediate=0xFFFF),
+        _instruction(load_word, 2, 1, 0),  # r2 = access_type
+        _instruction(0xBF, 3, 2),  # r3 = r2
+        _instruction(and_immediate, 2, immediate=0xFFFF),  # its low half is the kind of device
+        _instruction(shift_right, 3, immediate=16),  # its high half what is asked for
         _instruction(load_word, 4, 1, 4),  # r4 = major
         _instruction(load_word, 5, 1, 8),  # r5 = minor
-        _instruction(jump_not_equal, 2, offset=1, immediate=_DEVICE_CHARACTER),
-        _instruction(0x05, offset=2),  # a character device: go on to the rules
-        _instruction(move, 0, immediate=0),
-        _instruction(leave),
     ]
     for rule in rules:
-        major, _, minor = rule.split()[1].partition(":")
-        allow = [_instruction(move, 0, immediate=1), _instruction(leave)]
-        if minor != "*":
-            allow.insert(0, _instruction(jump_not_equal, 5, offset=2, immediate=int(minor)))
-        program += [_instruction(jump_not_equal, 4, offset=len(allow), immediate=int(major)), *allow]
+        kind, number, access = rule.split()
+        major, _, minor = number.partition(":")
+        refused = sum(bit for letter, bit in _ACCESS.items() if letter not in access)
+        # Each test that fails jumps behind the two that allow.
+        tests = [(jump_not_equal, 2, _KINDS[kind]), (jump_not_equal, 4, int(major))]
+        tests += [] if minor == "*" else [(jump_not_equal, 5, int(minor))]
+        tests += [(jump_if_any, 3, refused)] if refused else []
+        for left, (code, register, value) in zip(range(len(tests) + 1, 1, -1), tests, strict=True):
+            program.append(_instruction(code, register, offset=left, immediate=value))
+        program += [_instruction(move, 0, immediate=1), _instruction(leave)]
     program += [_instruction(move, 0, immediate=0), _instruction(leave)]
     return b"".join(program)
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 
 from engine.linux import helper, mount, process
 
-Way = Callable[[Sequence[str], str, str, int], int]
+Way = Callable[[Sequence[str], str, str, int | None], int]
 
 # Whatever this kernel's defaults are, the upper directory holds whole files at their own paths: so it can be read as
 # the container's changes (`engine.files.upper`).
 WHOLE = (("redirect_dir", "off"), ("metacopy", "off"))
 
 
-def create(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
+def create(layers: Sequence[str], upper: str, work: str, userns_fd: int | None) -> int:
     """A detached, nodev overlay of ``layers`` (lowest first), each idmapped, below ``upper``. The caller closes it.
 
     Without an upper, "", it is read-only, and there must be two layers at least.
@@ -51,7 +51,7 @@ def way() -> Way:
 _PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
+def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int | None) -> int:
     """`create`, for a kernel that takes detached mounts as layers."""
     opened: list[int] = []
     try:
@@ -68,7 +68,7 @@ def detached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> in
             os.close(descriptor)
 
 
-def attached(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
+def attached(layers: Sequence[str], upper: str, work: str, userns_fd: int | None) -> int:
     """`create`, for any kernel that takes idmapped layers. Forks: only for a process with one thread."""
     return helper.descriptor(lambda: _attach(layers, upper, work, userns_fd))
 
@@ -77,7 +77,7 @@ def _name(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _attach(layers: Sequence[str], upper: str, work: str, userns_fd: int) -> int:
+def _attach(layers: Sequence[str], upper: str, work: str, userns_fd: int | None) -> int:
     process.unshare(process.CLONE_NEWNS)
     mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
     # On top of / there is always room, and no path leads there: paths begin below it, at the root of before.

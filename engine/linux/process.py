@@ -1,4 +1,4 @@
-"""Processes, namespaces and what a process may do: clone3(2), setns(2), prctl(2), capabilities(7), keyctl(2)."""
+"""Processes, namespaces and what a process may do: clone3(2), setns(2), prctl(2), keyctl(2)."""
 
 from __future__ import annotations
 
@@ -26,70 +26,23 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
-PR_CAPBSET_DROP = 24
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
 CLOSE_RANGE_CLOEXEC = 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SIGCHLD = 17
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8  # of 64 bytes
-
-# capabilities(7); a capability's number is its position.
-CAPABILITIES = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-]
 
 _clone3 = Syscall("clone3", pointer, size, hold_gil=True)  # the child must not have to take the GIL again
 _unshare = Syscall("unshare", flags)
 _setns = Syscall("setns", fd, flags)
 _prctl = Syscall("prctl", flags, word, word, word, word)
 _close_range = Syscall("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
-_capset = Syscall("capset", pointer, pointer)
 _rt_sigaction = Syscall("rt_sigaction", ctypes.c_int, pointer, pointer, size)
 _signalfd4 = Syscall("signalfd4", ctypes.c_int, pointer, size, flags)
 _keyctl = Syscall("keyctl", flags, text)
 _sethostname = LIBC["sethostname"]
 _sethostname.argtypes = (text, size)
+_setdomainname = LIBC["setdomainname"]
+_setdomainname.argtypes = (text, size)
 
 
 class _CloneArgs(ctypes.Structure):
@@ -170,6 +123,13 @@ def sethostname(name: str) -> None:
         raise failure(ctypes.get_errno(), "sethostname", name)
 
 
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    encoded = name.encode()
+    if _setdomainname(encoded, len(encoded)) != 0:
+        raise failure(ctypes.get_errno(), "setdomainname", name)
+
+
 def reset_signals() -> None:
     """Every signal to its default, those too that libc keeps for itself (32, 33); sigaction(2).
 
@@ -194,29 +154,6 @@ def signal_descriptor(numbers: set[int]) -> int:
 def join_session_keyring(name: str) -> None:
     """Leave the inherited session keyring for a new one, so that no key of the host is in reach; keyctl(2)."""
     _keyctl(KEYCTL_JOIN_SESSION_KEYRING, name.encode())
-
-
-def capability_mask(names: tuple[str, ...]) -> int:
-    """The bits of capabilities given by name without ``CAP_``."""
-    return sum(1 << CAPABILITIES.index(name) for name in names)
-
-
-def drop_bounding_set(keep: int) -> None:
-    """Drop every capability outside ``keep`` from the bounding set, for ever; capabilities(7)."""
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        last = int(file.read())
-    for number in range(last + 1):
-        if not keep >> number & 1:
-            _prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
-
-
-def capset(permitted: int, inheritable: int = 0) -> None:
-    """Set permitted and effective alike, and the inheritable set; clear the ambient set. capset(2), version 3."""
-    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    low, high = permitted & 0xFFFFFFFF, permitted >> 32
-    data = (ctypes.c_uint32 * 6)(low, low, inheritable & 0xFFFFFFFF, high, high, inheritable >> 32)
-    _capset(ctypes.addressof(header), ctypes.addressof(data))
 
 
 def children() -> list[int]:

@@ -14,29 +14,24 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from engine.errors import CommandNotExecutable, CommandNotFound, InvalidRequest
-from engine.linux import files, mount, process, seccomp
+from engine.linux import capabilities, files, mount, process, seccomp
 from engine.shim import identity
 
-# isolation.md I1: podman's eleven.
-CAPABILITIES = process.capability_mask(
-    ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
-     "SYS_CHROOT")
-)  # fmt: skip
+CAPABILITIES = capabilities.mask(capabilities.DEFAULT)
 FILTER = seccomp.compile_default()
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOFILE_SOFT, NOFILE_HARD = 1024, 524288
 # What of a request is needed here.
-NEEDS = ("id", "argv", "env", "user", "workdir", "hostname")
+NEEDS = ("id", "argv", "env", "user", "workdir", "hostname", "confinement")
 
 
-def settle() -> None:
-    """What needs no request: own session, signals, limits, the bounding set."""
+def settle(held: int) -> None:
+    """What needs no request but to know what may stay in the bounding set: own session, signals."""
     os.setsid()
     process.reset_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
-    _limits()
-    process.drop_bounding_set(CAPABILITIES)
+    capabilities.drop_bounding_set(held)
 
 
 def become(
@@ -54,7 +49,9 @@ def become(
     """
     at("hardening the process")
     process.join_session_keyring(f"_ses.{request['id'][:12]}")
-    who = identity.resolve(request["user"])
+    confinement = request["confinement"]
+    _limits(confinement["ulimits"])
+    who = identity.resolve(request["user"], confinement["groups"])
     if os.isatty(streams[0]):
         os.fchown(streams[0], who.uid, -1)  # so that it can be opened again by name; tty(4)
     for target, source in enumerate(streams):
@@ -63,35 +60,68 @@ def become(
     at("entering the working directory")
     _working_directory(request["workdir"])
     at("dropping privileges")
+    held = confinement["capabilities"]
+    if held != CAPABILITIES:
+        capabilities.drop_bounding_set(held)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
-    process.capset(CAPABILITIES if who.uid == 0 else 0)
+    capabilities.capset(held if who.uid == 0 else 0)
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     environment = _environment(request["env"], who.home, request["hostname"])
-    programs = _candidates(request["argv"][0], environment["PATH"])
-    permit()
-    seccomp.load(FILTER)
-    at("executing the command")
+    programs = [(path, _refusal(path)) for path in _candidates(request["argv"][0], environment["PATH"])]
+    program = FILTER if confinement["filter"] is None else bytes.fromhex(confinement["filter"])
     if helper >= 0:
         _find(programs, request["argv"])
+    permit()
+    if program:
+        seccomp.load(program)
+    at("executing the command")
+    if helper >= 0:
         os.execve(helper, ["tini", "--", *request["argv"]], environment)  # by descriptor: it is not in the image
     _execute(programs, request["argv"], environment)
 
 
-def _limits() -> None:
+def _limits(wanted: dict[str, list[int]]) -> None:
+    """The default ones, and those that are wanted, by their numbers: never above what the host itself is bound to."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = NOFILE_HARD if hard == resource.RLIM_INFINITY else min(hard, NOFILE_HARD)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(NOFILE_SOFT, ceiling), ceiling))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = {resource.RLIMIT_NOFILE: [min(NOFILE_SOFT, ceiling), ceiling], resource.RLIMIT_CORE: [0, 0]}
+    for number, (soft, most) in (limits | {int(number): pair for number, pair in wanted.items()}).items():
+        host = resource.getrlimit(number)[1]
+        if host != resource.RLIM_INFINITY and not 0 <= most <= host:
+            raise InvalidRequest(
+                f"a limit of the container's processes is above the host's own: {most}",
+                hint=f"use at most {host}; the host's limits are those that Wharfie was started with",
+                field="ulimits",
+            )
+        resource.setrlimit(number, (soft, most))
+
+
+def make_directory(path: str) -> int:
+    """An O_PATH descriptor of a directory, made when absent; inside the container, so no link leads out of it.
+
+    Magic links are not followed either: /proc/self/fd/N could be a directory of the host (CVE-2024-21626,
+    CVE-2026-55686).
+    """
+    flag, resolve = os.O_PATH | os.O_DIRECTORY, files.NO_MAGICLINKS
+    try:
+        return files.openat2(mount.AT_FDCWD, path, flag, resolve=resolve)
+    except FileNotFoundError:
+        above, _, name = path.rstrip("/").rpartition("/")
+        parent = make_directory(above or "/")
+        try:
+            if name not in ("", "."):
+                os.mkdir(name, 0o755, dir_fd=parent)
+        finally:
+            os.close(parent)
+        return files.openat2(mount.AT_FDCWD, path, flag, resolve=resolve)
 
 
 def _working_directory(path: str) -> None:
-    """Enter it, made when absent; inside the container and as its root, so no link leads out (CVE-2026-55686)."""
+    """Enter it."""
     try:
-        os.makedirs(path, 0o755, exist_ok=True)
-        # No magic link on the way: /proc/self/fd/N could be a directory of the host (CVE-2024-21626).
-        descriptor = files.openat2(mount.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, resolve=files.NO_MAGICLINKS)
+        descriptor = make_directory(path)
         os.fchdir(descriptor)
         os.close(descriptor)
         if not os.getcwd().startswith("/"):
@@ -116,11 +146,14 @@ def _candidates(command: str, path: str) -> list[str]:
     return [f"{directory or '.'}/{command}" for directory in path.split(":")]
 
 
-def _execute(programs: list[str], argv: list[str], environment: dict[str, str]) -> NoReturn:
+def _execute(programs: list[tuple[str, OSError | None]], argv: list[str], environment: dict[str, str]) -> NoReturn:
+    """The first of these that can be executed, and was not found wanting before. Of calls it needs execve alone, for a
+    filter is loaded that may refuse the others."""
     refused: OSError | None = None
-    for program in programs:
+    for program, wanting in programs:
         try:
-            _refuse_own_interpreter(program)
+            if wanting is not None:
+                raise wanting
             os.execve(program, argv, environment)
         except (FileNotFoundError, NotADirectoryError) as error:
             # A script whose interpreter is missing is ENOENT too, though the file itself is there.
@@ -145,12 +178,21 @@ def _execute(programs: list[str], argv: list[str], environment: dict[str, str]) 
     )
 
 
-def _find(programs: list[str], argv: list[str]) -> None:
+def _find(programs: list[tuple[str, OSError | None]], argv: list[str]) -> None:
     """CommandNotFound unless one of the programs is there: the helper would only say so in the container's log."""
-    if not any(os.access(program, os.X_OK) for program in programs):
+    if not any(wanting is None and os.access(program, os.X_OK) for program, wanting in programs):
         raise CommandNotFound(
             f"{argv[0]!r} is not in the image", hint="check the spelling, or give its full path", field="command"
         )
+
+
+def _refusal(program: str) -> OSError | None:
+    """Why it must not be executed, as far as can be told before."""
+    try:
+        _refuse_own_interpreter(program)
+    except OSError as error:
+        return error
+    return None
 
 
 def _refuse_own_interpreter(program: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.errors import InvalidRequest
@@ -25,8 +26,8 @@ class Identity(NamedTuple):
     home: str
 
 
-def resolve(user: str) -> Identity:
-    """``name``, ``uid``, ``name:group`` and so on; "" is root."""
+def resolve(user: str, more: Sequence[str] = ()) -> Identity:
+    """``name``, ``uid``, ``name:group`` and so on; "" is root. ``more`` are groups on top, by name or number."""
     name, _, group = user.partition(":")
     uid, gid, home = _user(name or "0")
     login = name
@@ -41,6 +42,7 @@ def resolve(user: str) -> Identity:
         extra = [
             int(row[2]) for row in groups if login and len(row) > 3 and login in row[3].split(",") and _number(row[2])
         ]
+    extra += [_group(each, groups, "group_add") for each in more]
     return Identity(uid, gid, sorted({gid, *extra}), home)
 
 
@@ -58,16 +60,16 @@ def _user(name: str) -> tuple[int, int, str]:
     return number, 0, "/"
 
 
-def _group(name: str, rows: list[list[str]]) -> int:
+def _group(name: str, rows: list[list[str]], field: str = "user") -> int:
     if name.isascii() and name.isdigit():
         if int(name) > _MAX_ID:
-            raise InvalidRequest(f"group {name} is out of range", hint=f"use 0 to {_MAX_ID}", field="user")
+            raise InvalidRequest(f"group {name} is out of range", hint=f"use 0 to {_MAX_ID}", field=field)
         return int(name)
     for row in rows:
         if row[0] == name and _number(row[2]):
             return int(row[2])
     raise InvalidRequest(
-        f"group {name!r} is not in the image's /etc/group", hint="use a number or another name", field="user"
+        f"group {name!r} is not in the image's /etc/group", hint="use a number or another name", field=field
     )
 
 

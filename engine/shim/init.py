@@ -13,14 +13,17 @@ from typing import Any, NoReturn
 from engine.errors import EngineError, KernelError
 from engine.linux import mount, process, tty
 from engine.linux.mount import NODEV, NOSUID, RDONLY
-from engine.shim import command, mounts, protocol
+from engine.shim import command, mounts, protocol, sysctls
 
 FIRST_SIZE = (24, 80)  # of a terminal that nobody has sat down in front of
 # What of the request its first process needs.
-NEEDS = (*command.NEEDS, "rootfs", "etc", "volumes", "tmpfs", "tty", "init")
+NEEDS = (
+    *command.NEEDS, "rootfs", "etc", "volumes", "tmpfs", "tty", "init", "domainname", "namespaces", "sysctls",
+    "devices", "shm_bytes", "read_only", "sealed",
+)  # fmt: skip
 
 
-def run(door: socket.socket, *, own_network: bool) -> NoReturn:
+def run(door: socket.socket, birth: mounts.Birth) -> NoReturn:
     """Prepare, wait at ``door`` for the starter's request, and become the container's command."""
     step = "preparing"
 
@@ -35,9 +38,9 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
 
     try:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # a dead shim's is nobody's
-        command.settle()
+        command.settle(birth.capabilities)
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
-        stage = mounts.prepare(own_network=own_network)
+        stage = mounts.prepare(birth)
         step = "setting up the root file system"
         message = protocol.receive(door)  # the maps are written
         if message is None:
@@ -48,11 +51,15 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
         # mount namespace, since a mount can only be put on a place of one's own.
         helper = mount.tree(request["init"], add=RDONLY | NOSUID | NODEV) if request["init"] else -1
         place = os.open(request["rootfs"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Linux before 6.9 wants the host's uid 0 for settings of an IPC namespace, too; later ones the container's.
+        of_network = {name: value for name, value in request["sysctls"].items() if name.startswith("net.")}
+        of_ipc = sysctls.apply(stage.settings, {k: v for k, v in request["sysctls"].items() if k not in of_network})
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # setresuid has cleared it
-        dev = mounts.devices(stage)
+        sysctls.settle(stage.settings, of_ipc | of_network, own_network=bool(birth.own & process.CLONE_NEWNET))
+        dev = mounts.devices(stage, request["shm_bytes"])
         etc = mounts.etc_copies(place, request["etc"])
         message = protocol.receive(door)  # the groups are made
         if message is None:
@@ -66,20 +73,29 @@ def run(door: socket.socket, *, own_network: bool) -> NoReturn:
         if message is None:
             os._exit(125)
         root, *volumes = message[1]
+        if request["devices"]:
+            mounts.more_devices(dev, volumes.pop(), place, [device["target"] for device in request["devices"]])
         mount.attach(root, place)
         targets = [volume["target"] for volume in request["volumes"]]
         tmpfs = [(wanted["target"], mounts.tmpfs(wanted)) for wanted in request["tmpfs"]]
         mounts.assemble(root, stage, dev, etc, [*zip(targets, volumes, strict=True), *tmpfs])
         os.fchdir(root)
         mount.enter_root(".")
-        process.sethostname(request["hostname"])
+        if request["read_only"]:
+            command.make_directory(request["workdir"])
+            mount.mount_setattr(mount.AT_FDCWD, "/", 0, add=mount.RDONLY)
+        if birth.own & process.CLONE_NEWUTS:
+            process.sethostname(request["hostname"])
+            process.setdomainname(request["domainname"])
+        if request["sealed"]:
+            _seal(door)
         command.become(request, _streams(request, streams, door), at, permit, helper)
     except EngineError as error:
-        protocol.send(door, error.to_wire())
+        protocol.tell(door, error.to_wire())
     except OSError as error:
-        protocol.send(door, KernelError.from_os(error, step).to_wire())
+        protocol.tell(door, KernelError.from_os(error, step).to_wire())
     except BaseException as error:
-        protocol.send(door, KernelError(f"{step}: {error!r}").to_wire())
+        protocol.tell(door, KernelError(f"{step}: {error!r}").to_wire())
     os._exit(125)
 
 
@@ -94,3 +110,14 @@ def _streams(request: dict[str, Any], given: list[int], door: socket.socket) -> 
         return slave, slave, slave
     *stdin, stdout, stderr = given
     return (stdin[0] if stdin else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)), stdout, stderr
+
+
+def _seal(door: socket.socket) -> None:
+    """Move into a copy of the mount namespace in which no mount can be taken away; `engine.shim.sharing.sealed`."""
+    protocol.send(door, {"step": "built"})
+    message = protocol.receive(door)
+    if message is None:
+        os._exit(125)
+    (namespace,) = message[1]
+    process.setns(namespace, process.CLONE_NEWNS)
+    os.close(namespace)

@@ -16,8 +16,9 @@ import struct
 from typing import Any, NamedTuple
 
 from engine.errors import InvalidRequest
-from engine.linux import files, mount, places
-from engine.linux.mount import AT_FDCWD, NODEV, NOEXEC, NOSUID, RDONLY
+from engine.linux import files, mount, places, process
+from engine.linux.mount import NODEV, NOEXEC, NOSUID, RDONLY
+from engine.shim import sysctls
 
 MASKED = [
     "acpi",
@@ -54,32 +55,49 @@ class Stage(NamedTuple):
     sys: int  # attached and masked
     cgroup: int  # the place for cgroup file systems in it
     devices: dict[str, int]  # detached copies of the host's nodes
-    ping_groups: int | None  # a setting that takes ids, so it waits for the maps
+    settings: int  # /proc/sys, where it can still be written to
+    shared: dict[str, int]  # what the host's root made; see `engine.shim.sharing`
 
 
-def prepare(*, own_network: bool) -> Stage:
+class Birth(NamedTuple):
+    """How an init was born."""
+
+    own: int  # the namespaces of its own, as flags of clone(2)
+    capabilities: int  # what may stay in its bounding set
+    shared: dict[str, int]  # detached mounts of file systems that show the others
+
+
+def prepare(birth: Birth) -> Stage:
     """All that needs neither ids nor groups, attached to the host's own places in this private copy of its tree."""
     devices = {name: _host_device(name, number) for name, number in DEVICES.items()}
     masks = [_host_device("null", (1, 3)) for _ in MASKED]
-    proc = mount.filesystem("proc", attributes=_KERNEL)
+    proc = _made("proc", birth.shared, "proc", _KERNEL)
     _attach(proc, "/proc")
     if files.filesystem_magic(proc) != files.PROC_SUPER_MAGIC:
         raise OSError("the new /proc is not a proc file system")
-    ping_groups = _settings(proc, own_network=own_network)
+    settings = sysctls.opened(proc)
+    if birth.own & process.CLONE_NEWUSER:
+        sysctls.put(settings, "user.max_user_namespaces", "0")  # none in here; bwrap(1) --disable-userns
+    if birth.own & process.CLONE_NEWNET:
+        sysctls.put(settings, "net.ipv4.ip_unprivileged_port_start", "0")
+        _loopback_up()
     for path in READ_ONLY:
         place = _existing(proc, path)
         if place is not None:
             _put(mount.tree(path, dirfd=proc, add=_KERNEL | RDONLY), place)
-    sys, cgroup = _sys(own_network=own_network)
+    sys = _made("sysfs", birth.shared, "sys", _KERNEL | RDONLY)
+    _attach(sys, "/sys")
     _mask([_existing(proc, path) for path in MASKED] + [_existing(sys, path) for path in _masked_sys()], masks)
-    return Stage(proc, sys, cgroup, devices, ping_groups)
+    return Stage(proc, sys, files.directory_beneath(sys, "fs/cgroup"), devices, settings, birth.shared)
 
 
-def devices(stage: Stage) -> int:
+def _made(fstype: str, shared: dict[str, int], name: str, attributes: int) -> int:
+    """A new file system, unless one was made for this container already, since it may not do that itself."""
+    return os.dup(shared[name]) if name in shared else mount.filesystem(fstype, attributes=attributes)
+
+
+def devices(stage: Stage, shm_bytes: int) -> int:
     """/dev, which needs ids; returns its descriptor."""
-    if stage.ping_groups is not None:
-        os.write(stage.ping_groups, b"0 65535")
-        os.close(stage.ping_groups)
     dev = mount.filesystem("tmpfs", [("mode", "755"), ("size", "65536k")], attributes=NOSUID | NOEXEC)
     _attach(dev, "/dev")
     for name, node in stage.devices.items():
@@ -89,10 +107,28 @@ def devices(stage: Stage) -> int:
         os.symlink(text, name, dir_fd=dev)
     pts = [("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")]
     _put(mount.filesystem("devpts", pts, attributes=NOSUID | NOEXEC), files.directory_beneath(dev, "pts"))
-    shm = [("mode", "1777"), ("size", "65536k")]
-    _put(mount.filesystem("tmpfs", shm, attributes=_KERNEL), files.directory_beneath(dev, "shm"))
-    _put(mount.filesystem("mqueue", attributes=_KERNEL), files.directory_beneath(dev, "mqueue"))
+    if "shm" in stage.shared:
+        shm = os.dup(stage.shared["shm"])
+    else:
+        shm = mount.filesystem("tmpfs", [("mode", "1777"), ("size", str(shm_bytes))], attributes=_KERNEL)
+    _put(shm, files.directory_beneath(dev, "shm"))
+    _put(_made("mqueue", stage.shared, "mqueue", _KERNEL), files.directory_beneath(dev, "mqueue"))
     return dev
+
+
+def more_devices(dev: int, store: int, place: int, targets: list[str]) -> None:
+    """Put the device files of ``store``, see `engine.shim.rootfs.devices`, where they are wanted below /dev.
+
+    To be copied from, the store lies on ``place``, as in `etc_copies`."""
+    mount.attach(store, place)
+    for number, target in enumerate(targets):
+        directory, _, name = target.removeprefix("/dev/").rpartition("/")
+        parent = files.directory_beneath(dev, directory) if directory else os.dup(dev)
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent))
+        node = mount.tree(str(number), dirfd=store)
+        _put(node, os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent))
+        os.close(parent)
+    os.close(store)
 
 
 def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: list[tuple[str, int]]) -> None:
@@ -144,18 +180,6 @@ def _attach(detached: int, path: str) -> None:
         os.close(target)
 
 
-def _sys(*, own_network: bool) -> tuple[int, int]:
-    """A new sysfs for this network namespace; with the host's network, the kernel allows only a copy of its /sys."""
-    if own_network:
-        new = mount.filesystem("sysfs", attributes=_KERNEL | RDONLY)
-        _attach(new, "/sys")
-        return new, files.directory_beneath(new, "fs/cgroup")
-    copy = mount.open_tree(AT_FDCWD, "/sys", mount.OPEN_TREE_CLONE | mount.OPEN_TREE_CLOEXEC | mount.AT_RECURSIVE)
-    mount.mount_setattr(copy, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, add=_KERNEL | RDONLY)
-    _attach(copy, "/sys")
-    return copy, os.open("/sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
 def cgroups(stage: Stage) -> None:
     """The container's own groups, as roots: this comes after the new cgroup namespace."""
     place = stage.cgroup
@@ -198,32 +222,6 @@ def _host_device(name: str, number: tuple[int, int]) -> int:
         os.close(node)
         raise OSError(f"the host's /dev/{name} is not device {number[0]}:{number[1]}")
     return node
-
-
-def _settings(proc: int, *, own_network: bool) -> int | None:
-    """Kernel settings of the new namespaces, before /proc/sys turns read-only; returns the one that is left, opened."""
-    _set(proc, "sys/user/max_user_namespaces", "0")  # no further user namespace in here; bwrap(1) --disable-userns
-    if not own_network:
-        return None
-    _set(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")
-    _loopback_up()
-    return _setting(proc, "sys/net/ipv4/ping_group_range")
-
-
-def _set(proc: int, path: str, value: str) -> None:
-    descriptor = _setting(proc, path)
-    try:
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
-
-
-def _setting(proc: int, path: str) -> int:
-    descriptor = files.openat2(proc, path, os.O_WRONLY, resolve=files.BENEATH | files.NO_SYMLINKS | files.NO_XDEV)
-    if files.filesystem_magic(descriptor) != files.PROC_SUPER_MAGIC:  # CVE-2025-52881
-        os.close(descriptor)
-        raise OSError(f"{path} is not on proc")
-    return descriptor
 
 
 def _loopback_up() -> None:

@@ -1,25 +1,29 @@
 """The container's file systems as the host's root sees to them: idmapped layers, the overlay, volumes. All detached.
 
 Only host root may idmap a mount, and an overlay mounted by host root keeps its marks in trusted.* where the
-container cannot forge them. Needs a user namespace whose maps are written. overlayfs.rst, mount_setattr(2).
+container cannot forge them. Needs a user namespace whose maps are written; None stands for the host's, and nothing is
+idmapped. overlayfs.rst, mount_setattr(2).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Sequence
 from typing import Any
 
 from engine.errors import InvalidRequest, Unsupported
 from engine.linux import files, mount, overlayfs
+from engine.linux.devices import Node
 
 
-def overlay(layers: list[str], upper: str, work: str, userns_fd: int) -> int:
+def overlay(layers: list[str], upper: str, work: str, userns_fd: int | None) -> int:
     """A detached overlay of ``layers`` (lowest first), each idmapped, below ``upper``. The caller closes it."""
     return overlayfs.create(layers, upper, work, userns_fd)
 
 
-def volumes(wanted: list[dict[str, Any]], userns_fd: int) -> list[int]:
+def volumes(wanted: list[dict[str, Any]], userns_fd: int | None) -> list[int]:
     """A detached, idmapped, nosuid and nodev mount of each volume and bound directory. The caller closes them."""
     found: list[int] = []
     try:
@@ -65,3 +69,21 @@ def _source(volume: dict[str, Any]) -> int:
         ) from error
     finally:
         os.close(top)
+
+
+def devices(nodes: Sequence[Node], owner: int) -> int:
+    """A detached file system that holds these device files, named 0, 1 and so on, as the container root's own.
+
+    New ones and not the host's: those belong to ids that the container does not have. The caller closes it.
+    """
+    store = mount.filesystem("tmpfs", [("mode", "711"), ("size", "64k")], attributes=mount.NOSUID | mount.NOEXEC)
+    try:
+        for number, node in enumerate(nodes):
+            name, kind = str(number), stat.S_IFCHR if node.kind == "c" else stat.S_IFBLK
+            os.mknod(name, kind | 0o600, os.makedev(node.major, node.minor), dir_fd=store)
+            os.chmod(name, node.mode, dir_fd=store)
+            os.chown(name, owner, owner, dir_fd=store)
+    except BaseException:
+        os.close(store)
+        raise
+    return store

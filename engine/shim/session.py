@@ -89,7 +89,9 @@ def start(
     pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
     if pid == 0:
         door.close()
-        _become(request, its_door, init_pidfd, groups, theirs)
+        # Nobody may join the user namespace that he is in; and only the host's begins with its uid 0.
+        kinds = JOINED if uid_base else JOINED & ~process.CLONE_NEWUSER
+        _become(request, its_door, (init_pidfd, kinds), groups, theirs)
     its_door.close()
     for descriptor in (*groups, *theirs, *(() if birthplace is None else (birthplace,))):
         os.close(descriptor)
@@ -115,7 +117,7 @@ def _nowhere() -> int:
 
 
 def _become(
-    request: dict[str, Any], door: socket.socket, init_pidfd: int, groups: list[int], streams: list[int]
+    request: dict[str, Any], door: socket.socket, joined: tuple[int, int], groups: list[int], streams: list[int]
 ) -> NoReturn:
     """The new process. What fails is told at ``door``; what works is told by its closing at execve."""
     step = "joining the container"
@@ -129,16 +131,16 @@ def _become(
 
     try:
         process.prctl(process.PR_SET_DUMPABLE, 0)  # before it is in reach of the container's processes
-        manager.write_text("/proc/self/oom_score_adj", 0)  # not the shim's
+        manager.write_text("/proc/self/oom_score_adj", request["confinement"]["oom_score_adj"])  # not the shim's
         for group in groups:
             os.write(group, b"0")
-        process.setns(init_pidfd, JOINED)
+        process.setns(*joined)
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        command.settle()
+        command.settle(request["confinement"]["capabilities"])
         if request["tty"]:
             master, slave = tty.pair()
             tty.control(slave)
@@ -148,9 +150,9 @@ def _become(
         stdin, stdout, stderr = streams
         command.become(request, (stdin, stdout, stderr), at, permit)
     except EngineError as error:
-        protocol.send(door, {"error": error.to_wire()})
+        protocol.tell(door, {"error": error.to_wire()})
     except OSError as error:
-        protocol.send(door, {"error": KernelError.from_os(error, step).to_wire()})
+        protocol.tell(door, {"error": KernelError.from_os(error, step).to_wire()})
     except BaseException as error:
-        protocol.send(door, {"error": KernelError(f"{step}: {error!r}").to_wire()})
+        protocol.tell(door, {"error": KernelError(f"{step}: {error!r}").to_wire()})
     os._exit(125)

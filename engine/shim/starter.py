@@ -9,101 +9,26 @@ end with it. What is left to undo are the control groups, three files and a sock
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
-import select
-import signal
 import socket
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.cgroups import manager
-from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import files, process
-from engine.shim import handover, init, protocol, rootfs, stdio
+from engine.errors import EngineError, InvalidRequest, KernelError
+from engine.linux import devices, files, process
+from engine.shim import birth, handover, init, protocol, rootfs, stdio
 from engine.shim.custody import Deposit
 
-AFTER_KILL_S = 10.0
 ONCE = "once"  # whoever sits down first takes the container's input along
 SHIM_OOM_SCORE = -998
-NAMESPACES = (
-    process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWUTS
-    | process.CLONE_NEWIPC
-    | process.CLONE_NEWTIME
-)  # fmt: skip
-
-
-class Init(NamedTuple):
-    """The first process of a container to be, which waits for its request."""
-
-    pid: int
-    pidfd: int
-    door: socket.socket
-
-    @classmethod
-    def born(cls, *, own_network: bool, birthplace: int | None = None) -> Init:
-        """A new one, in its own namespaces."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        kinds = NAMESPACES | (process.CLONE_NEWNET if own_network else 0)
-        pid, pidfd = process.clone3(kinds | process.CLONE_PARENT, cgroup_fd=birthplace)
-        if pid == 0:
-            ours.close()
-            init.run(theirs, own_network=own_network)
-        theirs.close()
-        return cls(pid, pidfd, ours)
-
-    def execute(self) -> None:
-        """Let it execute the command, and wait until it has; raises what it met."""
-        protocol.send(self.door, {"step": "execute"})
-        answer = protocol.receive(self.door)
-        if answer is not None:
-            raise from_wire(answer[0])
-
-    def terminal(self) -> int:
-        """The host's end of its terminal; raises what it met before it had one."""
-        answer = protocol.receive(self.door)
-        if answer is None:
-            raise KernelError("the container's first process died while it was set up")
-        if not answer[1]:
-            raise from_wire(answer[0])
-        return answer[1][0]
-
-    def last_words(self, error: OSError) -> EngineError | None:
-        """What it died of, if that is why ``error`` was met; None when it is still there."""
-        gone = select.poll()
-        gone.register(self.pidfd, select.POLLIN)
-        # One that is ending has no namespaces in /proc any more, a moment before it counts as ended.
-        ending = error.errno in (errno.ENOENT, errno.ESRCH) and str(error.filename).startswith(f"/proc/{self.pid}/")
-        if not isinstance(error, ConnectionError) and not gone.poll(1000 if ending else 0):
-            return None
-        try:
-            answer = protocol.receive(self.door)
-        except (EOFError, ConnectionError):
-            answer = None
-        return from_wire(answer[0]) if answer else KernelError("the container's first process died while it was set up")
-
-    def end(self) -> None:
-        """Kill it and all that it has begun; on return it is dead, though its parent has not reaped it yet."""
-        self.door.close()
-        try:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        poll.poll(AFTER_KILL_S * 1000)
-
-
-def prepared() -> Init | None:
-    """An init that will do for most requests; None where one must be born in its control group."""
-    return None if manager.births() else Init.born(own_network=True)
 
 
 def start(
-    request: dict[str, Any], ready: Init | None, shim: socket.socket, again: dict[str, Any] | None = None
+    request: dict[str, Any], ready: birth.Init | None, shim: socket.socket, again: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """All of it or nothing: what was made is undone in reverse. Hands the container over to ``shim``.
 
@@ -119,12 +44,13 @@ def start(
             undo.append(lambda: os.unlink(request["socket"]))
         group = manager.group(request["instance"], request["id"])
         undo.append(group.remove)
+        nodes = [_node(device["source"]) for device in request["devices"]]
         if manager.births():
-            group.create()
-        child = _init(request, group, ready)
+            _create(group, request, nodes)
+        child = birth.chosen(request, group, ready)
         undo.append(child.end)
         try:
-            facts = _set_up(request, child, group, undo, shim, listener, again)
+            facts = _set_up(request, child, group, nodes, undo, shim, listener, again)
         except OSError as error:
             raise (child.last_words(error) or error) from None
         try:
@@ -159,30 +85,35 @@ def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
 
 def _set_up(
     request: dict[str, Any],
-    child: Init,
+    child: birth.Init,
     group: manager.Group,
+    nodes: list[devices.Node],
     undo: list[Any],
     shim: socket.socket,
     listener: socket.socket | None,
     again: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """From a waiting init to an executed command, of which the shim has all it needs. Returns the run record."""
-    process.write_id_maps(child.pid, request["uid_base"])
+    own_ids = not request["namespaces"]["user"]
+    if own_ids:
+        process.write_id_maps(child.pid, request["uid_base"])
     outputs, given, ends = _streams(request)
     protocol.send(child.door, {key: request[key] for key in init.NEEDS}, ends)
     # Written by us, so that it becomes the floor as well: the container cannot go below; proc(5) oom_score_adj.
-    manager.write_text(f"/proc/{child.pid}/oom_score_adj", 0)
+    manager.write_text(f"/proc/{child.pid}/oom_score_adj", request["confinement"]["oom_score_adj"])
     if not manager.births():
-        group.create()
+        _create(group, request, nodes)
     protocol.send(child.door, {"step": "groups"}, group.doors())
     # What only the host's root can give.
-    userns = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    root = rootfs.overlay(request["layers"], request["upper"], request["work"], userns)
-    protocol.send(child.door, {"step": "mounts"}, [root, *rootfs.volumes(request["volumes"], userns)])
+    userns = _open(f"/proc/{child.pid}/ns/user")
+    ids = userns if own_ids else None
+    root = rootfs.overlay(request["layers"], request["upper"], request["work"], ids)
+    more = [rootfs.devices(nodes, request["uid_base"])] if nodes else []
+    protocol.send(child.door, {"step": "mounts"}, [root, *rootfs.volumes(request["volumes"], ids), *more])
     # The rest is done while init builds its tree.
     group.limit(request["limits"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
-    tree = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    tree = child.seal(userns) if request["sealed"] else _open(f"/proc/{child.pid}/ns/mnt")
     facts = _facts(child.pid) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]} | (again or {})
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
     ended, log, door = -1, -1, -1
@@ -243,25 +174,29 @@ def _streams(request: dict[str, Any]) -> tuple[tuple[int, ...], int, list[int]]:
 # What of the request outlives the start, and what of these facts the run record of a container that rests keeps.
 SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
-    "groups_lock", "restart", "health", "health_record", "argv", "env", "user", "workdir", "hostname", "tty", "stdin",
-    "terminal",
+    "groups_lock", "restart", "health", "health_record", "argv", "user", "tty", "stdin", "terminal",
 )  # fmt: skip
 RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 
 
-def _init(request: dict[str, Any], group: manager.Group, ready: Init | None) -> Init:
-    """The one that is ready, if it will do for this request; else a new one."""
-    own_network = request["network"] != "host"
-    if ready is not None and own_network:
-        return ready
-    if ready is not None:
-        ready.end()
-    birthplace = group.birthplace()
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _node(path: str) -> devices.Node:
     try:
-        return Init.born(own_network=own_network, birthplace=birthplace)
-    finally:
-        if birthplace is not None:
-            os.close(birthplace)
+        return devices.node(path)
+    except OSError as error:
+        raise InvalidRequest(
+            f"device {path}: {os.strerror(error.errno or 0)}",
+            hint="name a device of the host that no file system of the host uses",
+            field="devices",
+        ) from error
+
+
+def _create(group: manager.Group, request: dict[str, Any], nodes: list[devices.Node]) -> None:
+    rules = [node.rule(device["access"]) for node, device in zip(nodes, request["devices"], strict=True)]
+    group.create(devices=rules)
 
 
 def _facts(pid: int) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def root_filesystem() -> io.BytesIO:
 
 @pytest.fixture
 def user(db: None) -> User:
-    return User.objects.create_user("captain", password=PASSWORD)
+    return User.objects.create_superuser("captain", password=PASSWORD)
 
 
 @pytest.fixture

@@ -54,20 +54,21 @@ def probe(engine: Engine, **options: Any) -> Facts:
         engine.remove(container.id, force=True)
 
 
-def entered(engine: Engine, *, tty: bool) -> Facts:
+def entered(engine: Engine, *, tty: bool = False, privileged: bool = False, **options: Any) -> Facts:
     """What the probe finds as a further command of a running container; with ``tty`` in a terminal of its own."""
-    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000")))
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000"), **options))
+    wish = ExecSpec(COMMAND, privileged=privileged)
     try:
         engine.start(container.id)
         if tty:
-            terminal = engine.terminal(container.id, ExecSpec(COMMAND))
+            terminal = engine.terminal(container.id, wish)
             shown = b""
             while data := terminal.read():
                 shown += data
             code = terminal.exit_code
             terminal.close()
         else:
-            with engine.exec(container.id, ExecSpec(COMMAND)) as execution:
+            with engine.exec(container.id, wish) as execution:
                 code, shown, errors = execution.output(timeout_s=60)
                 shown = shown or errors
         if code != 0:

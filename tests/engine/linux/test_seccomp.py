@@ -13,23 +13,27 @@ from engine.linux.numbers import X86_64
 X86, I386 = 0xC000003E, 0x40000003
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
-PROGRAM = [
-    struct.unpack_from("HBBI", seccomp.compile_default(), at) for at in range(0, len(seccomp.compile_default()), 8)
-]
+DEFAULT = seccomp.compile_default()
 
 
-def decide(number: int, argument: int = 0, arch: int = X86) -> int:
-    data = struct.pack("IIQQ", number & 0xFFFFFFFF, arch, 0, argument)
+def decide(number: int, *arguments: int, arch: int = X86, program: bytes = DEFAULT) -> int:
+    """What a filter says to a call, and never more than 4096 steps later; linux/filter.h."""
+    values = [argument & (2**64 - 1) for argument in (*arguments, 0, 0, 0, 0, 0, 0)[:6]]
+    data = struct.pack("IIQ6Q", number & 0xFFFFFFFF, arch, 0, *values)
     accumulator, at = 0, 0
     while True:
-        code, true, false, value = PROGRAM[at]
+        code, true, false, value = struct.unpack_from("HBBI", program, at * 8)
         at += 1
         if code == 0x06:
-            return value
+            return int(value)
         if code == 0x20:
             accumulator = struct.unpack_from("I", data, value)[0]
+        elif code == 0x54:
+            accumulator &= value
+        elif code == 0x05:
+            at += value
         else:
-            holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
+            holds = {0x15: accumulator == value, 0x25: accumulator > value, 0x35: accumulator >= value}[code]
             at += true if holds else false
 
 
@@ -76,5 +80,77 @@ def test_personality_cannot_turn_off_address_randomisation(value: int, verdict: 
     assert decide(X86_64["personality"], value) == verdict
 
 
-def test_a_decision_takes_few_steps() -> None:
-    assert len(PROGRAM) < 256, "jumps are 8 bits wide"
+@pytest.mark.parametrize("family", [38, 40])
+def test_the_kernel_takes_an_int_and_so_no_high_half_hides_one(family: int) -> None:
+    assert decide(X86_64["socket"], 0x1_0000_0000 | family) == EPERM
+    assert decide(X86_64["personality"], 0x1_0000_0000) == EPERM
+
+
+@pytest.mark.parametrize("capability", seccomp.OPENED_BY)
+def test_a_capability_opens_its_own_calls_and_no_others(capability: str) -> None:
+    program = seccomp.compile_default([capability])
+    opened = {name for name in seccomp.REFUSED if decide(X86_64[name], program=program) != decide(X86_64[name])}
+    assert opened == seccomp.OPENED_BY[capability]
+    assert {decide(X86_64[name], program=program) for name in opened} == {ALLOW}
+
+
+def test_no_capability_opens_a_user_namespace_or_a_foreign_abi() -> None:
+    program = seccomp.compile_default(seccomp.OPENED_BY)
+    assert decide(X86_64["clone"], 0x10000000, program=program) == EPERM
+    assert decide(X86_64["clone"], 0x20000, program=program) == ALLOW
+    assert decide(X86_64["clone3"], program=program) == ENOSYS
+    assert decide(1, arch=I386, program=program) == KILL
+
+
+def _holds(test: seccomp.Condition, argument: int) -> bool:
+    value, masked = test.value, test.masked
+    return {
+        "EQ": argument == value, "NE": argument != value, "LT": argument < value, "LE": argument <= value,
+        "GT": argument > value, "GE": argument >= value, "MASKED_EQ": argument & value == masked,
+    }[test.operation]  # fmt: skip
+
+
+EDGES = [0, 1, 5, 6, 7, 2**31, 2**32 - 1, 2**32, 2**32 + 5, 2**32 + 6, 2**40 + 6, 2**63, 2**64 - 1]
+
+
+@pytest.mark.parametrize("operation", ["EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ"])
+@pytest.mark.parametrize("value", [0, 6, 2**32 - 1, 2**32 + 6, 2**64 - 1])
+@pytest.mark.parametrize("action", [ALLOW, EPERM])
+def test_a_comparison_holds_as_it_does_in_python(operation: str, value: int, action: int) -> None:
+    """Where the kernel may see the low half alone, whole and half must agree to allow, and one is enough to refuse."""
+    test = seccomp.Condition(3, operation, value, value & 6 if operation == "MASKED_EQ" else 0)
+    other = EPERM if action == ALLOW else ALLOW
+    program = seccomp.compile_rules({39: [seccomp.Rule(action, (test,)), seccomp.Rule(other)]}, ENOSYS)
+    for argument in EDGES:
+        views = {
+            _holds(test, argument),
+            _holds(test, argument & 0xFFFFFFFF) if value < 2**32 else _holds(test, argument),
+        }
+        holds = all(views) if action == ALLOW else any(views)
+        assert decide(39, 0, 0, 0, argument, program=program) == (action if holds else other), hex(argument)
+
+
+def test_all_comparisons_of_a_rule_must_hold() -> None:
+    rule = seccomp.Rule(ALLOW, tuple(seccomp.Condition(index, "GE", 2**33 + index) for index in range(6)))
+    program = seccomp.compile_rules({7: [rule]}, EPERM)
+    right = [2**33 + index for index in range(6)]
+    assert decide(7, *right, program=program) == ALLOW
+    for index in range(6):
+        assert decide(7, *right[:index], right[index] - 1, *right[index + 1 :], program=program) == EPERM
+
+
+def test_long_filters_jump_far_and_too_long_ones_are_refused() -> None:
+    many = {n: [seccomp.Rule(ALLOW if n % 2 else EPERM)] for n in range(800)}
+    program = seccomp.compile_rules(many, ENOSYS)
+    assert [decide(n, program=program) for n in range(801)] == [ALLOW if n % 2 else EPERM for n in range(800)] + [
+        ENOSYS
+    ]
+    chain = [seccomp.Rule(ALLOW, (seccomp.Condition(0, "EQ", 2**40 + value),)) for value in range(100)]
+    program = seccomp.compile_rules({3: chain}, EPERM)
+    assert (decide(3, 2**40 + 99, program=program), decide(3, 99, program=program)) == (ALLOW, EPERM)
+    with pytest.raises(ValueError, match="4096"):
+        seccomp.compile_rules(dict.fromkeys(range(20), chain), EPERM)
+
+
+def test_a_filter_is_small() -> None:
+    assert len(DEFAULT) // 8 < 256
