@@ -127,11 +127,11 @@ def _set_up(
         ended = os.open(request["exit"], flags, 0o600)
         files.reserve(ended, 4096)  # how it ended must find room on a full disk
         door = listener.fileno()
-    files.replace(request["record"], json.dumps(facts).encode())
     desk = protocol.listen(request["terminal"]) if request["tty"] else None
     if desk is not None:
         undo.append(lambda: os.unlink(request["terminal"]))
         given = child.terminal()
+    files.replace(request["record"], json.dumps(facts).encode())
     kept = -1 if request["stdin"] == ONCE else given
     Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, outputs, kept).send(request["custody"])
     handover.Handover(
