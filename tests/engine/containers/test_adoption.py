@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import time
 
 import pytest
 
-from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
 from engine.linux import process
 from tests.conftest import eventually
+from tests.engine.killing import adopted, kill, launcher, shim
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
@@ -22,31 +20,6 @@ def start(dock: Engine, script: str, restart: str = "no") -> Container:
         ContainerSpec(image="busybox", command=("sh", "-c", script), restart=RestartPolicy.parse(restart))
     )
     return dock.start(container.id)
-
-
-def shim(dock: Engine, container: Container) -> int:
-    pid = dock._records.shim(container.id)
-    assert pid is not None
-    return pid
-
-
-def kill(pid: int) -> None:
-    pidfd = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        assert select.select([pidfd], (), (), 10)[0]
-    finally:
-        os.close(pidfd)
-
-
-def adopted(dock: Engine, container: Container, before: int) -> bool:
-    return eventually(lambda: dock._records.shim(container.id) not in (None, before))
-
-
-def launcher(dock: Engine) -> int:
-    pid = answering(str(dock.paths.launcher_socket))
-    assert pid
-    return pid
 
 
 def wake_launcher(dock: Engine) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy, State
-from engine.cgroups import manager
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
 from tests.conftest import eventually
+from tests.engine.killing import fall
 
 COUNT = "echo run; read n 2>/dev/null < /n || n=0; n=$((n+1)); echo $n > /n; "
 
@@ -179,7 +176,6 @@ def test_after_a_reboot_those_run_that_are_to(dock: Engine) -> None:
     dock.revive()
     assert len(dock.running()) == 4, "no reboot, so nothing to do"
     fall(dock, list(running.values()))
-    dock.paths.boot.write_text("another boot")
     dock.revive()
     names = {container.id for container in dock.running()}
     wanted = {running["always"].id, running["unless-stopped"].id, stopped["always"].id}
@@ -188,21 +184,6 @@ def test_after_a_reboot_those_run_that_are_to(dock: Engine) -> None:
     assert {container.id for container in dock.running()} == wanted, "once"
     for container in (*running.values(), *stopped.values()):
         dock.remove(container.id, force=True)
-
-
-def fall(dock: Engine, containers: list[Container]) -> None:
-    """What a power cut leaves: no process, and nothing in the directory that is gone at reboot."""
-    launcher = answering(str(dock.paths.launcher_socket))
-    assert launcher
-    os.kill(launcher, signal.SIGKILL)
-    for container in containers:
-        record = dock._records._run_record(container.id)
-        assert record is not None
-        os.kill(record["shim_pid"], signal.SIGKILL)
-        os.kill(record["pid"], signal.SIGKILL)
-        manager.clear(manager.group(dock.instance, container.id))
-        for path in dock.paths.shims.glob(f"{container.id}*"):
-            path.unlink()
 
 
 def test_health_goes_from_starting_to_healthy_to_unhealthy_and_back(dock: Engine) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine import Engine
 from tests.engine.isolation import findings, table
-from tests.engine.isolation.rows import Facts
+from tests.engine.isolation.rows import STARTED, WAYS, Facts
 
 FOUND = pytest.StashKey[dict[str, Facts]]()
 
@@ -29,14 +29,11 @@ def facts(starter: Engine, pytestconfig: pytest.Config) -> Facts:
     return found
 
 
-@pytest.fixture(scope="session", params=["started", "restarted", "exec", "exec in a terminal"])
+@pytest.fixture(scope="session", params=WAYS)
 def way_in(request: pytest.FixtureRequest, starter: Engine, facts: Facts) -> tuple[str, Facts]:
     """The same for every way into a container."""
-    if request.param == "started":
-        return request.param, facts
-    if request.param == "restarted":
-        return request.param, findings.restarted(starter)
-    return request.param, findings.entered(starter, tty=request.param != "exec")
+    way = str(request.param)
+    return way, facts if way == STARTED else findings.way_in(starter, way)
 
 
 @pytest.fixture(scope="session", params=findings.PEERS)

@@ -6,19 +6,33 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import Config, ContainerSpec, Engine, ExecSpec
+from engine import (
+    Config,
+    Container,
+    ContainerSpec,
+    Engine,
+    ExecSpec,
+    HealthCheck,
+    HealthResult,
+    RestartMode,
+    RestartPolicy,
+)
 from engine.storage import instance
 from tests import conftest, leaks
+from tests.engine import killing
 from tests.engine.isolation.rows import Facts
 
 PROBE = Path(__file__).with_name("probe.py")
 PEERS = ("crun", "runc")
 COMMAND = ("/usr/bin/python3", "-I", "-c", PROBE.read_text())
+STAYING = (*COMMAND, "", "1000")
+SLEEP = ("sleep", "1000")
+ALWAYS = RestartPolicy(RestartMode.ALWAYS)
 
 
 @contextmanager
@@ -54,42 +68,140 @@ def probe(engine: Engine, **options: Any) -> Facts:
         engine.remove(container.id, force=True)
 
 
-def entered(engine: Engine, *, tty: bool = False, privileged: bool = False, **options: Any) -> Facts:
-    """What the probe finds as a further command of a running container; with ``tty`` in a terminal of its own."""
-    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000"), **options))
-    wish = ExecSpec(COMMAND, privileged=privileged)
+def way_in(engine: Engine, way: str) -> Facts:
+    """What the probe finds on one of the ways into a container (`rows.WAYS`)."""
+    facts: Facts = json.loads(_WAYS[way](engine))
+    return facts
+
+
+@contextmanager
+def running(engine: Engine, command: tuple[str, ...], **options: Any) -> Iterator[Container]:
+    """A container that runs, and is gone afterwards."""
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=command, **options))
     try:
-        engine.start(container.id)
-        if tty:
-            terminal = engine.terminal(container.id, wish)
-            shown = b""
-            while data := terminal.read():
-                shown += data
-            code = terminal.exit_code
-            terminal.close()
-        else:
-            with engine.exec(container.id, wish) as execution:
-                code, shown, errors = execution.output(timeout_s=60)
-                shown = shown or errors
-        if code != 0:
-            raise AssertionError(shown.decode(errors="replace"))
-        facts: Facts = json.loads(shown.splitlines()[-1])
-        return facts | {"uid_base": container.uid_base}
+        yield engine.start(container.id)
     finally:
         engine.remove(container.id, force=True)
 
 
-def restarted(engine: Engine) -> Facts:
-    """What the probe finds in the second run of a container."""
-    container = engine.create(ContainerSpec(image="wharfie/starter", command=COMMAND))
-    try:
-        for _ in range(2):
-            engine.start(container.id)
-            assert engine.wait(container.id, timeout_s=60).code == 0
-        facts: Facts = json.loads([line.text for line in engine.logs(container.id)][-1])
+def _told(engine: Engine, container: Container, runs: int) -> str:
+    """The probe's line in the log, of this run of it."""
+
+    def lines() -> list[str]:
+        return [line.text for line in engine.logs(container.id)]
+
+    assert conftest.eventually(lambda: len(lines()) >= runs, timeout_s=60), lines()
+    return lines()[runs - 1]
+
+
+def _started_in_a_terminal(engine: Engine) -> str:
+    with running(engine, COMMAND, tty=True) as container:
+        return _told(engine, container, 1)
+
+
+def _started_with_an_init(engine: Engine) -> str:
+    with running(engine, COMMAND, init=True) as container:
+        return _told(engine, container, 1)
+
+
+def _restarted(engine: Engine) -> str:
+    with running(engine, COMMAND) as container:
+        _told(engine, container, 1)
+        engine.restart(container.id)
+        return _told(engine, container, 2)
+
+
+def _restarted_by_its_policy(engine: Engine) -> str:
+    with running(engine, COMMAND, restart=ALWAYS) as container:
+        return _told(engine, container, 2)
+
+
+def _restarted_by_a_new_shim(engine: Engine) -> str:
+    with running(engine, STAYING, restart=ALWAYS) as container:
+        _told(engine, container, 1)
+        _kill_its_shim(engine, container)
+        assert container.pid
+        killing.kill(container.pid)
+        return _told(engine, container, 2)
+
+
+def _started_after_a_reboot(engine: Engine) -> str:
+    with running(engine, STAYING, restart=ALWAYS) as container:
+        _told(engine, container, 1)
+        killing.fall(engine, [container])
+        engine.revive()
+        return _told(engine, container, 2)
+
+
+def entered(engine: Engine, *, privileged: bool = False, **options: Any) -> Facts:
+    """What the probe finds as a further command of a running container with these options."""
+    with running(engine, SLEEP, **options) as container:
+        facts: Facts = json.loads(_executed(engine, container, privileged=privileged))
         return facts | {"uid_base": container.uid_base}
-    finally:
-        engine.remove(container.id, force=True)
+
+
+def _exec(engine: Engine) -> str:
+    with running(engine, SLEEP) as container:
+        return _executed(engine, container)
+
+
+def _exec_through_a_new_shim(engine: Engine) -> str:
+    with running(engine, SLEEP) as container:
+        _kill_its_shim(engine, container)
+        return _executed(engine, container)
+
+
+def _executed(engine: Engine, container: Container, *, privileged: bool = False) -> str:
+    with engine.exec(container.id, ExecSpec(COMMAND, privileged=privileged)) as execution:
+        code, shown, errors = execution.output(timeout_s=60)
+    assert code == 0, errors
+    return shown.decode()
+
+
+def _exec_in_a_terminal(engine: Engine) -> str:
+    with running(engine, SLEEP) as container:
+        terminal = engine.terminal(container.id, ExecSpec(COMMAND))
+        shown = b""
+        while data := terminal.read():
+            shown += data
+        terminal.close()
+        assert terminal.exit_code == 0, shown
+        return shown.decode()
+
+
+def _health_check(engine: Engine) -> str:
+    """By a file: of what a check writes, 4,096 bytes are kept."""
+    check = HealthCheck((*COMMAND, "/found"), interval_s=0.1, timeout_s=60)
+    with running(engine, SLEEP, health=check) as container:
+
+        def results() -> tuple[HealthResult, ...]:
+            health = engine.inspect(container.id).health
+            return health.results if health else ()
+
+        assert conftest.eventually(results, timeout_s=60)
+        assert results()[0].code == 0, results()
+        with engine.exec(container.id, ExecSpec(("cat", "/found"))) as execution:
+            return execution.output(timeout_s=60)[1].decode()
+
+
+def _kill_its_shim(engine: Engine, container: Container) -> None:
+    shim = killing.shim(engine, container)
+    killing.kill(shim)
+    assert killing.adopted(engine, container, shim)
+
+
+_WAYS: dict[str, Callable[[Engine], str]] = {
+    "started in a terminal": _started_in_a_terminal,
+    "started with an init": _started_with_an_init,
+    "restarted": _restarted,
+    "restarted by its policy": _restarted_by_its_policy,
+    "restarted by a new shim": _restarted_by_a_new_shim,
+    "started after a reboot": _started_after_a_reboot,
+    "exec": _exec,
+    "exec in a terminal": _exec_in_a_terminal,
+    "exec through a new shim": _exec_through_a_new_shim,
+    "health check": _health_check,
+}
 
 
 def peer(command: str, engine: Engine, bundle: Path) -> Facts:

@@ -11,9 +11,12 @@ Facts = dict[str, Any]
 
 CAPABILITIES = "00000000800405fb"
 REFUSED_CALLS = (
-    "add_key", "bpf", "fsopen", "init_module", "io_uring_setup", "kexec_load", "keyctl", "mount", "mount_setattr",
-    "move_mount", "open_by_handle_at", "open_tree", "perf_event_open", "pivot_root", "setns", "umount2", "unshare",
-    "userfaultfd",
+    "add_key", "bpf", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick",
+    "get_mempolicy", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp",
+    "kexec_file_load", "kexec_load", "keyctl", "mbind", "migrate_pages", "mount", "mount_setattr", "move_mount",
+    "move_pages", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root",
+    "process_madvise", "quotactl", "reboot", "request_key", "sethostname", "setns", "swapoff", "syslog", "umount2",
+    "unshare", "userfaultfd",
 )  # fmt: skip
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 MASKED = (
@@ -35,6 +38,8 @@ MOUNTS = {
     "/dev/mqueue": "mqueue rw nosuid nodev noexec",
 }
 DEVICES = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}
+LINKS = {"fd": "/proc/self/fd", "ptmx": "pts/ptmx"}
+LINKS |= {name: f"/proc/self/fd/{number}" for number, name in enumerate(("stdin", "stdout", "stderr"))}
 NOT_OURS_TO_RESET = (1 << 12) | (1 << 24)  # SIGPIPE and SIGXFSZ, which the probe's own Python ignores
 LOWEST_ID = 524_288
 
@@ -134,6 +139,13 @@ def _ignored(facts: Facts) -> str:
     return f"{int(facts['status']['SigIgn'], 16) & ~NOT_OURS_TO_RESET:016x}"
 
 
+IN_A_TERMINAL = {
+    "I28 environment": ("HOME HOSTNAME PATH TERM",),
+    "I30 controlling terminal": ("ok",),
+    "I30 standard input": ("/dev/pts/0",),
+}
+ENTERED = {"I29 pid 1 is the command": ("sleep",)}
+
 ROWS = [
     *(_row("I1", name, CAPABILITIES, _status(name)) for name in ("CapPrm", "CapEff", "CapBnd")),
     *(_row("I2", name, "0" * 16, _status(name)) for name in ("CapInh", "CapAmb")),
@@ -171,6 +183,7 @@ ROWS = [
     _row("I13", "/dev/pts modes", "mode=620 ptmxmode=666", _super("/dev/pts", "mode", "ptmxmode")),
     _row("I13", "/dev/shm size", "size=65536k", _super("/dev/shm", "size")),
     *(_row("I14", f"/dev/{name}", f"0666 {number}", _device(name)) for name, number in DEVICES.items()),
+    *(_row("I14", f"/dev/{name} leads to", target, _at("dev_links", name)) for name, target in LINKS.items()),
     _row("I14", "all names in /dev",
          "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero",
          _at("dev_names")),
@@ -203,17 +216,28 @@ ROWS = [
     _row("I30", "leader of a session", "True", _at("session")),
     _row("I30", "controlling terminal", "ENXIO", _at("terminal")),
     _row("I30", "standard input", "/dev/null", lambda facts: str(facts["stdin"]).partition(":")[0]),
+    _row("I32", "interfaces", "lo", _at("interfaces")),
     _row("I34", "umount of a mask", "EPERM", _at("umount_mask")),
 ]  # fmt: skip
 
-# Where another way in than a start makes a difference, and which.
-OTHER_WAYS = {
-    ("exec", "I29 pid 1 is the command"): ("sleep",),
-    ("exec", "I30 standard input"): ("pipe",),
-    ("exec in a terminal", "I28 environment"): ("HOME HOSTNAME PATH TERM",),
-    ("exec in a terminal", "I29 pid 1 is the command"): ("sleep",),
-    ("exec in a terminal", "I30 controlling terminal"): ("ok",),
-    ("exec in a terminal", "I30 standard input"): ("/dev/pts/0",),
+# The ways into a container, and where one of them makes a difference to the first.
+STARTED = "started"
+WAYS: dict[str, dict[str, tuple[str, ...]]] = {
+    STARTED: {},
+    "started in a terminal": IN_A_TERMINAL,
+    "started with an init": {
+        "I29 pid 1 is the command": ("tini",),
+        "I29 PPid": ("1",),
+        "I30 leader of a session": ("False",),  # which the init leads
+    },
+    "restarted": {},
+    "restarted by its policy": {},
+    "restarted by a new shim": {},
+    "started after a reboot": {},
+    "exec": ENTERED | {"I30 standard input": ("pipe",)},
+    "exec in a terminal": ENTERED | IN_A_TERMINAL,
+    "exec through a new shim": ENTERED | {"I30 standard input": ("pipe",)},
+    "health check": ENTERED,
 }
 
 # Rows that a process inside cannot see; the tests named look from outside.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.engine.isolation import findings
-from tests.engine.isolation.rows import FROM_OUTSIDE, NOT_BUILT, ROWS, Facts, Row
+from tests.engine.isolation.rows import FROM_OUTSIDE, NOT_BUILT, ROWS, WAYS, Facts, Row
 
 HEAD = """# Isolation: what a container is, seen from inside
 
@@ -33,10 +33,17 @@ def markdown(found: dict[str, Facts]) -> Iterable[str]:
     yield "|---" * (3 + len(found)) + "|"
     for row in ROWS:
         yield "| " + " | ".join(cell or "(empty)" for cell in cells(row, found)) + " |"
+    yield f"\nWays into a container, each of which the tests hold to all {len(ROWS)} rows, but for what is said here:\n"
+    yield from (f"* {way}{_exceptions(way)}" for way in WAYS)
     yield "\nRows that only the host can see, and the tests that look:\n"
     yield from (f"* {id_}: `{test}`" for id_, test in FROM_OUTSIDE.items())
     yield "\nRows that do not hold anything yet:\n"
     yield from (f"* {id_}: {why}" for id_, why in NOT_BUILT.items())
+
+
+def _exceptions(way: str) -> str:
+    told = [f"{name} is {' or '.join(expected)}" for name, expected in WAYS[way].items()]
+    return f": {'; '.join(told)}" if told else ""
 
 
 def plain(found: dict[str, Facts]) -> Iterable[str]:

@@ -1,0 +1,57 @@
+"""kill -9 of what keeps containers, and what a power cut leaves."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Sequence
+
+from console.supervisor import answering
+from engine import Container, Engine
+from engine.cgroups import manager
+from tests.conftest import eventually
+
+
+def shim(engine: Engine, container: Container) -> int:
+    """The pid of a container's shim."""
+    pid = engine._records.shim(container.id)
+    assert pid is not None
+    return pid
+
+
+def launcher(engine: Engine) -> int:
+    """The pid of an instance's launcher."""
+    pid = answering(str(engine.paths.launcher_socket))
+    assert pid
+    return pid
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; on return it is dead."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert select.select([pidfd], (), (), 10)[0]
+    finally:
+        os.close(pidfd)
+
+
+def adopted(engine: Engine, container: Container, before: int) -> bool:
+    """Whether a container gets another shim than ``before``."""
+    return eventually(lambda: engine._records.shim(container.id) not in (None, before))
+
+
+def fall(engine: Engine, containers: Sequence[Container]) -> None:
+    """What a power cut leaves of these running containers: no process, and nothing in the directory that is gone at
+    reboot; and the host is up again."""
+    os.kill(launcher(engine), signal.SIGKILL)
+    for container in containers:
+        record = engine._records._run_record(container.id)
+        assert record is not None
+        os.kill(record["shim_pid"], signal.SIGKILL)
+        os.kill(record["pid"], signal.SIGKILL)
+        manager.clear(manager.group(engine.instance, container.id))
+        for path in engine.paths.shims.glob(f"{container.id}*"):
+            path.unlink()
+    engine.paths.boot.write_text("another boot")
