@@ -23,6 +23,7 @@ from tests import leaks
 if TYPE_CHECKING:
     from engine import Engine
 
+pytest_plugins = ("tests.grounds",)
 _numbers = itertools.count(1)
 SHOWN = 60  # leaks listed; a container alone makes twenty
 

@@ -39,6 +39,7 @@ PAUSE_S = (0.1, 1.5)  # between two kills
 PATIENCE_S = 60.0  # for an act that is tried again whenever who serves it is killed
 LAUNCHER_AWAY_S = 15.0  # at most, by the supervisor's pauses
 STOPPED = 7
+RUNS = 1000  # of one container, at most: each begins a segment of its log, and none may be given up
 SCRIPT = """
 trap 'echo bye $n; exit {stopped}' TERM
 read n 2>/dev/null < /n || n=0
@@ -60,8 +61,12 @@ class Kill(NamedTuple):
 class Run(NamedTuple):
     """What a log has of one run."""
 
+    began_ns: int
     lines: list[int]
     closing: str  # "end", "bye" or nothing
+
+
+NEVER = Run(time.time_ns() + 10**18, [], "")
 
 
 class Crew:
@@ -205,7 +210,8 @@ def test_no_container_no_code_and_no_line_is_lost_to_kills(
         made = [
             engine.create(
                 ContainerSpec(
-                    image="busybox", name=f"{kind}-{number}", restart=RestartPolicy.parse(policy), log_segments=50,
+                    image="busybox", name=f"{kind}-{number}", restart=RestartPolicy.parse(policy), log_segments=RUNS,
+
                     command=("sh", "-c", SCRIPT.format(lines=lines, between=between, stopped=STOPPED)),
                 )
             )
@@ -249,9 +255,14 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
     starts, ends = [event for event in lives if event.action == "start"], [e for e in lives if e.action == "die"]
     runs, garbled = logged(engine, container)
     wrong += [f"{container.name}: {line}" for line in garbled]
-    unseen = 0
-    for number, end in enumerate(ends, 1):
-        run, code = runs.pop(number, Run([], "")), end.detail["code"]
+    unseen = number = 0
+    for start, end in zip(starts, ends, strict=False):
+        code = end.detail["code"]
+        if code is None and runs.get(number + 1, NEVER).began_ns > end.detail["finished_at_ns"]:
+            run = NEVER  # killed on its way to its first instruction, which took the number of no run
+        else:
+            number += 1
+            run = runs.pop(number, NEVER)
         told = f"{container.name}, run {number}, code {code} ({end.detail['reason']}): {len(run.lines)} {run.closing}"
         if run.lines != list(range(len(run.lines))):
             wrong.append(f"{told}: lines are missing, doubled or garbled")
@@ -259,7 +270,7 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
             unseen += 1
             if not end.detail["reason"]:
                 wrong.append(f"{told}: nothing is said")
-            if not nemesis.may_be_unseen(container, starts[number - 1].time_ns, end.time_ns):
+            if not nemesis.may_be_unseen(container, start.time_ns, end.time_ns):
                 wrong.append(f"{told}: somebody should have seen that")
             continue
         right = {"end": number % 50 + 10, "bye": STOPPED}.get(run.closing)
@@ -284,7 +295,7 @@ def logged(engine: Engine, container: Container) -> tuple[dict[int, Run], list[s
         if word == "run":
             if number in runs:
                 garbled.append(f"run {number} began twice")
-            runs[number] = Run([], "")
+            runs[number] = Run(line.time_ns, [], "")
         elif number not in runs:
             garbled.append(f"{line.text!r} before its run began")
         elif word:

@@ -54,7 +54,7 @@ def _boot(scratch: Path, disk: Path, init: list[str], timeout_s: float) -> Resul
     leash = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"]
     leash += ["sh", "-c", '"$@"; exit', "sh"]
     machine = [KERNEL, f"mem={MEMORY}", f"ubda={disk}", f"uml_dir={scratch}/", "umid=guest"]
-    root = ["root=/dev/root", "rootfstype=hostfs", "ro", "quiet", "con=null", "con0=null,fd:1"]
+    root = ["root=/dev/root", "rootfstype=hostfs", "ro", "loglevel=3", "con=null", "con0=null,fd:1"]
     # The kernel splits its command line at spaces, but for those in double quotes.
     words = [f'"{word}"' if " " in word else word for word in init]
     guest = subprocess.Popen(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
+from tests import grounds
 from tests.uml import guest
 
 pytestmark = pytest.mark.xdist_group("uml")
@@ -31,17 +33,21 @@ GROUPS = {
                "-k", " or ".join(STARTS)),
     "lives": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
               "tests/engine/containers/test_waiting.py", "-k", " or ".join(LIVES)),
+    "restarts": ("tests/engine/containers/test_restarts.py", "tests/engine/containers/test_adoption.py"),
+    "commands": ("tests/engine/containers/test_execution.py", "tests/engine/containers/test_first_process.py"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str) -> None:
+def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str, record_property: Callable[[str, object], None]) -> None:
     result = guest.run(GROUPS[group], TIMEOUT_S)
     assert result.code == 0, result.report
     summary = SUMMARY.search(result.report)
     assert summary, result.report
     assert "skipped" not in summary[0], result.report
-    print(summary[0])
+    told = grounds.read(result.report)
+    assert all(where.startswith("Linux 6.1.") for row in told.values() for where in row)
+    record_property(grounds.PROPERTY, told)
 
 
 def test_a_failure_in_the_guest_is_a_failure_here() -> None:

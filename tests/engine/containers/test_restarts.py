@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from engine import Container, ContainerSpec, Engine, ExecSpec, HealthCheck, Limits, RestartMode, RestartPolicy, State
+from engine import (
+    Container,
+    ContainerSpec,
+    Engine,
+    ExecSpec,
+    HealthCheck,
+    HealthResult,
+    Limits,
+    RestartMode,
+    RestartPolicy,
+    State,
+)
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
 from tests.conftest import eventually
@@ -188,26 +199,34 @@ def test_after_a_reboot_those_run_that_are_to(dock: Engine) -> None:
 
 def test_health_goes_from_starting_to_healthy_to_unhealthy_and_back(dock: Engine) -> None:
     check = HealthCheck(("sh", "-c", "echo looked; read a < /ok && [ $a = ok ]"), interval_s=0.1, retries=3)
-    container = dock.create(
-        ContainerSpec(image="busybox", command=("sh", "-c", "sleep 1; echo ok > /ok; sleep 100"), health=check)
-    )
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
     dock.start(container.id)
     health = dock.inspect(container.id).health
     assert health is not None
     assert health.status == "starting"
     assert eventually(lambda: status(dock, container) == "unhealthy", timeout_s=10)
+    write(dock, container, "ok")
     assert eventually(lambda: status(dock, container) == "healthy", timeout_s=10)
+    assert eventually(lambda: len(results(dock, container)) == 5)
     health = dock.inspect(container.id).health
     assert health is not None
     assert health.failing_streak == 0
-    assert len(health.results) == 5
     assert health.results[-1].output == "looked\n"
-    with dock.exec(container.id, ExecSpec(("sh", "-c", "echo > /ok"))) as execution:
-        assert execution.wait(10) == 0
+    write(dock, container, "")
     assert eventually(lambda: status(dock, container) == "unhealthy", timeout_s=10)
     dock.remove(container.id, force=True)
     told = [e.detail["status"] for e in dock.events() if e.action == "health_status" and e.object_id == container.id]
     assert told == ["unhealthy", "healthy", "unhealthy"]
+
+
+def results(dock: Engine, container: Container) -> tuple[HealthResult, ...]:
+    health = dock.inspect(container.id).health
+    return health.results if health else ()
+
+
+def write(dock: Engine, container: Container, text: str) -> None:
+    with dock.exec(container.id, ExecSpec(("sh", "-c", f"echo {text} > /ok"))) as execution:
+        assert execution.wait(10) == 0
 
 
 def status(dock: Engine, container: Container) -> str:
