@@ -79,6 +79,12 @@ class Init(NamedTuple):
             answer = None
         return from_wire(answer[0]) if answer else KernelError("the container's first process died while it was set up")
 
+    def gone(self) -> bool:
+        """Whether it is dead."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def end(self) -> None:
         """Kill it and all that it has begun; on return it is dead, though its parent has not reaped it yet."""
         self.door.close()

@@ -9,22 +9,24 @@ end with it. What is left to undo are the control groups, three files and a sock
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import json
 import os
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import EngineError, InvalidRequest, KernelError
-from engine.linux import devices, files, process
+from engine.linux import devices, files, process, unix
 from engine.shim import birth, handover, init, protocol, rootfs, stdio
 from engine.shim.custody import Deposit
 
 ONCE = "once"  # whoever sits down first takes the container's input along
 SHIM_OOM_SCORE = -998
+SHIM_KILLED = "its shim was killed while it started"
 
 
 def start(
@@ -56,7 +58,10 @@ def start(
         try:
             shim.send(handover.EXECUTED)
         except ConnectionError:
-            raise KernelError("its shim was killed while it started", hint="start it again") from None
+            # It was killed just now. What runs is on record and in custody, and gets a new one; what died with it has
+            # never run.
+            if child.gone():
+                raise KernelError(SHIM_KILLED, hint="start it again") from None
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
     except BaseException:
         for step in reversed(undo):
@@ -72,11 +77,13 @@ def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
     try:
         with open(path, "rb") as file:
             request = json.load(file)
-        if "root_lock" in request:  # an older engine copied no files
-            # Copies of its files end with it; held until this process ends, so that none begins while it starts.
-            root = os.open(request["root_lock"], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(root, fcntl.LOCK_EX)
-        start(request, None, shim, again)
+        with ExitStack() as held:
+            # The first against a new shim, should ours be killed meanwhile: it is not to begin before this start has
+            # come to nothing. The second against copies of its files. An older engine sent neither.
+            for name in ("lock", "root_lock"):
+                if name in request:
+                    held.enter_context(files.locked(request[name]))
+            start(request, None, shim, again)
     except EngineError as error:
         handover.refuse(shim, error.to_wire())
     except OSError as error:
@@ -114,7 +121,7 @@ def _set_up(
     group.limit(request["limits"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = child.seal(userns) if request["sealed"] else _open(f"/proc/{child.pid}/ns/mnt")
-    facts = _facts(child.pid) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]} | (again or {})
+    facts = _facts(child.pid, shim) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]} | (again or {})
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
     ended, log, door = -1, -1, -1
     if listener is not None:
@@ -131,6 +138,8 @@ def _set_up(
     if desk is not None:
         undo.append(lambda: os.unlink(request["terminal"]))
         given = child.terminal()
+    if again:
+        undo.append(functools.partial(files.replace, request["record"], _read(request["record"])))
     files.replace(request["record"], json.dumps(facts).encode())
     kept = -1 if request["stdin"] == ONCE else given
     Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, outputs, kept).send(request["custody"])
@@ -199,18 +208,26 @@ def _create(group: manager.Group, request: dict[str, Any], nodes: list[devices.N
     group.create(devices=rules)
 
 
-def _facts(pid: int) -> dict[str, Any]:
+def _facts(pid: int, shim: socket.socket) -> dict[str, Any]:
     """Who runs. Pids with their start time and boot: a number alone means nothing later."""
-    shim = os.getppid()
+    shim_pid = unix.peer(shim)  # which made the pair; our parent is another one once that is dead
+    began = process.start_time(shim_pid)
+    if began is None:
+        raise KernelError(SHIM_KILLED, hint="start it again")
     return {
         "version": protocol.VERSION,
         "pid": pid,
         "start_time": process.start_time(pid),
-        "shim_pid": shim,
-        "shim_start_time": process.start_time(shim),
+        "shim_pid": shim_pid,
+        "shim_start_time": began,
         "boot_id": process.boot_id(),
         "started_at_ns": time.time_ns(),
     }
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _forget(request: dict[str, Any]) -> None:

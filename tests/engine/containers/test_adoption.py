@@ -8,9 +8,9 @@ import time
 import pytest
 
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
-from engine.linux import process
-from tests.conftest import eventually
-from tests.engine.killing import adopted, kill, launcher, shim
+from engine.linux import files, process
+from tests.conftest import eventually, name_of
+from tests.engine.killing import adopted, children, kill, launcher, shim
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
@@ -156,6 +156,28 @@ def test_a_shim_that_is_killed_while_its_container_waits_for_its_next_run_is_rep
     assert adopted(dock, container, first)
     restarts = dock.inspect(container.id).restarts
     assert eventually(lambda: dock.inspect(container.id).restarts > restarts, timeout_s=20)
+    dock.remove(container.id, force=True)
+
+
+def test_a_shim_that_is_killed_while_it_starts_its_container_again_leaves_that_to_the_next_one(dock: Engine) -> None:
+    """Its starter goes on without it, and must neither bring up a run that nobody watches nor tell of one."""
+    container = start(dock, "echo run; exit 9", "always")
+    assert eventually(lambda: dock.inspect(container.id).restarts >= 3, 20)
+    with files.locked(str(dock.paths.root_lock(container.id))):  # it waits for that, as while files are copied
+        first = shim(dock, container)
+        assert eventually(lambda: any(name_of(pid).startswith("start") for pid in children(first)), 20)
+        before = dock._records._run_record(container.id)
+        kill(first)
+    assert adopted(dock, container, first)
+    now = dock._records._run_record(container.id)
+    assert before is not None
+    assert now is not None
+    assert now["history"][: len(before["history"])] == before["history"], "and no run was added to it"
+    assert eventually(lambda: dock.inspect(container.id).restarts > before["restarts"], timeout_s=20)
+    dock.stop(container.id)
+    ends = [event for event in dock.events() if event.action == "die" and event.object_id == container.id]
+    assert {end.detail["code"] for end in ends} == {9}
+    assert len(ends) == len(list(dock.logs(container.id)))
     dock.remove(container.id, force=True)
 
 
