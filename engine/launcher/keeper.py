@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -26,7 +27,8 @@ from engine.shim.custody import Deposit
 
 # Descriptors that are kept are at or above this, out of the way of those that a child is given.
 FIRST_KEPT = 512
-MAX_TRIES = 3  # new shims in a row for one container
+MAX_TRIES = 3  # new shims in a row for one container, none of which has lived for so long:
+STEADY_S = 1.0
 LENDING_S = 5.0
 AFTER_FAILURE_S = 1.0
 REMEMBERED = 64
@@ -65,7 +67,7 @@ class Keeper:
         self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children of the launcher
         self._tellers: dict[int, int] = {}  # first process to the pipe on which its new shim is told of its end
         self._ended: dict[int, int] = {}  # statuses of late, of processes that nobody has asked for yet
-        self._tries: dict[str, int] = {}
+        self._tries: dict[str, tuple[int, float]] = {}  # new shims in a row, and when the last one was made
 
     def serve(self, told: int) -> None:
         """Until the launcher has ended."""
@@ -125,11 +127,12 @@ class Keeper:
 
     def _gone(self, shim: int) -> None:
         """A watched one has ended; how, nobody says unless it is a child."""
-        with suppress(ChildProcessError):  # of an earlier launcher, or of this one by now
-            os.waitpid(shim, os.WNOHANG)
+        killed = True  # perhaps: one of an earlier launcher, or of this one by now
+        with suppress(ChildProcessError):
+            killed = os.waitpid(shim, 0)[1] != 0
         kept = self._kept.pop(shim, None)
         if kept is not None:
-            self._over(kept, killed=True)
+            self._over(kept, killed=killed)
 
     def _over(self, kept: Deposit, *, killed: bool) -> None:
         if killed:
@@ -138,13 +141,20 @@ class Keeper:
             self._tries.pop(kept.id, None)
             _drop(kept)
 
+    def _another_try(self, container_id: str) -> int:
+        """How many there were in a row by now."""
+        before, at = self._tries.get(container_id, (0, 0.0))
+        now = time.monotonic()
+        tries = 1 if now - at > STEADY_S else before + 1
+        self._tries[container_id] = tries, now
+        return tries
+
     def _renew(self, kept: Deposit) -> None:
         """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
-        tries = self._tries[kept.id] = self._tries.get(kept.id, 0) + 1
-        if not os.path.exists(record) or tries > MAX_TRIES:
+        if not os.path.exists(record) or self._another_try(kept.id) > MAX_TRIES:
             files.remove(record)  # then who looks says that nobody knows how it ended
-            self._tries.pop(kept.id)
+            self._tries.pop(kept.id, None)
             _drop(kept)
             return
         reader, writer = os.pipe2(os.O_CLOEXEC)

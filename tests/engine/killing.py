@@ -43,9 +43,9 @@ def kill(pid: int) -> None:
         os.close(pidfd)
 
 
-def adopted(engine: Engine, container: Container, before: int) -> bool:
+def adopted(engine: Engine, container: Container, before: int, timeout_s: float = 10) -> bool:
     """Whether a container gets another shim than ``before``."""
-    return eventually(lambda: engine._records.shim(container.id) not in (None, before))
+    return eventually(lambda: engine._records.shim(container.id) not in (None, before), timeout_s)
 
 
 def fall(engine: Engine, containers: Sequence[Container]) -> None:
