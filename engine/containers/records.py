@@ -259,5 +259,6 @@ class Records:
             return None  # or its shim was killed, and the launcher is giving it a new one
         booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         fell = row["started_at_ns"] < booted_ns
-        reason = "the host went down with it" if fell else "its shim ended with it, so nobody saw the exit code"
+        unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
+        reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)

@@ -16,7 +16,7 @@ def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dic
     code = None if status is None else os.waitstatus_to_exitcode(status)
     reasons = []
     if code is None:
-        reasons.append("its shim was killed, so nobody saw the exit code")
+        reasons.append("its shim was killed, so nobody saw the exit code, nor perhaps what it wrote last")
     elif signalled and code:
         reasons.append(f"signal {signalled} was asked for")
     if lost_bytes:

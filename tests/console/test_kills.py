@@ -1,4 +1,4 @@
-"""kill -9 at random, of the web process, the launcher and shims, of two of them at once too, under load.
+"""kill -9 at random, of the web process, the launcher, its keeper and shims, of two of them at once too, under load.
 
 Containers write numbered lines, end with codes that their number of runs makes, run again by their policy, and are
 stopped and started through pages, the command line and the facade, all at once. Afterwards each run must be told of,
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +26,10 @@ import pytest
 
 from console.supervisor import answering
 from engine import Config, Container, ContainerSpec, Engine, RestartPolicy, State
-from engine.errors import EngineError
+from engine.errors import EngineError, WrongState
 from tests.conftest import eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.engine import killing
 from tests.engine.conftest import busybox_rootfs
 from tests.soak import amount
 
@@ -36,15 +37,15 @@ TOP = Path(__file__).resolve().parents[2]
 KILLS = amount(20, 100)
 SEED = int(os.environ.get("SOAK_SEED") or amount(1, time.time_ns() % 100_000))
 PAUSE_S = (0.1, 1.5)  # between two kills
-PATIENCE_S = 60.0  # for an act that is tried again whenever who serves it is killed
+PATIENCE_S = 180.0  # for an act that is tried again whenever who serves it is killed
 LAUNCHER_AWAY_S = 15.0  # at most, by the supervisor's pauses
 STOPPED = 7
 RUNS = 1000  # of one container, at most: each begins a segment of its log, and none may be given up
 SCRIPT = """
-trap 'echo bye $n; exit {stopped}' TERM
 read n 2>/dev/null < /n || n=0
-n=$((n+1)); echo $n > /n.new; busybox mv /n.new /n
-echo run $n; i=0
+n=$((n+1)); keep() {{ echo $n > /n.new; busybox mv /n.new /n; }}
+trap 'keep; echo bye $n; exit {stopped}' TERM
+keep; echo run $n; i=0
 while [ $i -lt {lines} ]; do echo $n $i; i=$((i+1)); {between} done
 echo end $n; exit $((n % 50 + 10))
 """
@@ -54,7 +55,7 @@ class Kill(NamedTuple):
     """One act of the nemesis."""
 
     time_ns: int
-    launcher: bool
+    launcher: bool  # or the keeper, its child, which holds what is needed to go on
     shims: frozenset[str]  # whose
 
 
@@ -66,7 +67,7 @@ class Run(NamedTuple):
     closing: str  # "end", "bye" or nothing
 
 
-NEVER = Run(time.time_ns() + 10**18, [], "")
+NOTHING = Run(0, [], "")
 
 
 class Crew:
@@ -123,7 +124,8 @@ class Crew:
     # What happens to a container between its start and its end
 
     def until_its_end(self, container: Container) -> None:
-        self.engine.wait(container.id, timeout_s=PATIENCE_S)
+        with suppress(WrongState):  # it was on record already, but its start has come to nothing
+            self.engine.wait(container.id, timeout_s=PATIENCE_S)
 
     def until_stopped(self, container: Container) -> None:
         self.over.wait(self.dice.uniform(0.2, 2))
@@ -139,7 +141,9 @@ class Nemesis:
 
     def strike(self) -> None:
         """Kill somebody, and somebody else too every third time."""
-        wanted = self.dice.choices(("web", "launcher", "shim"), weights=(1, 1, 3), k=self.dice.choice((1, 1, 2)))
+        wanted = self.dice.choices(
+            ("web", "launcher", "keeper", "shim"), weights=(2, 2, 1, 6), k=self.dice.choice((1, 1, 2))
+        )
         with ExitStack() as stack:
             victims = {}
             for who in wanted:
@@ -160,12 +164,14 @@ class Nemesis:
         if victims:
             killed = {who for _, who, _ in victims.values()}
             shims = frozenset(whose for _, who, whose in victims.values() if who == "shim")
-            self.kills.append(Kill(now, "launcher" in killed, shims))
+            self.kills.append(Kill(now, bool(killed & {"launcher", "keeper"}), shims))
 
     def _find(self, who: str) -> list[tuple[int, str]]:
-        if who == "launcher":
+        if who in ("launcher", "keeper"):
             pid = answering(str(self.engine.paths.launcher_socket))
-            return [(pid, "")] if pid else []
+            if who == "launcher" or not pid:
+                return [(pid, "")] if pid else []
+            return [(child, "") for child in killing.children(pid) if name_of(child) == "wharfie-keeper"]
         if who == "web":
             try:
                 return [(self.serve.child("web"), "")]
@@ -258,11 +264,13 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
     unseen = number = 0
     for start, end in zip(starts, ends, strict=False):
         code = end.detail["code"]
-        if code is None and runs.get(number + 1, NEVER).began_ns > end.detail["finished_at_ns"]:
-            run = NEVER  # killed on its way to its first instruction, which took the number of no run
+        next_ = runs.get(number + 1, NOTHING)
+        early = code == 137 and end.detail["asked_signal"] == signal.SIGKILL  # before it could heed a SIGTERM
+        if (code is None or early) and next_.began_ns > end.detail["finished_at_ns"]:
+            run = NOTHING  # killed on its way to its first line, which took the number of no run
         else:
             number += 1
-            run = runs.pop(number, NEVER)
+            run = runs.pop(number, NOTHING)
         told = f"{container.name}, run {number}, code {code} ({end.detail['reason']}): {len(run.lines)} {run.closing}"
         if run.lines != list(range(len(run.lines))):
             wrong.append(f"{told}: lines are missing, doubled or garbled")
@@ -272,6 +280,8 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
                 wrong.append(f"{told}: nothing is said")
             if not nemesis.may_be_unseen(container, start.time_ns, end.time_ns):
                 wrong.append(f"{told}: somebody should have seen that")
+            continue
+        if early and run is NOTHING:
             continue
         right = {"end": number % 50 + 10, "bye": STOPPED}.get(run.closing)
         if code != right:
@@ -296,6 +306,8 @@ def logged(engine: Engine, container: Container) -> tuple[dict[int, Run], list[s
             if number in runs:
                 garbled.append(f"run {number} began twice")
             runs[number] = Run(line.time_ns, [], "")
+        elif number not in runs and word == "bye":  # stopped before it could say more
+            runs[number] = Run(line.time_ns, [], word)
         elif number not in runs:
             garbled.append(f"{line.text!r} before its run began")
         elif word:

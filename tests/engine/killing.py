@@ -29,8 +29,11 @@ def launcher(engine: Engine) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process with one thread."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The children of a process with one thread; none when it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def kill(pid: int) -> None:
