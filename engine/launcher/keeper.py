@@ -74,13 +74,12 @@ class Keeper:
         self._poll.register(told, select.POLLIN)
         while True:
             for descriptor, _ in self._poll.poll():
+                self._receive()  # what a shim deposited comes before its end
                 if descriptor == told:
                     data = os.read(told, ENDED.size * 256)
                     if not data:
                         return
                     self._take(dict(ENDED.iter_unpack(data)))
-                elif descriptor == self._door.fileno():
-                    self._receive()
                 elif descriptor in self._watched:
                     self._poll.unregister(descriptor)
                     os.close(descriptor)
