@@ -87,6 +87,8 @@ def warn(container: Container) -> None:
 def stats(engine: Engine, options: Namespace) -> int:
     """Print what running containers use, again and again."""
     before: dict[str, tuple[int, Counters]] = {}
+    for ref in options.containers:
+        engine.counters(ref)  # which says so when it does not run
     while True:
         chosen = [engine.inspect(ref) for ref in options.containers] or engine.running()
         now = {c.id: (c, time.monotonic_ns(), used) for c in chosen if (used := _counters(engine, c)) is not None}

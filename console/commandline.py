@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
         from engine import Engine
 
         with Engine(spawn_launcher=True) as engine:
+            engine.take_over()
             return int(options.handler(engine, options))
     except EngineError as error:
         from console.terminal import complain

@@ -114,6 +114,11 @@ class Engine:
         self._images.tidy()
         self._limiting.settle()
 
+    def take_over(self) -> None:
+        """Start a launcher where a container has lost its shim together with the launcher: it gets another one."""
+        if self._records.orphaned():
+            self._launcher.ensure()
+
     def revive(self) -> None:
         """Start what its restart policy wants to run, and does not: after a reboot. When the console starts."""
         self._restarting.revive(lambda container: self.start(container.id))

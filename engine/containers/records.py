@@ -90,6 +90,12 @@ class Records:
         who = ("shim_pid", "shim_start_time") if record.get("resting") else ("pid", "start_time")
         return self._lives(record, *who)
 
+    def orphaned(self) -> bool:
+        """Whether a container has lost its shim, and no launcher is there to give it another one."""
+        ids = [path.stem for path in self._paths.shims.glob("[!.]*.json")]
+        lost = any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
+        return lost and not instance.is_locked(self._paths.launcher_lock)
+
     def shim(self, container_id: str) -> int | None:
         """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
         record = self._run_record(container_id)

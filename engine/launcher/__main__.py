@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.launcher import keeper
-from engine.linux import process, unix
+from engine.linux import files, process, unix
 from engine.shim import birth, protocol, starter
 from engine.shim import main as shim
 
@@ -81,8 +81,8 @@ def main(run: str, instance: str, idle: bool) -> int:
     gc.freeze()
     spare, keeping = _serve(listener, signals, lock, idle, run)
 
-    if os.path.lexists(path):
-        os.unlink(path)
+    for left in (path, f"{run}/custody.sock"):
+        files.remove(left)
     listener.close()
     for helper in (spare, keeping):
         if helper:

@@ -48,6 +48,11 @@ class LauncherClient:
         result: dict[str, Any] = message.get("result", message)
         return result
 
+    def ensure(self) -> None:
+        """Have one running, if this client may start one. Not by its socket: a child of a killed one may still listen."""
+        if self._spawn:
+            start.spawn(self._config)
+
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + STARTUP_S
         spawned = False

@@ -30,6 +30,7 @@ FIRST_KEPT = 512
 MAX_TRIES = 3  # new shims in a row for one container, none of which has lived for so long:
 STEADY_S = 1.0
 LENDING_S = 5.0
+LENDING_TRIES, LENDING_PAUSE_S = 5, 0.05
 AFTER_FAILURE_S = 1.0
 REMEMBERED = 64
 ENDED = struct.Struct("<ii")  # pid, wait status
@@ -151,7 +152,8 @@ class Keeper:
     def _renew(self, kept: Deposit) -> None:
         """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
-        if not os.path.exists(record) or self._another_try(kept.id) > MAX_TRIES:
+        # One that runs is never given up: a new shim that fails pauses first, so that is once a second at most.
+        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and _is_over(kept.pidfd)):
             files.remove(record)  # then who looks says that nobody knows how it ended
             self._tries.pop(kept.id, None)
             _drop(kept)
@@ -172,6 +174,12 @@ class Keeper:
             _tell(writer, self._ended[kept.pid])
         else:
             self._tellers[kept.pid] = _raised(writer)
+
+
+def _is_over(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _tell(teller: int, status: int) -> None:
@@ -195,19 +203,32 @@ def collect(run: str) -> None:
             if (dot, kind) != (".", "json"):
                 continue
             try:
-                with open(f"{shims}/{name}", "rb") as file:
-                    record = json.load(file)
-                if record["boot_id"] != boot:
-                    for left in ("sock", "request", "health", "json"):
-                        files.remove(f"{shims}/{container_id}.{left}")
-                elif process.start_time(record["shim_pid"]) == record["shim_start_time"]:
-                    _borrow(shims, container_id, f"{run}/custody.sock")
-                elif not os.fork():
-                    _run(lambda each=container_id: adoption.adopt(shims, each, None, -1), set())  # type: ignore[misc]
+                _collect(shims, container_id, boot, f"{run}/custody.sock")
             except (OSError, ValueError, KeyError) as error:  # it has just ended, or its record is damaged; next
                 print(f"wharfie keeper: {name}: {error!r}", file=sys.stderr, flush=True)
 
     _run(work, set())
+
+
+def _collect(shims: str, container_id: str, boot: str, path: str) -> None:
+    """One of them. A shim that is killed while it is asked is found dead the next time, and replaced."""
+    for _ in range(LENDING_TRIES):
+        with open(f"{shims}/{container_id}.json", "rb") as file:
+            record = json.load(file)
+        if record["boot_id"] != boot:
+            for left in ("sock", "request", "health", "json"):
+                files.remove(f"{shims}/{container_id}.{left}")
+            return
+        if process.start_time(record["shim_pid"]) != record["shim_start_time"]:
+            if not os.fork():
+                _run(lambda: adoption.adopt(shims, container_id, None, -1), set())
+            return
+        try:
+            _borrow(shims, container_id, path)
+            return
+        except (OSError, EOFError) as error:
+            print(f"wharfie keeper: {container_id}: {error!r}", file=sys.stderr, flush=True)
+            select.select((), (), (), LENDING_PAUSE_S)
 
 
 def _borrow(shims: str, container_id: str, path: str) -> None:

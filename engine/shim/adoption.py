@@ -1,6 +1,6 @@
 """A new shim for a container whose own was killed: it goes on where that one stopped.
 
-Nothing of the container was touched by that. What it writes waits in its pipes, of which the launcher keeps the other
+Nothing of the container was touched by that. What it writes waits in its pipes, of which the keeper has the other
 ends; the log tells how far the last one got, a frame that it had not finished included. How the container ends is told
 by the launcher, whose child it has become (PR_SET_CHILD_SUBREAPER), or by the kernel (PIDFD_GET_INFO, Linux 6.15): else
 nobody knows.
@@ -30,7 +30,7 @@ PATIENCE_S = 5.0  # until a dead process is reaped by whoever has to
 def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> None:
     """Become the shim of a container, and see it through to its end. Returns at once when it needs none.
 
-    ``status`` is the read end of a pipe on which the launcher says how its first process ended, or -1.
+    ``status`` is the read end of a pipe on which the keeper says how its first process ended, or -1.
     """
     try:
         with open(f"{shims}/{container_id}.request", "rb") as file:

@@ -1,6 +1,6 @@
-"""What the launcher keeps of each running container, so that a shim that is killed takes nothing along.
+"""What the keeper has of each running container, so that a shim that is killed takes nothing along.
 
-    starter ── WHARFIE_RUN/custody.sock, a datagram: who, and descriptors ──▶ launcher
+    starter ── WHARFIE_RUN/custody.sock, a datagram: who, and descriptors ──▶ keeper
 
 The pidfd of its first process, the read ends of its pipes and the host's end of its input. Nobody needs them while all
 goes well; with them a new shim goes on where a killed one stopped (`engine.shim.adoption`).
@@ -35,7 +35,7 @@ class Deposit(NamedTuple):
         return (self.pidfd, *self.outputs, *((self.input,) if self.input >= 0 else ()))
 
     def send(self, path: str) -> None:
-        """Give it to the launcher, if one is there: the next one collects it from the shim."""
+        """Give it to the keeper, if one is there: the next one collects it from the shim."""
         directory, _, name = path.rpartition("/")
         head = _WHO.pack(self.shim, self.pid, len(self.outputs), self.input >= 0, self.id.encode())
         door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -52,7 +52,7 @@ class Deposit(NamedTuple):
 
 
 def listen(path: str) -> socket.socket:
-    """The launcher's end; it replaces one that a killed launcher left."""
+    """The keeper's end; it replaces one that a killed keeper left."""
     directory, _, name = path.rpartition("/")
     if os.path.lexists(path):
         os.unlink(path)

@@ -36,7 +36,7 @@ class VolumeMount:
         if not names.VOLUME_NAME.fullmatch(name) or not target.startswith("/") or words - {"ro", "rw", "nocopy"}:
             raise InvalidRequest(
                 f"{text!r} is not a volume and a path",
-                hint="write NAME:/path or NAME:/path:ro, NAME being a volume's; no directory of the host is mounted",
+                hint="write NAME:/path, NAME being a volume's, or /directory:/path; with :ro to forbid writing",
                 field="volumes",
             )
         return cls(name, target, "ro" in words, copy="nocopy" not in words)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
-from engine.launcher.keeper import MAX_TRIES, STEADY_S
+from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
 from tests.conftest import eventually, name_of
 from tests.engine.killing import adopted, children, kill, launcher, shim
@@ -27,7 +27,6 @@ def test_one_container_survives_any_number_of_its_shims(dock: Engine) -> None:
     container = start(dock, "echo run; exec sleep 100", "always")
     for _ in range(MAX_TRIES + 2):
         before = shim(dock, container)
-        time.sleep(1.2 * STEADY_S)  # sooner, and it might be the new shims that cannot live
         kill(before)
         assert adopted(dock, container, before)
     assert dock.inspect(container.id).pid == container.pid
@@ -210,3 +209,24 @@ def test_a_start_that_races_with_a_takeover_wins_or_waits(dock: Engine) -> None:
         time.sleep(0.1)
         assert dock.inspect(container.id).pid == again.pid
         dock.remove(container.id, force=True)
+
+
+def test_keeper_and_shim_killed_at_once_leave_nothing_stuck(dock: Engine) -> None:
+    for _ in range(5):
+        container = start(dock, "sleep 0.5; exit 7")
+        first = shim(dock, container)
+        (keeper,) = [pid for pid in children(launcher(dock)) if name_of(pid) == "wharfie-keeper"]
+        kill(keeper)
+        kill(first)
+        assert dock.wait(container.id, timeout_s=20).code in (7, None)
+        dock.remove(container.id)
+
+
+def test_a_command_line_brings_back_what_lost_its_shim_and_its_launcher(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    first = shim(dock, container)
+    kill(launcher(dock))
+    kill(first)
+    dock.take_over()
+    assert adopted(dock, container, first)
+    assert dock.inspect(container.id).pid == container.pid
