@@ -24,12 +24,8 @@ LIVES = (
     "not_the_last_one", "restart_keeps", "minus_1", "who_ended_it_is_known",
 )  # fmt: skip
 RESTARTS = (
-    "as_its_policy_says", "after_a_reboot", "health_goes", "check_that_hangs", "everything_works", "as_fast_as_it_can",
-    "killed_at_once", "earlier_launcher", "all_three_die", "across_the_death",
-)  # fmt: skip
-COMMANDS = (
-    "exit_code_is", "kept_apart", "container_as_created", "cannot_run_says", "counts_to", "terminal_is_one",
-    "outlives_who_serves", "input_outlives", "init_reaps",
+    "as_its_policy_says", "after_a_reboot", "check_that_hangs", "everything_works", "as_fast_as_it_can",
+    "killed_at_once", "all_three_die", "across_the_death",
 )  # fmt: skip
 # Two peers are this host's, and no user-mode kernel has the i386 ABI: its int 0x80 makes a call of x86-64.
 NOT_THERE = "not peer and not i386"
@@ -43,8 +39,6 @@ GROUPS = {
               "tests/engine/containers/test_waiting.py", "-k", " or ".join(LIVES)),
     "restarts": ("tests/engine/containers/test_restarts.py", "tests/engine/containers/test_adoption.py",
                  "-k", " or ".join(RESTARTS)),
-    "commands": ("tests/engine/containers/test_execution.py", "tests/engine/containers/test_first_process.py",
-                 "-k", " or ".join(COMMANDS)),
 }  # fmt: skip
 
 

@@ -11,12 +11,11 @@ Facts = dict[str, Any]
 
 CAPABILITIES = "00000000800405fb"
 REFUSED_CALLS = (
-    "add_key", "bpf", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick",
-    "get_mempolicy", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp",
-    "kexec_file_load", "kexec_load", "keyctl", "mbind", "migrate_pages", "mount", "mount_setattr", "move_mount",
-    "move_pages", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root",
-    "process_madvise", "quotactl", "reboot", "request_key", "sethostname", "setns", "swapoff", "syslog", "umount2",
-    "unshare", "userfaultfd",
+    "add_key", "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "get_mempolicy", "init_module",
+    "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl",
+    "mbind", "migrate_pages", "mount", "mount_setattr", "move_mount", "move_pages", "open_by_handle_at",
+    "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root", "process_madvise", "quotactl", "request_key",
+    "setns", "swapoff", "syslog", "umount2", "unshare", "userfaultfd",
 )  # fmt: skip
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 MASKED = (

@@ -27,13 +27,17 @@ _CAPABILITIES = ("I1 CapPrm", "I1 CapEff", "I1 CapBnd")
 _MOUNTING = (
     "I6 fsopen", "I6 mount", "I6 mount_setattr", "I6 move_mount", "I6 open_by_handle_at", "I6 open_tree",
     "I6 pivot_root", "I6 setns", "I6 umount2", "I6 unshare", "I34 umount of a mask",
+    "I6 fsconfig", "I6 fsmount", "I6 fspick", "I6 get_mempolicy", "I6 kcmp", "I6 migrate_pages", "I6 pidfd_getfd",
+    "I6 process_madvise",
 )  # fmt: skip
 # What a process of these calls finds out without a capability: not EPERM of the filter but the kernel's own answer.
 _UNFILTERED = (
     "I6 add_key", "I6 bpf", "I6 init_module", "I6 io_uring_setup", "I6 kexec_load", "I6 keyctl", "I6 mount",
     "I6 mount_setattr", "I6 open_by_handle_at", "I6 open_tree", "I6 perf_event_open", "I6 setns", "I6 umount2",
     "I6 unshare", "I6 clone with a new user namespace", "I6 clone3", "I6 personality ADDR_NO_RANDOMIZE",
-    "I6 socket AF_ALG", "I6 socket AF_VSOCK",
+    "I6 socket AF_ALG", "I6 socket AF_VSOCK", "I6 fsconfig", "I6 get_mempolicy", "I6 io_uring_enter",
+    "I6 io_uring_register", "I6 kcmp", "I6 kexec_file_load", "I6 migrate_pages", "I6 pidfd_getfd", "I6 process_madvise",
+    "I6 quotactl", "I6 request_key",
 )  # fmt: skip
 OTHER = "the-other-one"
 OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -52,7 +56,12 @@ OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "--uts host": ({"namespaces": Namespaces(uts="host")}, ("I7 uts namespace",)),
     "--network host": (
         {"network": NetworkMode.HOST},
-        ("I7 net namespace", "I25 net.ipv4.ping_group_range", "I25 net.ipv4.ip_unprivileged_port_start"),
+        (
+            "I7 net namespace",
+            "I25 net.ipv4.ping_group_range",
+            "I25 net.ipv4.ip_unprivileged_port_start",
+            "I32 interfaces",
+        ),
     ),
     "--userns host": (
         {"namespaces": Namespaces(user="host")},
