@@ -49,7 +49,7 @@ class LauncherClient:
         return result
 
     def ensure(self) -> None:
-        """Have one running, if this client may start one. Not by its socket: a child of a killed one may still listen."""
+        """Have one running, if this client may start one; its socket does not tell, a killed one's child may listen."""
         if self._spawn:
             start.spawn(self._config)
 

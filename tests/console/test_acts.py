@@ -49,7 +49,7 @@ def test_update_says_what_it_changed_and_refuses_nothing(
     assert capsys.readouterr().out == "web\n"
     assert engine.inspect(web).spec.limits == Limits(96 * MIB, 96 * MIB, 0.5, 77, 512)
     assert main(["update", web]) == 125
-    assert "no limit is given" in capsys.readouterr().err
+    assert "no change is given" in capsys.readouterr().err
     assert main(["update", "-m", "1m", web]) == 125
 
 

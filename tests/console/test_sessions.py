@@ -92,7 +92,13 @@ def test_pipes_go_through_and_the_code_is_the_commands(sea: Engine) -> None:
 def test_errors_are_as_docker_has_them(sea: Engine) -> None:
     assert wharfie("exec", "sea", "no-such-program").returncode == 127
     assert wharfie("exec", "sea", "/etc/passwd").returncode == 126
-    unclear = ("exec nobody true", "exec sea", "exec -it sea sh", "exec -dt sea sh", "attach sea")
+    unclear = (
+        "exec nobody true",
+        "exec sea",
+        "exec -it sea sh",
+        "exec -dt sea sh",
+        "attach --session 0123456789ab sea",
+    )
     for arguments in map(str.split, unclear):
         done = wharfie(*arguments)
         assert done.returncode == 125

@@ -24,7 +24,7 @@ from engine.errors import (
     WrongState,
 )
 from engine.shim import terminal as server
-from tests.conftest import eventually
+from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
 
 
@@ -267,7 +267,8 @@ def test_the_socket_of_a_killed_session_goes_with_the_container(dock: Engine) ->
     container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     dock.terminal(container.id, ExecSpec(("cat",))).close()
     shim = dock._records.shim(container.id)
-    session = max(map(int, Path(f"/proc/{shim}/task/{shim}/children").read_text().split()))
+    children = map(int, Path(f"/proc/{shim}/task/{shim}/children").read_text().split())
+    (session,) = [pid for pid in children if name_of(pid).startswith("exec ")]
     os.kill(session, signal.SIGKILL)
     assert eventually(lambda: dock.terminals(container.id) == [])
     assert len(list(dock.paths.shims.iterdir())) == 4

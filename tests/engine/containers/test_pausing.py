@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from console.supervisor import answering
 from engine import Container, ContainerSpec, EndedBy, Engine, State
 from engine.cgroups import manager
 from engine.errors import WrongState
@@ -97,8 +98,10 @@ def test_a_paused_container_is_removed_by_force_only(dock: Engine) -> None:
 def test_a_paused_container_whose_shim_was_killed_can_be_stopped(dock: Engine) -> None:
     container = ticking(dock)
     dock.pause(container.id)
-    shim = dock._records.shim(container.id)
+    shim, launcher = dock._records.shim(container.id), answering(str(dock.paths.launcher_socket))
     assert shim is not None
+    assert launcher is not None
+    os.kill(launcher, signal.SIGKILL)  # which would give it a new one
     os.kill(shim, signal.SIGKILL)
     assert eventually(lambda: dock._records.shim(container.id) is None)
     assert dock.inspect(container.id).state is State.PAUSED
