@@ -31,7 +31,7 @@ from tests.conftest import eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.engine import killing
 from tests.engine.conftest import busybox_rootfs
-from tests.soak import amount
+from tests.soak import HOURS, amount
 
 TOP = Path(__file__).resolve().parents[2]
 KILLS = amount(20, 100)
@@ -192,7 +192,7 @@ def captain(serve: Serve) -> Visitor:
     return visitor
 
 
-@pytest.mark.xdist_group("kills")
+@pytest.mark.skipif(not HOURS, reason="takes a host of its own: `make soak`")
 def test_no_container_no_code_and_no_line_is_lost_to_kills(
     config: Config, serve: Serve, captain: Visitor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
