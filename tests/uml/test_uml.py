@@ -32,7 +32,7 @@ NOT_THERE = "not peer and not i386"
 GROUPS = {
     "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
                           "tests/engine/containers/test_layers.py::test_a_container_sees_every_layer_and_keeps_its_own"),
-    "isolation": ("tests/engine/isolation", "-k", NOT_THERE),
+    "isolation": ("tests/engine/isolation/test_isolation.py", "-k", NOT_THERE),
     "starts": ("tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                "-k", " or ".join(STARTS)),
     "lives": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
