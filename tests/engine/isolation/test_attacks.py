@@ -17,7 +17,7 @@ import pytest
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
 from engine.errors import InvalidRequest, NotFound
 from engine.linux import mount
-from engine.shim import mounts
+from engine.shim import sysctls
 from tests.engine.archives.tars import snapshot
 from tests.engine.conftest import busybox_rootfs
 from tests.engine.images import archives as images
@@ -105,13 +105,17 @@ def test_cve_2025_52881_a_setting_that_is_another_file() -> None:
         os.mkdir("sys", dir_fd=fake)
         os.close(os.open("sys/setting", os.O_CREAT | os.O_WRONLY, dir_fd=fake))
         with pytest.raises(OSError, match="not on proc"):
-            mounts._set(fake, "sys/setting", "1")
+            sysctls.opened(fake)
+        settings = os.open("sys", os.O_PATH | os.O_DIRECTORY, dir_fd=fake)
+        with pytest.raises(OSError, match="not on proc"):
+            sysctls.put(settings, "setting", "1")
         os.symlink("setting", "sys/link", dir_fd=fake)
         with pytest.raises(OSError, match="symbolic links"):
-            mounts._set(fake, "sys/link", "1")
+            sysctls.put(settings, "link", "1")
         descriptor = os.open("sys/setting", os.O_RDONLY, dir_fd=fake)
         assert os.read(descriptor, 10) == b""
         os.close(descriptor)
+        os.close(settings)
     finally:
         os.close(fake)
 
