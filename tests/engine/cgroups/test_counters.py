@@ -27,7 +27,8 @@ def test_cpu_time_is_split_and_throttling_is_seen(group: Group) -> None:
     pid = member(group, use)
     # A kernel that splits it by ticks may take a while to meet the process on its own ground.
     assert eventually(
-        lambda: (c := group.counters().cpu) is not None and (c.throttled_periods or 0) > 3 and c.user_ns > 1_000_000
+        lambda: (c := group.counters().cpu) is not None and (c.throttled_periods or 0) > 3 and c.user_ns > 1_000_000,
+        timeout_s=120,
     )
     group.freeze(10)  # so that one look sees what the other saw
     cpu = group.counters().cpu
