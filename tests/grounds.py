@@ -16,6 +16,7 @@ import pytest
 from engine.cgroups.manager import unified_mount
 
 PROPERTY = "grounds"  # of a test's report: the cells of another run
+ROWS = "rows"  # of a test's report: how many rows of the isolation list it asserted
 PLACES = {
     "tests/engine/cgroups/": "control groups",
     "tests/engine/linux/": "mounts, filters, rules",
@@ -32,7 +33,7 @@ PLACES = {
     "tests/engine/containers/test_first_process.py": "first process",
     "tests/console/test_kills.py": "kills under load",
 }
-WAY_IN = re.compile(r"tests/engine/isolation/.*::\w+\[([a-z ]+)-I\d+ .*\]")
+WAY_IN = re.compile(r"tests/engine/isolation/test_isolation.py::\w+(?:says|of_it)\[([a-z ]+)(?:-I\d+ .*)?\]")
 Cells = dict[str, dict[str, str]]  # group, ground: what is told
 
 
@@ -77,6 +78,8 @@ class Tally:
         for name, told in report.user_properties:
             if name == PROPERTY:
                 merge(self.elsewhere, told)  # type: ignore[arg-type]
+            elif name == ROWS:
+                self.counts[group(report.nodeid)][ROWS] += int(str(told))
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -99,7 +102,8 @@ class Tally:
 def cell(counts: Counter[str]) -> str:
     """The numbers of a group."""
     rest = [f"{counts[word]} {word}" for word in ("failed", "skipped", "left out") if counts[word]]
-    return ", ".join([f"{counts['passed']} passed", *rest])
+    rows = f" with {counts[ROWS]} rows" if counts[ROWS] else ""
+    return ", ".join([f"{counts['passed']} passed{rows}", *rest])
 
 
 def merge(into: Cells, more: Cells) -> None:
