@@ -10,6 +10,7 @@ import pytest
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
+from engine.storage import instance
 from tests.conftest import eventually, name_of
 from tests.engine.killing import adopted, children, kill, launcher, shim
 
@@ -179,6 +180,7 @@ def test_a_shim_that_is_killed_while_it_starts_its_container_again_leaves_that_t
     with files.locked(str(dock.paths.root_lock(container.id))):  # it waits for that, as while files are copied
         first = shim(dock, container)
         assert eventually(lambda: any(name_of(pid).startswith("start") for pid in children(first)), 20)
+        assert eventually(lambda: instance.is_locked(dock.paths.container_lock(container.id)))
         before = dock._records._run_record(container.id)
         assert before is not None
         kill(first)
