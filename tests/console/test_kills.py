@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
@@ -27,6 +27,7 @@ import pytest
 from console.supervisor import answering
 from engine import Config, Container, ContainerSpec, Engine, RestartPolicy, State
 from engine.errors import EngineError, WrongState
+from engine.events import Event
 from tests.conftest import eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.engine import killing
@@ -246,8 +247,7 @@ def test_no_container_no_code_and_no_line_is_lost_to_kills(
 def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -> tuple[list[str], int, int, int]:
     """(what is wrong, runs, ends that nobody saw, lines) of a container that has ended."""
     wrong = []
-    events = [event for event in engine.events() if event.object_id == container.id and event.kind == "container"]
-    lives = [event for event in events if event.action in ("start", "die")]
+    lives = [event for event in told(engine) if event.object_id == container.id and event.action in ("start", "die")]
     if [event.action for event in lives] != ["start", "die"] * (len(lives) // 2):
         wrong.append(f"{container.name}: starts and ends do not alternate: {[event.action for event in lives]}")
     ends = [event for event in lives if event.action == "die"]
@@ -263,25 +263,33 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
         else:
             number += 1
             run = runs.pop(number, NOTHING)
-        told = f"{container.name}, run {number}, code {code} ({end.detail['reason']}): {len(run.lines)} {run.closing}"
+        which = f"{container.name}, run {number}, code {code} ({end.detail['reason']}): {len(run.lines)} {run.closing}"
         if run.lines != list(range(len(run.lines))):
-            wrong.append(f"{told}: lines are missing, doubled or garbled")
+            wrong.append(f"{which}: lines are missing, doubled or garbled")
         if code is None:
             unseen += 1
             if not end.detail["reason"]:
-                wrong.append(f"{told}: nothing is said")
+                wrong.append(f"{which}: nothing is said")
             if not nemesis.may_be_unseen(container, before_ns, end.time_ns):
-                wrong.append(f"{told}: somebody should have seen that")
+                wrong.append(f"{which}: somebody should have seen that")
         before_ns = end.detail["finished_at_ns"]
         if code is None or (early and run is NOTHING):
             continue
         right = {"end": number % 50 + 10, "bye": STOPPED}.get(run.closing)
         if code != right:
-            wrong.append(f"{told}: it should be {right}")
+            wrong.append(f"{which}: it should be {right}")
         if run.closing == "end" and len(run.lines) != length:
-            wrong.append(f"{told}: {length} lines were written")
+            wrong.append(f"{which}: {length} lines were written")
     wrong += [f"{container.name}: run {number} has no end: {run.closing}" for number, run in runs.items()]
     return wrong, len(ends), unseen, sum(1 for _ in engine.logs(container.id))
+
+
+def told(engine: Engine) -> Iterator[Event]:
+    """All events; they are given out in pieces."""
+    seen = 0
+    while events := engine.events(after=seen):
+        yield from events
+        seen = events[-1].seq
 
 
 def logged(engine: Engine, container: Container) -> tuple[dict[int, Run], list[str]]:
