@@ -126,12 +126,22 @@ def leave_engine(instance: str, lock: str) -> None:
     """
     with _locked(lock):
         _leave(os.getpid())
-        try:
-            group(instance, ENGINE_GROUP).remove()
-            remove_instance(instance)
-        except OSError as error:
-            if error.errno != errno.EBUSY:  # a shim is in it
-                raise
+        _remove_engine(instance)
+
+
+def clear_engine(instance: str, lock: str) -> None:
+    """Remove the groups of a launcher and shims that were all killed, and so could not; fine when somebody is there."""
+    with _locked(lock):
+        _remove_engine(instance)
+
+
+def _remove_engine(instance: str) -> None:
+    try:
+        group(instance, ENGINE_GROUP).remove()
+        remove_instance(instance)
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # the launcher or a shim is in it
+            raise
 
 
 @contextmanager

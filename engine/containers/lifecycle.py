@@ -127,6 +127,7 @@ class Lifecycle:
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
+            manager.clear_engine(self._instance, str(self._paths.groups_lock))
         for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id)):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
