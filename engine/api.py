@@ -121,7 +121,11 @@ class Engine:
 
     def revive(self) -> None:
         """Start what its restart policy wants to run, and does not: after a reboot. When the console starts."""
-        self._restarting.revive(lambda container: self.start(container.id))
+
+        def start(container: Container) -> None:
+            self._lifecycle.start(container, self.image(container.image_id), wished=True)
+
+        self._restarting.revive(start)
 
     # Containers
 

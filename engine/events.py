@@ -37,12 +37,7 @@ class Subscription:
 
     def __init__(self, paths: Paths) -> None:
         self._path = paths.events / f"{os.getpid()}-{new_id()[:8]}.sock"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        directory_fd = os.open(paths.events, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._socket.bind(unix.address(directory_fd, self._path.name))
-        finally:
-            os.close(directory_fd)
+        self._socket = unix.bind(str(self._path), socket.SOCK_DGRAM)
 
     def fileno(self) -> int:
         """For poll, or asyncio's add_reader."""

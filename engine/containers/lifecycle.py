@@ -59,12 +59,17 @@ class Lifecycle:
         self._restarts = restarts
         self._filling = filling
 
-    def start(self, container: Container, image: Image) -> None:
-        """Start it; on return its command has been executed. On error it is as it was before."""
+    def start(self, container: Container, image: Image, *, wished: bool = False) -> None:
+        """Start it; on return its command has been executed. On error it is as it was before.
+
+        With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
+        """
         state.require("start", container.state, container.name)
         with self._records.locked(container) as lock, roots.locked(self._paths, container):
             container = self._records.find(container.id)
             state.require("start", container.state, container.name)
+            if wished and not self._paths.restart(container.id).exists():
+                return
             if container.exit is None and (
                 container.state is State.EXITED or self._records.shim(container.id) is not None
             ):
@@ -84,11 +89,7 @@ class Lifecycle:
             if answer is None:
                 return  # it runs; the next look takes that from its record
             with self._database.transaction() as connection:
-                connection.execute(
-                    "UPDATE containers SET started_at_ns = ?, exit = NULL WHERE id = ?",
-                    (answer["started_at_ns"], container.id),
-                )
-                self._events.add(connection, "container", "start", container.id, container.name)
+                self._records.begun(connection, container.id, answer["started_at_ns"])
         self._events.wake()
 
     def _launched(self, container: Container, request: dict[str, Any], lock: int, tries: int) -> dict[str, Any] | None:
@@ -162,6 +163,7 @@ class Lifecycle:
             "stdin": "once" if spec.stdin_once else "open" if spec.stdin else "",
             "terminal": str(self._paths.terminal_socket(container.id, first_session(container))),
             "init": init_program() if spec.init else "",
+            "before_ns": container.started_at_ns or 0,
             "custody": str(self._paths.custody),
             "lock": str(self._paths.container_lock(container.id)),
             "events": str(self._paths.events),

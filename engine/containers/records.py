@@ -182,13 +182,13 @@ class Records:
             return row  # known; or its starter lives and will say so itself
         with self._database.transaction() as connection:
             for run in told.get("history", ()):
-                self._begun(connection, row["id"], run["started_at_ns"])
+                self.begun(connection, row["id"], run["started_at_ns"])
                 self._die(connection, row, run)
-            self._begun(connection, row["id"], started)
+            self.begun(connection, row["id"], started)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
 
-    def _begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int) -> None:
-        """Write down a run, unless it or a later one is."""
+    def begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int) -> None:
+        """Write down a run, and tell of it, unless it or a later one is."""
         changed = connection.execute(
             "UPDATE containers SET started_at_ns = ?1, exit = NULL, health = NULL"
             " WHERE id = ?2 AND (started_at_ns IS NULL OR started_at_ns < ?1)",
@@ -248,6 +248,10 @@ class Records:
                     )
         return found
 
+    def _replaced(self, container_id: str) -> bool:
+        """Whether a launcher is there to replace its shim; one of an older Wharfie left no request to do that by."""
+        return self._paths.request(container_id).exists() and instance.is_locked(self._paths.launcher_lock)
+
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         path: Path = self._paths.exit_record(row["id"])
         # Asked before the record is read: one that writes it and leaves between the two must not be missed.
@@ -261,8 +265,8 @@ class Records:
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, time.time_ns(), DAMAGED)
-        if shim_lives or (self._run_record(row["id"]) and instance.is_locked(self._paths.launcher_lock)):
-            return None  # or its shim was killed, and the launcher is giving it a new one
+        if shim_lives or (self._run_record(row["id"]) and self._replaced(row["id"])):
+            return None  # or its shim was killed, and is being replaced
         booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         fell = row["started_at_ns"] < booted_ns
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"

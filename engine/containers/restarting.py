@@ -71,6 +71,7 @@ class Restarting:
             if container.state is not State.EXITED:
                 continue
             if self._is_due(container, rebooted=rebooted):
+                self.wish(container)  # which whoever stops it meanwhile takes away
                 try:
                     start(container)
                 except EngineError as error:  # the others start all the same

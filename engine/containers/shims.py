@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 from pathlib import Path
 from typing import Any
 
 from engine.errors import Unsupported, from_wire
-from engine.linux import unix
+from engine.linux import process, unix
 from engine.shim import protocol
 from engine.storage.paths import Paths
 
 
 def connect(path: Path, timeout_s: float | None) -> socket.socket | None:
-    """A connection to the socket at ``path``, which may be longer than an address; None when nobody listens."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    door.settimeout(timeout_s)
-    directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    """A connection to the socket at ``path``; None when nobody listens."""
     try:
-        door.connect(unix.address(directory_fd, path.name))
+        return unix.connect(str(path), timeout_s=timeout_s)
     except OSError:
-        door.close()
         return None
-    finally:
-        os.close(directory_fd)
-    return door
 
 
 def version(paths: Paths, container_id: str) -> int | None:
@@ -91,6 +83,6 @@ def wait_for_pid(pid: int, timeout_s: float | None) -> None:
     except ProcessLookupError:
         return
     try:
-        select.select([pidfd], (), (), timeout_s)
+        process.ended(pidfd, timeout_s)
     finally:
         os.close(pidfd)

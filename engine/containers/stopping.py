@@ -47,13 +47,13 @@ class Stopping:
 
     @staticmethod
     def _directly(pid: int, start_time: int, number: int) -> None:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
+        pidfd = process.opened(pid, start_time)
+        if pidfd is None:
             return
         try:
-            if process.start_time(pid) == start_time:
-                signal.pidfd_send_signal(pidfd, number)
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:  # it has just ended, and is not reaped
+            return
         finally:
             os.close(pidfd)
 

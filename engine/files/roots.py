@@ -42,18 +42,10 @@ def life(root: dict[str, Any]) -> int | None:
     """A pidfd of a running container's first process, which the caller closes; WrongState when it has ended."""
     if root["kind"] != "running":
         return None
-    try:
-        pidfd = os.pidfd_open(root["pid"])
-    except ProcessLookupError:
-        raise _ended() from None
-    if process.start_time(root["pid"]) != root["start_time"]:
-        os.close(pidfd)
-        raise _ended()
+    pidfd = process.opened(root["pid"], root["start_time"])
+    if pidfd is None:
+        raise WrongState("the container has just ended", hint="try again")
     return pidfd
-
-
-def _ended() -> WrongState:
-    return WrongState("the container has just ended", hint="try again")
 
 
 def _tree_of(pid: int) -> int:

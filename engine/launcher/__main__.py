@@ -59,14 +59,8 @@ def main(run: str, instance: str, idle: bool) -> int:
     manager.join_engine(instance, f"{run}/groups.lock")
 
     path = f"{run}/launcher.sock"
-    if os.path.lexists(path):
-        os.unlink(path)  # the lock is ours, so its owner is dead
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    directory_fd = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener.bind(unix.address(directory_fd, "launcher.sock"))
-    os.close(directory_fd)
+    listener = unix.bind(path)  # the lock is ours, so who was there is dead
     listener.listen(256)
-    listener.setblocking(False)
 
     # Nothing of the caller's terminal: shims live longer, and a pipe held open would never end for its reader.
     messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from typing import Any
@@ -73,14 +72,7 @@ class LauncherClient:
             pause_s = min(pause_s * 2, 0.1)
 
     def _try(self) -> socket.socket | None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            directory_fd = os.open(self._config.run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                connection.connect(unix.address(directory_fd, "launcher.sock"))
-            finally:
-                os.close(directory_fd)
+            return unix.connect(f"{self._config.run}/launcher.sock")
         except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()
             return None
-        return connection

@@ -61,7 +61,7 @@ class Keeper:
     def __init__(self, run: str, launcher: int) -> None:
         self._shims = f"{run}/shims"
         self._launcher = launcher
-        self._door = custody.listen(f"{run}/custody.sock")
+        self._door = unix.bind(f"{run}/custody.sock", socket.SOCK_DGRAM)
         self._poll = select.poll()
         self._poll.register(self._door.fileno(), select.POLLIN)
         self._kept: dict[int, Deposit] = {}
@@ -94,9 +94,7 @@ class Keeper:
                 print(f"wharfie keeper: nothing is kept of {deposit.id}: {error}", file=sys.stderr, flush=True)
 
     def _keep(self, deposit: Deposit) -> None:
-        raised = [_raised(descriptor) for descriptor in deposit.descriptors()]
-        outputs = tuple(raised[1 : 1 + len(deposit.outputs)])
-        kept = deposit._replace(pidfd=raised[0], outputs=outputs, input=raised[-1] if deposit.input >= 0 else -1)
+        kept = deposit.moved(_raised)
         _drop(self._kept.pop(deposit.shim, None))
         try:
             parent = process.parent(deposit.shim)
@@ -153,7 +151,7 @@ class Keeper:
         """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
         # One that runs is never given up: a new shim that fails pauses first, so that is once a second at most.
-        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and _is_over(kept.pidfd)):
+        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and process.ended(kept.pidfd)):
             files.remove(record)  # then who looks says that nobody knows how it ended
             self._tries.pop(kept.id, None)
             _drop(kept)
@@ -161,12 +159,9 @@ class Keeper:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
         if not child:
-            low = [os.dup(descriptor) for descriptor in kept.descriptors()]
-            kept = kept._replace(
-                pidfd=low[0], outputs=tuple(low[1 : 1 + len(kept.outputs)]), input=low[-1] if kept.input >= 0 else -1
-            )
+            kept = kept.moved(os.dup)
             os.close(writer)
-            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), {*low, reader})
+            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), {*kept.descriptors(), reader})
         os.close(reader)
         self._kept[child] = kept._replace(shim=child)
         self._watch(child)
@@ -174,12 +169,6 @@ class Keeper:
             _tell(writer, self._ended[kept.pid])
         else:
             self._tellers[kept.pid] = _raised(writer)
-
-
-def _is_over(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _tell(teller: int, status: int) -> None:
@@ -232,22 +221,13 @@ def _collect(shims: str, container_id: str, boot: str, path: str) -> None:
 
 
 def _borrow(shims: str, container_id: str, path: str) -> None:
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    directory_fd = os.open(shims, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    with door:
-        try:
-            door.settimeout(LENDING_S)
-            door.connect(unix.address(directory_fd, f"{container_id}.sock"))
-            protocol.send(door, {"op": "lend"})
-            answer = protocol.receive(door)
-        finally:
-            os.close(directory_fd)
-    if answer is None or "error" in answer[0]:  # it rests, or is of an older Wharfie
+    with unix.connect(f"{shims}/{container_id}.sock", timeout_s=LENDING_S) as door:
+        protocol.send(door, {"op": "lend"})
+        answer = protocol.receive(door)
+    if answer is None or "error" in answer[0]:  # it is of an older Wharfie, which lends nothing
         return
     message, fds = answer
-    outputs = tuple(fds[1 : 1 + message["outputs"]])
-    kept = Deposit(message["shim"], message["pid"], container_id, fds[0], outputs, fds[-1] if message["input"] else -1)
-    kept.send(path)
+    Deposit.of(message["shim"], message["pid"], container_id, message["outputs"], fds).send(path)
     for descriptor in fds:
         os.close(descriptor)
 

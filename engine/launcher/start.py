@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from engine.config import Config
+from engine.linux import process
 from engine.shim import protocol
 from engine.storage.instance import instance_id
 
@@ -55,7 +55,7 @@ def retire_other(pid: int) -> bool:
         if words[-2:-1] == [build().encode()]:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        return bool(select.select([pidfd], (), (), RETIRE_S)[0])
+        return process.ended(pidfd, RETIRE_S)
     except (FileNotFoundError, ProcessLookupError):  # by itself, just now
         return True
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import struct
 
@@ -192,6 +193,25 @@ def signal_pending(pid: int, number: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return any(int(lines[kind], 16) >> (number - 1) & 1 for kind in ("SigPnd", "ShdPnd"))
+
+
+def opened(pid: int, began: int) -> int | None:
+    """A pidfd of the process that began at that time (`start_time`), which the caller closes; None when it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if start_time(pid) == began:  # asked once the number cannot be used again unseen
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def ended(pidfd: int, timeout_s: float | None = 0) -> bool:
+    """Whether a process has ended, within ``timeout_s``; None waits for that. pidfd_open(2), "poll"."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 def exit_status(pidfd: int) -> int | None:

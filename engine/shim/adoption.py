@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import struct
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from engine.linux import files, process, unix
@@ -46,10 +46,9 @@ def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> N
         if process.start_time(record["shim_pid"]) == record["shim_start_time"]:
             return
         supervisor = _take_over(request, record, kept, status)
-    if request["tty"] and not record.get("resting"):
-        _find_server(request, supervisor)
     if kept is None:
-        supervisor.deposit().send(request["custody"])
+        with supervisor.deposit() as deposit:
+            deposit.send(request["custody"])
     last = record["history"][-1] if record.get("resting") else None
     supervisor.run(last)
     supervisor.leave_engine()
@@ -59,7 +58,8 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
     process.set_name(f"shim {request['id']}".encode())
     os.setsid()
     process.protect_from_oom(starter.SHIM_OOM_SCORE)
-    pidfd, outputs, given = _rest_of(record, kept)
+    server, lent = _server(request) if request["tty"] and not record.get("resting") else (0, [])
+    pidfd, outputs, given = _rest_of(record, kept, lent)
     streams = dict(zip((STDOUT, STDERR), outputs, strict=False))
     log = stdio.Log.resumed(request["log"], request["log_segment_bytes"], request["log_segments"], streams)
     own = os.getpid()
@@ -81,50 +81,54 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
         log=log.fd,
         listener=listener.detach(),
     )
-    return Supervisor(
+    supervisor = Supervisor(
         run, lambda: _learn(pidfd, status), restarts=record.get("restarts", 0), history=record.get("history", [])
     )
+    if server:
+        supervisor.look_after(server)
+    elif request["tty"] and given >= 0:
+        supervisor.sit_down_again()
+    return supervisor
 
 
-def _rest_of(record: dict[str, Any], kept: Deposit | None) -> tuple[int, tuple[int, ...], int]:
-    """Its pidfd (-1: it is dead), its outputs and its input: what was kept, or what can be found of it."""
-    lives = process.start_time(record["pid"]) == record["start_time"]
+def _server(request: dict[str, Any]) -> tuple[int, list[int]]:
+    """Who serves its terminal lives on without a shim: its pid, the host's end, and the pipe that it copies into.
+
+    (0, []) when that was killed too.
+    """
+    try:
+        with unix.connect(request["terminal"], timeout_s=PATIENCE_S) as door:
+            protocol.send(door, {"op": "lend"})
+            answer = protocol.receive(door)
+    except (OSError, EOFError):
+        answer = None
+    return (answer[0]["server"], answer[1]) if answer else (0, [])
+
+
+def _rest_of(record: dict[str, Any], kept: Deposit | None, lent: list[int]) -> tuple[int, tuple[int, ...], int]:
+    """Its pidfd (-1: it is dead), its outputs and its input: what was kept, what was lent, or what can be found."""
     if kept is not None and kept.pid == record["pid"] and not record.get("resting"):
+        _close(lent)
         return kept.pidfd, kept.outputs, kept.input
-    for descriptor in kept.descriptors() if kept is not None else ():  # of an earlier run
-        os.close(descriptor)
-    if not lives:
+    _close(kept.descriptors() if kept is not None else ())  # of an earlier run
+    pidfd = process.opened(record["pid"], record["start_time"])
+    if pidfd is None:
+        _close(lent)
         return -1, (), -1
-    pidfd = os.pidfd_open(record["pid"])
-    if process.start_time(record["pid"]) != record["start_time"]:  # it ended, and its number is used again
-        os.close(pidfd)
-        return -1, (), -1
+    if lent:
+        master, copy = lent
+        output = os.open(f"/proc/self/fd/{copy}", os.O_RDONLY | os.O_CLOEXEC)
+        os.close(copy)
+        return pidfd, (output,), master
     found = [pipe for pipe in (_pipe(record["pid"], number, record["pipes"]) for number in (1, 2)) if pipe >= 0]
     if len(found) < len(record["pipes"]):  # it has closed one itself, and what it wrote there cannot be had
         print(f"wharfie shim: the output of {record['pid']} that was not read yet is lost", flush=True)
     return pidfd, tuple(found), -1
 
 
-def _find_server(request: dict[str, Any], supervisor: Supervisor) -> None:
-    """Who serves its terminal lives on without a shim; if that was killed too, there is another one."""
-    directory, _, name = request["terminal"].rpartition("/")
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    with door:
-        try:
-            door.settimeout(PATIENCE_S)
-            door.connect(unix.address(directory_fd, name))
-            protocol.send(door, {"op": "about"})
-            answer = protocol.receive(door)
-            server = answer[0]["server"] if answer else 0
-        except (OSError, EOFError):
-            server = 0
-        finally:
-            os.close(directory_fd)
-    if server:
-        supervisor.look_after(server)
-    else:
-        supervisor.sit_down_again()
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _pipe(pid: int, number: int, known: list[int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 from typing import Any, NamedTuple
@@ -67,23 +66,15 @@ class Init(NamedTuple):
 
     def last_words(self, error: OSError) -> EngineError | None:
         """What it died of, if that is why ``error`` was met; None when it is still there."""
-        gone = select.poll()
-        gone.register(self.pidfd, select.POLLIN)
         # One that is ending has no namespaces in /proc any more, a moment before it counts as ended.
         ending = error.errno in (errno.ENOENT, errno.ESRCH) and str(error.filename).startswith(f"/proc/{self.pid}/")
-        if not isinstance(error, ConnectionError) and not gone.poll(1000 if ending else 0):
+        if not isinstance(error, ConnectionError) and not process.ended(self.pidfd, 1 if ending else 0):
             return None
         try:
             answer = protocol.receive(self.door)
         except (EOFError, ConnectionError):
             answer = None
         return from_wire(answer[0]) if answer else KernelError("the container's first process died while it was set up")
-
-    def gone(self) -> bool:
-        """Whether it is dead."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
 
     def end(self) -> None:
         """Kill it and all that it has begun; on return it is dead, though its parent has not reaped it yet."""
@@ -92,9 +83,7 @@ class Init(NamedTuple):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        poll.poll(AFTER_KILL_S * 1000)
+        process.ended(self.pidfd, AFTER_KILL_S)
 
 
 def prepared() -> Init | None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.linux import unix
 
-_WHO = struct.Struct("<qqBB64s")  # shim, first process, how many outputs, whether there is an input, id
+_WHO = struct.Struct("<qqB64s")  # shim, first process, how many outputs, id
 _MAX_FDS = 8
 _PATIENCE_S = 1.0
 
@@ -30,39 +31,28 @@ class Deposit(NamedTuple):
     outputs: tuple[int, ...]
     input: int  # or -1
 
-    def descriptors(self) -> tuple[int, ...]:
-        """All of them."""
-        return (self.pidfd, *self.outputs, *((self.input,) if self.input >= 0 else ()))
+    @classmethod
+    def of(cls, shim: int, pid: int, container_id: str, outputs: int, fds: list[int]) -> Deposit:
+        """Out of descriptors as they were sent: the pidfd, so many outputs, and an input if one is left."""
+        kept = tuple(fds[1 : 1 + outputs])
+        return cls(shim, pid, container_id, fds[0], kept, fds[1 + outputs] if len(fds) > 1 + outputs else -1)
+
+    def descriptors(self) -> list[int]:
+        """All of them, in the order in which they are sent."""
+        return [self.pidfd, *self.outputs, *([self.input] if self.input >= 0 else [])]
+
+    def moved(self, move: Callable[[int], int]) -> Deposit:
+        """The same in other descriptors, each of which ``move`` makes of one."""
+        return Deposit.of(self.shim, self.pid, self.id, len(self.outputs), [move(each) for each in self.descriptors()])
 
     def send(self, path: str) -> None:
         """Give it to the keeper, if one is there: the next one collects it from the shim."""
-        directory, _, name = path.rpartition("/")
-        head = _WHO.pack(self.shim, self.pid, len(self.outputs), self.input >= 0, self.id.encode())
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            door.settimeout(_PATIENCE_S)
-            door.connect(unix.address(directory_fd, name))
-            socket.send_fds(door, [head], list(self.descriptors()))
+            with unix.connect(path, socket.SOCK_DGRAM, timeout_s=_PATIENCE_S) as door:
+                head = _WHO.pack(self.shim, self.pid, len(self.outputs), self.id.encode())
+                socket.send_fds(door, [head], self.descriptors())
         except (FileNotFoundError, ConnectionError, TimeoutError):
             return
-        finally:
-            os.close(directory_fd)
-            door.close()
-
-
-def listen(path: str) -> socket.socket:
-    """The keeper's end; it replaces one that a killed keeper left."""
-    directory, _, name = path.rpartition("/")
-    if os.path.lexists(path):
-        os.unlink(path)
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        door.bind(unix.address(directory_fd, name))
-    finally:
-        os.close(directory_fd)
-    return door
 
 
 def receive(door: socket.socket) -> Deposit | None:
@@ -72,10 +62,9 @@ def receive(door: socket.socket) -> Deposit | None:
     except BlockingIOError:
         return None
     if len(head) == _WHO.size:
-        shim, pid, outputs, has_input, container_id = _WHO.unpack(head)
-        if len(fds) == 1 + outputs + has_input:
-            kept = tuple(fds[1 : 1 + outputs])
-            return Deposit(shim, pid, container_id.decode(), fds[0], kept, fds[-1] if has_input else -1)
+        shim, pid, outputs, container_id = _WHO.unpack(head)
+        if len(fds) in (1 + outputs, 2 + outputs):
+            return Deposit.of(shim, pid, container_id.decode(), outputs, fds)
     for descriptor in fds:
         os.close(descriptor)
     return None

@@ -32,18 +32,11 @@ def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dic
     }
 
 
-def failure(error: EngineError) -> dict[str, Any]:
-    """Of a run that did not begin."""
-    return {
-        "code": error.exit_code,
-        "signal": None,
-        "oom_killed": False,
-        "oom_limit_bytes": None,
-        "asked_signal": None,
-        "started_at_ns": time.time_ns(),
-        "finished_at_ns": time.time_ns(),
-        "reason": f"it could not be started again: {error}",
-    }
+def failure(error: EngineError, before_ns: int) -> dict[str, Any]:
+    """Of a run that did not begin, after one that did at ``before_ns``."""
+    reason = f"it could not be started again: {error}"
+    told = {"code": error.exit_code, "started_at_ns": max(time.time_ns(), before_ns + 1), "reason": reason}
+    return record(None, Oom(0, None), 0, 0) | told
 
 
 def clear_away(request: dict[str, Any]) -> None:

@@ -92,19 +92,11 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
 
 def listen(path: str) -> socket.socket:
     """A listening socket. It replaces one that a killed process left: who may listen here holds the lock for it."""
-    directory, _, name = path.rpartition("/")
-    if os.path.lexists(path):
-        os.unlink(path)
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    listener = unix.bind(path)
     try:
-        listener.bind(unix.address(directory_fd, name))
         listener.listen(16)
     except BaseException:
         listener.close()
-        if os.path.lexists(path):
-            os.unlink(path)
+        os.unlink(path)
         raise
-    finally:
-        os.close(directory_fd)
     return listener

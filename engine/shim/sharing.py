@@ -95,13 +95,9 @@ def _alive(record: str) -> int | None:
     try:
         with open(record, "rb") as file:
             facts = json.load(file)
-        pidfd = os.pidfd_open(facts["pid"])
-    except (FileNotFoundError, ProcessLookupError, ValueError, KeyError):
+        return process.opened(facts["pid"], facts["start_time"]) if facts["boot_id"] == process.boot_id() else None
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    if facts["boot_id"] == process.boot_id() and process.start_time(facts["pid"]) == facts["start_time"]:
-        return pidfd
-    os.close(pidfd)
-    return None
 
 
 def _shared_memory(pidfd: int) -> int:

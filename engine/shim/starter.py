@@ -60,7 +60,7 @@ def start(
         except ConnectionError:
             # It was killed just now. What runs is on record and in custody, and gets a new one; what died with it has
             # never run.
-            if child.gone():
+            if process.ended(child.pidfd):
                 raise KernelError(SHIM_KILLED, hint="start it again") from None
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
     except BaseException:
@@ -121,7 +121,9 @@ def _set_up(
     group.limit(request["limits"])
     # Its mounts end when the last descriptor of this goes, which takes a while: not in the way of its exit.
     tree = child.seal(userns) if request["sealed"] else _open(f"/proc/{child.pid}/ns/mnt")
-    facts = _facts(child.pid, shim) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]} | (again or {})
+    before_ns = again["history"][-1]["started_at_ns"] if again else request["before_ns"]
+    facts = _facts(child.pid, shim, before_ns) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]}
+    facts |= again or {}
     handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
     ended, log, door = -1, -1, -1
     if listener is not None:
@@ -208,8 +210,11 @@ def _create(group: manager.Group, request: dict[str, Any], nodes: list[devices.N
     group.create(devices=rules)
 
 
-def _facts(pid: int, shim: socket.socket) -> dict[str, Any]:
-    """Who runs. Pids with their start time and boot: a number alone means nothing later."""
+def _facts(pid: int, shim: socket.socket, after_ns: int) -> dict[str, Any]:
+    """Who runs. Pids with their start time and boot: a number alone means nothing later.
+
+    A run began after the one before, at ``after_ns``, also when the clock was set back: runs are told apart by that.
+    """
     shim_pid = unix.peer(shim)  # which made the pair; our parent is another one once that is dead
     began = process.start_time(shim_pid)
     if began is None:
@@ -221,7 +226,7 @@ def _facts(pid: int, shim: socket.socket) -> dict[str, Any]:
         "shim_pid": shim_pid,
         "shim_start_time": began,
         "boot_id": process.boot_id(),
-        "started_at_ns": time.time_ns(),
+        "started_at_ns": max(time.time_ns(), after_ns + 1),
     }
 
 

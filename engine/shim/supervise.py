@@ -100,7 +100,6 @@ class Supervisor(Watch):
         until = time.monotonic() + pause_s
         self._resting = True
         self._restarts += 1
-        log = self._log  # known from the first run; the next one goes on with it
         record = {key: self._facts[key] for key in starter.RECORDED}
         self._history = [*self._history, ended][-HISTORY:]
         record |= {"restarts": self._restarts, "history": self._history, "resting": True}
@@ -112,7 +111,6 @@ class Supervisor(Watch):
             self._turn(until)
         if policy.wish(self._request["restart"])[0] == policy.NO:
             self._resting = False
-        self._log_fd = log.fd
 
     def _again(self) -> dict[str, Any] | None:
         """Start it once more. None when it runs, else how that failed, told like the end of a run."""
@@ -138,15 +136,15 @@ class Supervisor(Watch):
             os.waitpid(pid, 0)
         error = from_wire(made) if made else KernelError("its starter was killed")
         print(f"wharfie shim: starting it again: {error}", file=sys.stderr, flush=True)
-        return ending.failure(error) | {"restarts": self._restarts}
+        return ending.failure(error, self._history[-1]["started_at_ns"]) | {"restarts": self._restarts}
 
     def _finish(self, ended: dict[str, Any]) -> None:
         """It has ended for good: say so, and clear everything away."""
         request = self._request
         policy.give_up(request["restart"])
-        os.write(self._exit, json.dumps(ended | {"history": self._history}).encode())
+        os.write(self._first.exit, json.dumps(ended | {"history": self._history}).encode())
         self._door.close(ended)
-        os.fsync(self._exit)  # those who wait need not wait for the disk
+        os.fsync(self._first.exit)  # those who wait need not wait for the disk
         wakeups.wake(request["events"])
         self._give_up_files()  # nobody has to wait for that but the next start of this container
         ending.clear_away(request)

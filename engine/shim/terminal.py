@@ -175,6 +175,9 @@ class Terminal:
             if message is None:
                 return
             client.greeted = True
+            if message.get("op") == "lend" and self._copy >= 0:  # to a new shim, whose keeper was killed too
+                protocol.send(client.connection, self._about, [self._master, self._copy])
+                return
             client.outgoing += protocol.encode(self._about)
             if message.get("op") == "attach":
                 self._show_past(client)

@@ -9,7 +9,8 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.cgroups import manager
@@ -31,7 +32,7 @@ class Watch:
 
     def __init__(self, first: Handover) -> None:
         """Take over what a starter has made."""
-        self._exit, self._log_fd = first.exit, first.log
+        self._first = first  # with which the log and the exit record came, for all runs
         self._children: dict[int, tuple[int, Callable[[int], None] | None]] = {}  # by pidfd: who, and whom it concerns
         self._poll = select.poll()
         self._door = Door(first.listener, self._poll, self._operation)
@@ -66,9 +67,10 @@ class Watch:
 
     @functools.cached_property
     def _log(self) -> Log:
-        request = self._request
+        facts = self._first.facts()
+        request = facts["request"]
         return Log(
-            request["log"], request["log_segment_bytes"], request["log_segments"], self._log_fd, **self._facts["log"]
+            request["log"], request["log_segment_bytes"], request["log_segments"], self._first.log, **facts["log"]
         )
 
     def _group(self) -> manager.Group:
@@ -118,8 +120,8 @@ class Watch:
             unused = (
                 self._run.root,
                 self._run.tree,
-                self._exit,
-                self._log_fd,
+                self._first.exit,
+                self._log.fd if "_log" in self.__dict__ else self._first.log,  # another one once it has been rotated
                 self._door.listener,
                 *self._outputs.descriptors,
                 self._run.input,
@@ -152,7 +154,8 @@ class Watch:
         """Serve the terminal of its first process, in a child that is replaced when it is killed: the other end of the
         terminal is here too, so the program notices nothing."""
         run = self._run
-        copy = os.open(f"/proc/self/fd/{run.outputs[0]}", os.O_WRONLY | os.O_CLOEXEC)
+        # Read-write, so that it does not die of SIGPIPE while nobody reads: a shim that was killed is replaced.
+        copy = os.open(f"/proc/self/fd/{run.outputs[0]}", os.O_RDWR | os.O_CLOEXEC)
         child = self._fork("tty", keep=(run.input, run.desk))
         if child:
             os.close(copy)
@@ -223,18 +226,22 @@ class Watch:
         return True
 
     def _lend(self, _request: dict[str, Any], client: socket.socket) -> bool:
-        """To a launcher that was started later: what its predecessor kept."""
-        kept = self.deposit()
-        message = {"shim": kept.shim, "pid": kept.pid, "outputs": len(kept.outputs), "input": kept.input >= 0}
-        protocol.send(client, message, list(kept.descriptors()))
+        """To a keeper that was started later: what its predecessor had."""
+        with self.deposit() as kept:
+            message = {"shim": kept.shim, "pid": kept.pid, "outputs": len(kept.outputs)}
+            protocol.send(client, message, kept.descriptors())
         return True
 
-    def deposit(self) -> Deposit:
-        """While it waits for its next run there is nothing to keep but the shim's own life."""
-        run = self._run
-        pidfd = run.pidfd if self._running else os.pidfd_open(os.getpid())
-        kept = -1 if self._request["stdin"] == starter.ONCE else run.input
-        return Deposit(os.getpid(), self._facts["pid"], self._request["id"], pidfd, self._outputs.descriptors, kept)
+    @contextmanager
+    def deposit(self) -> Iterator[Deposit]:
+        """What a keeper is to have. While it waits for its next run that is nothing but the shim's own life."""
+        pidfd = self._run.pidfd if self._running else os.pidfd_open(os.getpid())
+        kept = -1 if self._request["stdin"] == starter.ONCE else self._run.input
+        try:
+            yield Deposit(os.getpid(), self._facts["pid"], self._request["id"], pidfd, self._outputs.descriptors, kept)
+        finally:
+            if pidfd != self._run.pidfd:
+                os.close(pidfd)
 
     def _stay_ended(self, _request: dict[str, Any], client: socket.socket) -> bool:
         self._resting = False

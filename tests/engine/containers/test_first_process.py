@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
 from engine.errors import CommandNotFound, WrongState
-from tests.conftest import eventually
+from tests.conftest import eventually, name_of
+from tests.engine.killing import adopted, children, kill, launcher, shim
 
 
 def start(dock: Engine, script: str, **more: object) -> Container:
@@ -28,10 +28,6 @@ def shown(terminal: Terminal, until: bytes, timeout_s: float = 10) -> bytes:
         seen += terminal.read()
     assert until in seen
     return seen
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
 
 
 def test_it_has_a_terminal_that_many_people_can_sit_down_in_front_of(dock: Engine) -> None:
@@ -78,8 +74,7 @@ def test_its_terminal_outlives_who_serves_it_and_its_shim(dock: Engine) -> None:
         terminal.close()
 
     def server() -> int:
-        shim = dock._records.shim(container.id)
-        found = [pid for pid in _children(shim) if Path(f"/proc/{pid}/comm").read_text().startswith("tty ")]
+        found = [pid for pid in children(shim(dock, container)) if name_of(pid).startswith("tty ")]
         return found[0] if found else 0
 
     ask("one")
@@ -87,10 +82,9 @@ def test_its_terminal_outlives_who_serves_it_and_its_shim(dock: Engine) -> None:
     kill(before)
     assert eventually(lambda: server() not in (0, before))
     ask("two")
-    shim = dock._records.shim(container.id)
-    assert shim
-    kill(shim)
-    assert eventually(lambda: dock._records.shim(container.id) not in (None, shim))
+    first = shim(dock, container)
+    kill(first)
+    assert adopted(dock, container, first)
     ask("three")
     again, old = dock._records.shim(container.id), server()
     assert again
@@ -109,23 +103,9 @@ def test_its_terminal_outlives_who_serves_it_and_its_shim(dock: Engine) -> None:
     assert all(f"got {word}" in text for word in ("one", "two", "three", "four"))
 
 
-def _children(pid: int | None) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
 def _every(name: str, container: Container) -> list[int]:
     wanted = f"{name}{container.id}"[:15]
-    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm") if _text(path).strip() == wanted]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if name_of(int(path.name)) == wanted]
 
 
 def test_a_new_run_has_a_new_terminal(dock: Engine) -> None:
@@ -174,10 +154,9 @@ def test_input_that_stays_open_is_for_many_and_input_once_ends_with_the_first(do
 
 def test_input_outlives_the_shim(dock: Engine) -> None:
     container = start(dock, "while read x; do echo got $x; done; echo end", stdin=True)
-    shim = dock._records.shim(container.id)
-    assert shim
-    kill(shim)
-    assert eventually(lambda: dock._records.shim(container.id) not in (None, shim))
+    first = shim(dock, container)
+    kill(first)
+    assert adopted(dock, container, first)
     descriptor = dock.input(container.id)
     os.write(descriptor, b"after\n")
     os.close(descriptor)
@@ -214,3 +193,34 @@ def test_the_inits_program_cannot_be_written_from_inside(dock: Engine) -> None:
     assert code != 0
     assert re.search(rb"denied|busy|Read-only|No such", error), error
     assert answering(str(dock.paths.launcher_socket))
+
+
+def test_its_terminal_outlives_shim_keeper_and_launcher_together(dock: Engine) -> None:
+    container = start(dock, "while read x; do echo got $x; done", tty=True)
+    first, served = shim(dock, container), launcher(dock)
+    (keeper,) = [pid for pid in children(served) if name_of(pid) == "wharfie-keeper"]
+    for pid in (served, keeper, first):
+        kill(pid)
+    terminal = dock.attach(container.id)
+    terminal.write(b"alone\r")
+    shown(terminal, b"got alone")
+    dock.take_over()
+    assert adopted(dock, container, first)
+    terminal.write(b"again\r")
+    shown(terminal, b"got again")
+    terminal.close()
+    assert eventually(lambda: "got again" in "".join(line.text for line in dock.logs(container.id)))
+    text = "".join(line.text for line in dock.logs(container.id))
+    assert "got alone" in text
+    dock.remove(container.id, force=True)
+
+
+def test_commands_run_in_one_whose_log_was_rotated(dock: Engine) -> None:
+    """The shim's log is another descriptor by then, and the number of the first may be a caller's."""
+    loop = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; sleep 100"
+    container = start(dock, loop, log_segment_bytes=65_536)
+    assert eventually(lambda: any(line.text == "line 19999" for line in dock.logs(container.id)), timeout_s=30)
+    for _ in range(20):
+        with dock.exec(container.id, ExecSpec(("echo", "in"))) as execution:
+            assert execution.output(timeout_s=10)[:2] == (0, b"in\n")
+    dock.remove(container.id, force=True)

@@ -275,3 +275,31 @@ def test_in_the_start_period_failures_do_not_count_and_success_ends_it(dock: Eng
 
 def test_modes_are_dockers_words() -> None:
     assert {mode.value for mode in RestartMode} == {"no", "on-failure", "always", "unless-stopped"}
+
+
+def test_runs_after_the_clock_was_set_back_are_known_all_the_same(dock: Engine) -> None:
+    container = made(dock, COUNT + "exit $n", "no")
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 1
+    with dock._database.transaction() as connection:  # that run began tomorrow, as this clock now sees it
+        connection.execute("UPDATE containers SET started_at_ns = started_at_ns + 86400000000000")
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 2
+    dock.update(container.id, restart=RestartPolicy.parse("on-failure:2"))
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 5
+    assert events(dock, container)[1:] == ["start", "die", "start", "die", "update", *["start", "die"] * 3]
+
+
+def test_one_that_is_stopped_while_others_are_revived_stays_so(dock: Engine) -> None:
+    container = made(dock, "exec sleep 100", "unless-stopped")
+    dock.start(container.id)
+    fall(dock, [container])
+    dock.paths.boot.write_text("another boot")
+
+    def start(found: Container) -> None:
+        dock.stop(found.id)  # just before its turn
+        dock._lifecycle.start(found, dock.image(found.image_id), wished=True)
+
+    dock._restarting.revive(start)
+    assert dock.inspect(container.id).state is State.EXITED
