@@ -33,15 +33,21 @@ def run(engine: Engine, options: Namespace) -> int:
         raise InvalidRequest("-d and --rm do not go together", hint="nobody would be there to remove it: leave one out")
     if options.tty and not options.detach:
         sessions.demand_terminal("-t")
-    container = engine.create(spec(options))
+    container, left = engine.create(spec(options)), False
     try:
         engine.start(container.id)
         if options.detach:
             print(container.id)
             return 0
-        return sessions.sit_before(engine, container) if options.tty else sessions.attend(engine, container)
+        if not options.tty:
+            return sessions.attend(engine, container)
+        code = sessions.sit_before(engine, container)
+        left = engine.inspect(container.id).state.alive
+        if left and options.rm:
+            progress("it will not be removed when it ends: nobody is here then")
+        return code
     finally:
-        if options.rm:
+        if options.rm and not left:
             engine.remove(container.id, force=True)
 
 

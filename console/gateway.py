@@ -79,10 +79,9 @@ def sentences(error: errors.EngineError) -> str:
     return " ".join(map(text.sentence, filter(None, (error.message, error.hint))))
 
 
-def blame(form: BaseForm, error: errors.EngineError, aliases: dict[str, str] | None = None) -> None:
+def blame(form: BaseForm, error: errors.EngineError) -> None:
     """Show an engine's error at the form's field that it is about, with what to do."""
-    name = (aliases or {}).get(error.field, error.field)
-    form.add_error(name if name in form.fields else None, sentences(error))
+    form.add_error(error.field if error.field in form.fields else None, sentences(error))
 
 
 def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:

@@ -9,7 +9,6 @@ import signal
 import sys
 import termios
 import threading
-import time
 import tty
 from argparse import Namespace
 from collections.abc import Iterator
@@ -43,18 +42,19 @@ def execute(engine: Engine, options: Namespace) -> int:
 def attach(engine: Engine, options: Namespace) -> int:
     """Sit down in front of a container's first process, or of a further terminal."""
     container = engine.inspect(options.container)
-    if not options.session and not container.spec.tty and not engine.terminals(container.id):
+    open_now = [] if options.session or container.spec.tty else engine.terminals(container.id)
+    if not options.session and not container.spec.tty and not open_now:
         if not container.state.alive:
             raise WrongState(f"container {container.name!r} does not run", hint="start it first")
-        return attend(engine, container, since_ns=time.time_ns())
+        return attend(engine, container, tail=0)
     demand_terminal("attach")
     session = options.session
     if not session and not container.spec.tty:
-        found = engine.terminals(container.id)
-        if len(found) != 1:
-            names = ", ".join(f"{each.session} ({' '.join(each.command)})" for each in found)
-            raise NotFound(f"container {container.name!r} has {len(found)} open terminals", hint=f"say which: {names}")
-        session = found[0].session
+        if len(open_now) != 1:
+            names = ", ".join(f"{each.session} ({' '.join(each.command)})" for each in open_now)
+            told = f"container {container.name!r} has {len(open_now)} open terminals"
+            raise NotFound(told, hint=f"say which: {names}")
+        session = open_now[0].session
     return sit_before(engine, container, session)
 
 
@@ -74,8 +74,8 @@ def _known(code: int | None) -> int:
     return code
 
 
-def attend(engine: Engine, container: Container, since_ns: int | None = None) -> int:
-    """Print a running container's output, from a moment on (Unix time), until it ends.
+def attend(engine: Engine, container: Container, tail: int | None = None) -> int:
+    """Print a running container's output, from its last ``tail`` lines on (None: the first), until it ends.
 
     The first SIGINT is passed on as a terminal would, the first SIGTERM stops the container; the next of either kills.
     """
@@ -105,7 +105,7 @@ def attend(engine: Engine, container: Container, since_ns: int | None = None) ->
         threading.Thread(target=feed, args=(engine.input(container.id),), daemon=True).start()
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for line in engine.logs(container.id, follow=True, since_ns=since_ns):
+        for line in engine.logs(container.id, follow=True, tail=tail):
             show(line, flush=True)
         record = engine.wait(container.id)
         for helper in helpers:
@@ -200,19 +200,14 @@ def _pipe(execution: Execution, *, give_input: bool) -> int:
     """Copy between our three streams and the command's until it closes its own; its exit code."""
     if not give_input:
         execution.close_stdin()
+    else:  # beside: the command may write before it reads
+        descriptor, execution.stdin = execution.stdin, -1
+        threading.Thread(target=feed, args=(descriptor,), daemon=True).start()
     outputs = {execution.stdout: 1, execution.stderr: 2}
     while outputs:
-        ready, _, _ = select.select([*outputs, *([0] if execution.stdin >= 0 else [])], (), ())
+        ready, _, _ = select.select(outputs, (), ())
         for descriptor in ready:
-            data = os.read(descriptor, 65536)
-            if descriptor == 0:
-                try:
-                    _write_all(execution.stdin, data)
-                except BrokenPipeError:  # it reads no more
-                    data = b""
-                if not data:
-                    execution.close_stdin()
-            elif data:
+            if data := os.read(descriptor, 65536):
                 _write_all(outputs[descriptor], data)
             else:
                 del outputs[descriptor]

@@ -15,7 +15,7 @@ from engine import names
 from engine.cgroups.counters import Counters
 from engine.config import Config
 from engine.containers import create, following
-from engine.containers.execution import Execution, Executions, Terminal
+from engine.containers.execution import Execution, Executions
 from engine.containers.files import Files
 from engine.containers.filling import Filling
 from engine.containers.lifecycle import Lifecycle
@@ -38,6 +38,7 @@ from engine.containers.spec import (
     WaitFor,
 )
 from engine.containers.stopping import Stopping
+from engine.containers.terminals import Terminal
 from engine.containers.waiting import Waiting
 from engine.errors import only_engine_errors
 from engine.events import Event, Events, Subscription
@@ -249,9 +250,9 @@ class Engine:
         """Come back to an open terminal, or join another person in front of it; default: the first process's."""
         return self._executions.attach(self._records.find(ref), session, caller)
 
-    def end_terminal(self, ref: str, session: str) -> None:
+    def end_terminal(self, ref: str, session: str, *, caller: Caller = ROOT) -> None:
         """Hang up a terminal: SIGHUP to its program; asked again, one that ignored it is killed."""
-        self._executions.end(self._records.find(ref), session)
+        self._executions.end(self._records.find(ref), session, caller)
 
     def terminals(self, ref: str) -> list[TerminalInfo]:
         """A container's open terminals, the oldest first."""

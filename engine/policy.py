@@ -1,4 +1,5 @@
-"""What may be asked for, and by whom: called by every path that makes, changes or enters a container.
+"""What may be asked for, and by whom: called by every path that makes a container, changes its limits or enters it.
+Whoever has an account may start, stop and remove what there is.
 
 A member gets containers with every default of isolation, and into those alone. What opens more is for admins; one table
 says what that is (`for_admins`), whatever the way in.
@@ -120,6 +121,11 @@ def check(spec: ContainerSpec, caller: Caller) -> None:
 def enter(container: ContainerSpec, caller: Caller) -> None:
     """Denied unless this caller may be in that container: a member not in one that is more open than a member's."""
     _allow(caller, for_admins(container), f"container {container.name!r}")
+
+
+def enter_terminal(caller: Caller, *, privileged: bool) -> None:
+    """Denied unless this caller may sit down at a terminal whose command was given every capability."""
+    _allow(caller, {"privileged": "--privileged"} if privileged else {}, "this terminal" if privileged else "")
 
 
 def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None:

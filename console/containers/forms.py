@@ -25,19 +25,6 @@ from engine import (
     names,
 )
 
-# The engine blames parts of its spec; some carry another name on the page.
-ALIASES = {
-    "memory_bytes": "memory",
-    "memory_swap_bytes": "memory",
-    "limits.memory_bytes": "memory",
-    "limits.memory_swap_bytes": "memory",
-    "limits.cpus": "cpus",
-    "limits.pids": "pids",
-    "volume": "volumes",
-    "target": "volumes",
-    "argv": "command",
-}
-
 
 @contextmanager
 def _said_at_the_field() -> Iterator[None]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console import gateway
-from console.containers.forms import ALIASES, CreateForm
+from console.containers.forms import CreateForm
 from console.containers.present import rows
 from console.containers.stopping import is_stopping, stopping
 from engine import Container, State, errors, for_admins
@@ -71,7 +71,7 @@ def create(request: HttpRequest) -> HttpResponse:
         if request.POST.get("act") != "create":
             _start_or_undo(container)
     except errors.EngineError as error:
-        gateway.blame(form, error, ALIASES)
+        gateway.blame(form, error)
         return render(request, "containers/create.html", context, status=gateway.status_of(error))
     return redirect("containers:details", container.name)
 

@@ -28,7 +28,7 @@ def show_list(request: HttpRequest) -> HttpResponse:
                 return redirect("volumes:list")
             status = 400
         except errors.EngineError as error:
-            gateway.blame(form, error, {"volume": "name"})
+            gateway.blame(form, error)
             status = gateway.status_of(error)
     name = "volumes/_list.html" if request.htmx else "volumes/list.html"
     return render(request, name, {"volumes": engine.volumes(), "form": form}, status=status)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from engine import hostpaths, names, policy
 from engine.containers.limits import merge_io
-from engine.containers.spec import Container, ContainerSpec
+from engine.containers.spec import Container, ContainerSpec, HealthCheck
 from engine.errors import AlreadyExists, InvalidRequest, NotFound
 from engine.events import Events
 from engine.images.spec import Image
@@ -150,6 +150,12 @@ def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:
     return argv
 
 
+def _health(spec: ContainerSpec, image: Image) -> HealthCheck | None:
+    """The request's, else the image's; None when the request turns it off."""
+    check = image.config.health if spec.health is None else spec.health
+    return check if check and check.test else None
+
+
 def _complete(spec: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
     """The spec with every default filled in, so that what runs can be read from it."""
     default = policy.default_limits()
@@ -174,7 +180,7 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
         workdir=spec.workdir or image.config.workdir or "/",
         hostname=spec.hostname or (os.uname().nodename if host else container_id[:12]),
         stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
-        health=image.config.health if spec.health is None else spec.health,
+        health=_health(spec, image),
     )
 
 

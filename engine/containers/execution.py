@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -14,11 +13,12 @@ from typing import Any, Self
 from engine import policy
 from engine.containers import shims, state
 from engine.containers.spec import Container, ExecSpec, TerminalInfo
+from engine.containers.terminals import Terminal
 from engine.errors import NotFound, Unavailable, WrongState
 from engine.names import new_id
 from engine.security.confinement import confinement
 from engine.security.spec import Caller
-from engine.shim import protocol, terminal
+from engine.shim import protocol
 from engine.storage.paths import Paths
 
 ANSWER_S = 30.0
@@ -64,10 +64,14 @@ class Execution:
                 else:
                     reading.discard(descriptor)
             if writable:
-                view = view[os.write(self.stdin, view[:4096]) :]
+                try:
+                    view = view[os.write(self.stdin, view[:4096]) :]
+                except BrokenPipeError:  # it reads no more
+                    view = view[:0]
                 if not view:
                     self.close_stdin()
-        return self.wait(timeout_s), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return self.wait(left), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
 
     def close_stdin(self) -> None:
         """Its input ends."""
@@ -91,75 +95,6 @@ class Execution:
         self.close()
 
 
-class Terminal:
-    """One person in front of a container's terminal. Non-blocking towards the program; see `engine.shim.terminal`."""
-
-    def __init__(self, connection: socket.socket, info: TerminalInfo) -> None:
-        self.info = info
-        self.exit_code: int | None = None  # once it has ended and somebody saw that
-        self.closed = False
-        self._connection = connection
-        self._incoming = bytearray()
-
-    def fileno(self) -> int:
-        """Readable when `read` has something to give."""
-        return self._connection.fileno()
-
-    def write(self, data: bytes) -> None:
-        """Type ``data``. Blocks while the program takes none; Unavailable when it has ended."""
-        for at in range(0, len(data), terminal.MAX_FRAME_BYTES):
-            self._send(terminal.DATA, data[at : at + terminal.MAX_FRAME_BYTES])
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tell the program how large the terminal is now; 1 to 65535 each, else nothing happens."""
-        if 0 < rows < 65536 and 0 < columns < 65536:
-            self._send(terminal.RESIZE, terminal.SIZE.pack(rows, columns))
-
-    def _send(self, kind: int, payload: bytes) -> None:
-        try:
-            self._connection.sendall(terminal.frame(kind, payload))
-        except OSError as error:
-            raise Unavailable("the terminal is closed", hint="open another one") from error
-
-    def read(self) -> bytes:
-        """What was shown since the last call; blocks until there is some. b"" at the end: then `exit_code` is set,
-        unless the terminal was taken away because this side did not read."""
-        while not (shown := self.take()) and not self.closed:
-            continue
-        return shown
-
-    def take(self) -> bytes:
-        """As `read`, but reads once: it may give nothing yet. For who waits until `fileno` is readable."""
-        if not self.closed:
-            try:
-                data = self._connection.recv(65536)
-            except ConnectionError:
-                data = b""
-            self.closed = not data
-            self._incoming += data
-        return self._frames()
-
-    def _frames(self) -> bytes:
-        shown = bytearray()
-        while len(self._incoming) >= terminal.HEADER.size:
-            kind, length = terminal.HEADER.unpack_from(self._incoming)
-            end = terminal.HEADER.size + length
-            if len(self._incoming) < end:
-                break
-            payload = self._incoming[terminal.HEADER.size : end]
-            if kind == terminal.DATA:
-                shown += payload
-            elif kind == terminal.EXIT:
-                self.exit_code = json.loads(payload).get("code")
-                self.closed = True
-            del self._incoming[:end]
-        return bytes(shown)
-
-    def close(self) -> None:
-        """Leave; the program goes on, and its terminal can be attached to again."""
-        self._connection.close()
-
-
 class Executions:
     """Opens sessions, and finds those that are open."""
 
@@ -181,15 +116,24 @@ class Executions:
         """Sit down in front of an open terminal: first comes what it showed before, 1 MiB at most."""
         policy.enter(container.spec, caller)
         session = session or first_session(container)
+        self._judge(container, session, caller)
         connection, answer = self._greet(container, session, "attach")
         return Terminal(connection, _info(session, answer))
 
-    def end(self, container: Container, session: str) -> None:
+    def _judge(self, container: Container, session: str, caller: Caller) -> None:
+        """Denied when its program has more than a member gets; what it showed is not asked for before that."""
+        connection, answer = self._greet(container, session, "about")
+        connection.close()
+        policy.enter_terminal(caller, privileged=answer.get("privileged", False))
+
+    def end(self, container: Container, session: str, caller: Caller) -> None:
         """Hang up an open terminal; a program that ignored that before is killed."""
+        policy.enter(container.spec, caller)
         if session == first_session(container):
             raise WrongState(
                 "this is the terminal of the container's first process", hint="stop the container", subject=session
             )
+        self._judge(container, session, caller)
         connection, _ = self._greet(container, session, "end")
         connection.close()
 
@@ -198,16 +142,10 @@ class Executions:
         policy.enter(container.spec, caller)
         if container.spec.tty or not (container.spec.stdin or container.spec.stdin_once):
             raise WrongState(f"nobody can type to container {container.name!r}", hint="create one with -i")
-        connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
-        if connection is None:
-            raise Unavailable(f"nobody answers for container {container.name!r}", hint="try again in a moment")
-        with connection:
-            protocol.send(connection, {"op": "input"})
-            answer = protocol.receive(connection)
-        if answer is None:
-            raise Unavailable("the container has just ended", hint="start it again")
-        shims.answered(self._paths, container.id, "input", answer[0])
-        return answer[1][0]
+        state.require("exec", container.state, container.name)
+        connection, _answer, (descriptor,) = self._asked(container, {"op": "input"})
+        connection.close()
+        return descriptor
 
     def open_terminals(self, container: Container) -> list[TerminalInfo]:
         """The terminals whose programs run, the oldest first."""
@@ -235,6 +173,7 @@ class Executions:
             "user": container.spec.user or "" if spec.user is None else spec.user,
             "workdir": spec.workdir or container.spec.workdir,
             "hostname": container.spec.hostname,
+            "privileged": spec.privileged,
             "confinement": confinement(container.spec.security, privileged=spec.privileged),
             "tty": tty,
             "stdin": spec.stdin,
@@ -243,19 +182,25 @@ class Executions:
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),
         }
+        connection, answer, descriptors = self._asked(container, request)
+        connection.settimeout(None)
+        return connection, answer, descriptors
+
+    def _asked(self, container: Container, request: dict[str, Any]) -> tuple[socket.socket, dict[str, Any], list[int]]:
+        """The shim's answer with its descriptors, and the connection, which goes on."""
         shims.understood(self._paths, container.id)
         connection = shims.connect(self._paths.shim_socket(container.id), ANSWER_S)
         if connection is None:
             raise Unavailable(
-                f"nobody answers for container {container.name!r}", hint="its shim was killed: restart the container"
+                f"nobody answers for container {container.name!r}",
+                hint="its shim was killed, and is replaced while a launcher is there: try again in a moment",
             )
         try:
             protocol.send(connection, request)
             answer = protocol.receive(connection)
             if answer is None:
                 raise Unavailable("the container has just ended", hint="start it again")
-            shims.answered(self._paths, container.id, "exec", answer[0])
-            connection.settimeout(None)
+            shims.answered(self._paths, container.id, request["op"], answer[0])
         except (OSError, EOFError) as error:
             connection.close()
             raise Unavailable("the container gave no answer", hint="it may have just ended") from error

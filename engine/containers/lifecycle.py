@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Stopping
-from engine.errors import AlreadyExists, Busy, KernelError, NotFound, Unavailable, Unsupported
+from engine.errors import AlreadyExists, Busy, EngineError, KernelError, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
@@ -81,7 +81,8 @@ class Lifecycle:
             try:
                 answer = self._launched(container, self._request(container, image), lock, TRIES)
             except BaseException as error:
-                self._restarts.forget(container)
+                if not wished:  # else it is tried again when the next console starts
+                    self._restarts.forget(container)
                 self._paths.request(container.id).unlink(missing_ok=True)
                 if isinstance(error, OSError):
                     raise KernelError.from_os(error, "writing down what to start") from error
@@ -113,9 +114,14 @@ class Lifecycle:
         for found in self._records.all():
             if found.id not in left or found.state not in (State.CREATED, State.EXITED):
                 continue
-            with contextlib.suppress(NotFound, Busy), self._records.locked(found):
-                if self._records.find(found.id).state in (State.CREATED, State.EXITED):
-                    self._clear(found)
+            try:
+                with self._records.locked(found):
+                    if self._records.find(found.id).state in (State.CREATED, State.EXITED):
+                        self._clear(found)
+            except NotFound:  # removed meanwhile, with all of it
+                continue
+            except (EngineError, OSError) as error:  # the others are cleared all the same
+                print(f"wharfie: what is left of {found.name}: {error}", file=sys.stderr, flush=True)
 
     def _clear(self, container: Container) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
@@ -155,7 +161,7 @@ class Lifecycle:
             "record": str(self._paths.run_record(container.id)),
             "request": str(self._paths.request(container.id)),
             "restart": str(self._paths.restart(container.id)),
-            "health": dataclasses.asdict(spec.health) if spec.health and spec.health.test else None,
+            "health": dataclasses.asdict(spec.health) if spec.health else None,
             "health_record": str(self._paths.health_record(container.id)),
             "socket": str(self._paths.shim_socket(container.id)),
             "exit": str(self._paths.exit_record(container.id)),

@@ -96,6 +96,7 @@ class Limiting:
                 try:
                     container = self._records.find(container.id)
                     self._change(container, container.spec.limits)
+                    self._request(container, container.spec.limits)
                 except EngineError as error:  # the others get theirs all the same
                     print(f"wharfie: limits of {container.name}: {error}", file=sys.stderr, flush=True)
 

@@ -92,9 +92,10 @@ class Records:
 
     def orphaned(self) -> bool:
         """Whether a container has lost its shim, and no launcher is there to give it another one."""
+        if instance.is_locked(self._paths.launcher_lock):
+            return False
         ids = [path.stem for path in self._paths.shims.glob("[!.]*.json")]
-        lost = any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
-        return lost and not instance.is_locked(self._paths.launcher_lock)
+        return any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
 
     def shim(self, container_id: str) -> int | None:
         """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
@@ -142,6 +143,15 @@ class Records:
                 (),
                 broken=f"its {what} is damaged: {error}",
             )
+        try:
+            return self._known(row, spec, argv, record)
+        except ValueError as error:
+            return self._make(row, State.BROKEN, spec, argv, broken=f"its run record is damaged: {error}")
+
+    def _known(
+        self, row: sqlite3.Row, spec: ContainerSpec, argv: tuple[str, ...], record: dict[str, Any] | None
+    ) -> Container:
+        """What its records and the kernel say; ValueError when what they say of earlier runs is damaged."""
         row = self._adopted(row, record)
         if record is not None and self._lives(record, "pid", "start_time"):
             state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
@@ -155,7 +165,7 @@ class Records:
             last = stored(row)
             if last is None:
                 with self._database.transaction() as connection:
-                    last = self._die(connection, row, record["history"][-1])
+                    last = self._die(connection, row, _earlier(record)[-1])
             return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
         ended = stored(row) or self.fold(row)
         return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=ended.restarts if ended else 0)
@@ -181,7 +191,7 @@ class Records:
         if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # known; or its starter lives and will say so itself
         with self._database.transaction() as connection:
-            for run in told.get("history", ()):
+            for run in _earlier(told):
                 self.begun(connection, row["id"], run["started_at_ns"])
                 self._die(connection, row, run)
             self.begun(connection, row["id"], started)
@@ -272,3 +282,16 @@ class Records:
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
         reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)
+
+
+def _earlier(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs before the one that a record is of, the oldest first; ValueError when that is no such list, or none of
+    a container that waits for its next run."""
+    runs = told.get("history", [])
+    if type(runs) is not list or any(
+        type(run) is not dict or type(run.get("started_at_ns")) is not int for run in runs
+    ):
+        raise ValueError("its earlier runs cannot be read")
+    if told.get("resting") and not runs:
+        raise ValueError("it waits for its next run, and had none")
+    return runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -65,7 +66,8 @@ class Stopping:
         state.require("stop", container.state, container.name)
         patience_s = policy.stop_timeout(container.spec.stop_timeout_s if timeout_s is None else timeout_s, "timeout")
         self._restarting.forget(container)
-        if not self._stay_ended(container).state.alive:
+        container = self._stay_ended(container)
+        if not container.state.alive:
             return
         try:
             if patience_s != 0:
@@ -73,9 +75,11 @@ class Stopping:
                 if self._ended(container, None if patience_s < 0 else patience_s):
                     return
             self.signal(self._records.find(container.id), signal.SIGKILL)
-        except WrongState:  # it ended between two looks, which was the wish
-            self._stay_ended(self._records.find(container.id))
-            return
+        except WrongState:  # it ended between two looks, which was the wish; but its policy may not know that yet
+            if self._stay_ended(self._records.find(container.id)).pid is None:
+                return
+            with contextlib.suppress(WrongState):
+                self.signal(self._records.find(container.id), signal.SIGKILL)
         if not self._ended(container, AFTER_KILL_S):
             raise Busy(
                 f"container {container.name!r} does not die: a process of it is stuck in the kernel",
@@ -87,8 +91,10 @@ class Stopping:
         """One that waits to be started again, or has just ended and may be about to, does neither from now on."""
         if container.state is State.RESTARTING or (container.state is State.EXITED and container.exit is None):
             shims.ask(self._paths, container.id, {"op": "rest"}, ANSWER_S)
-            self._ended(container, AFTER_KILL_S)
             container = self._records.find(container.id)
+            if container.pid is None:  # else it was just being started, and is stopped as what runs
+                self._ended(container, AFTER_KILL_S)
+                container = self._records.find(container.id)
         return container
 
     def _ended(self, container: Container, timeout_s: float | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterable
 
 from engine.linux.process import prctl
@@ -71,6 +72,7 @@ def mask(names: Iterable[str]) -> int:
     return sum(1 << ALL.index(name) for name in names)
 
 
+@functools.cache
 def last() -> int:
     """The highest number of a capability that this kernel knows; capabilities(7)."""
     with open("/proc/sys/kernel/cap_last_cap") as file:

@@ -21,7 +21,7 @@ def descriptor(make: Callable[[], int]) -> int:
             _help(make, theirs)
         theirs.close()
         try:
-            said, descriptors, _flags, _address = socket.recv_fds(ours, 8192, 1)
+            said, descriptors, _flags, _address = socket.recv_fds(ours, 8192, 1, socket.MSG_CMSG_CLOEXEC)
         finally:
             os.waitpid(pid, 0)
     if descriptors:

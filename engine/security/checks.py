@@ -21,10 +21,10 @@ MQUEUE_SYSCTL = re.compile(r"fs\.mqueue\.[a-z_]{1,32}")
 NETWORK_SYSCTL = re.compile(r"net(\.[a-zA-Z0-9_-]{1,32}){2,6}")
 # Numbers and words; no sign that any tool takes for the beginning of another setting (CVE-2022-0811).
 SYSCTL_VALUE = re.compile(r"[A-Za-z0-9_.:,/ \t-]{1,256}")
-# With the host's user namespace a capability is one over the host. These reach no further than the other namespaces.
-WITHOUT_USER_NAMESPACE = DEFAULT | {
-    "AUDIT_WRITE", "IPC_LOCK", "LEASE", "MKNOD", "NET_ADMIN", "NET_BROADCAST", "NET_RAW", "SYS_NICE",
-}  # fmt: skip
+# With the host's user namespace a capability is one over the host. These reach no further than the other namespaces
+# and the host's own bounds; those of the network no further than a network namespace of its own.
+WITHOUT_USER_NAMESPACE = DEFAULT | {"IPC_LOCK", "LEASE", "MKNOD", "SYS_NICE"}
+OF_ITS_NETWORK = frozenset({"NET_ADMIN", "NET_BROADCAST", "NET_RAW"})
 OWN_DEVICES = (
     "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
     "tty", "urandom", "zero",
@@ -46,7 +46,7 @@ def check(security: Security, namespaces: Namespaces, *, own_network: bool) -> N
             if name != "ALL" and (name not in ALL or name not in every_capability()):
                 _refuse(f"there is no capability {name!r}", "write it like NET_ADMIN; see capabilities(7)", field)
     if namespaces.user == HOST:
-        _of_the_host(security, namespaces)
+        _of_the_host(security, namespaces, own_network=own_network)
     if security.seccomp not in ("", UNCONFINED):
         compile_profile(security.seccomp, capabilities(security))
     _devices(security.devices)
@@ -69,8 +69,8 @@ def check(security: Security, namespaces: Namespaces, *, own_network: bool) -> N
             "oom_score_adj",
         )
     for group in security.group_add:
-        number = int(group) if group.isascii() and group.isdigit() and len(group) < 10 else None
-        if not group or len(group) > 256 or set(group) & set("\0\n:,") or (number or 0) > MAX_ID:
+        number = int(group) if group.isascii() and group.isdigit() and len(group) <= 256 else 0
+        if not group or len(group) > 256 or set(group) & set("\0\n:,") or number > MAX_ID:
             _refuse(f"{group!r:.60} is not a group", f"use a name, or a number up to {MAX_ID}", "group_add")
 
 
@@ -92,13 +92,13 @@ def _namespaces(wanted: Namespaces) -> None:
         _refuse("the ids of a container cannot be chosen", "leave them out", "userns")
 
 
-def _of_the_host(security: Security, namespaces: Namespaces) -> None:
+def _of_the_host(security: Security, namespaces: Namespaces, *, own_network: bool) -> None:
     """Root inside is uid 0 of the host: what else keeps it from the host must stay."""
     if namespaces.pid == HOST:
         _refuse("root of the host would reach its processes", "leave --pid or --userns out", "pid")
     if security.seccomp == UNCONFINED:
         _refuse("root of the host would be without a filter", "leave --userns out, or give a profile", "seccomp")
-    over = capabilities(security) - WITHOUT_USER_NAMESPACE
+    over = capabilities(security) - WITHOUT_USER_NAMESPACE - (OF_ITS_NETWORK if own_network else set())
     if over:
         _refuse(
             f"capability {min(over)} would be one over the host",

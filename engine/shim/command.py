@@ -20,6 +20,7 @@ from engine.shim import identity
 CAPABILITIES = capabilities.mask(capabilities.DEFAULT)
 FILTER = seccomp.compile_default()
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+capabilities.last()  # asked now, and kept: later /proc may be a container's
 NOFILE_SOFT, NOFILE_HARD = 1024, 524288
 # What of a request is needed here.
 NEEDS = ("id", "argv", "env", "user", "workdir", "hostname", "confinement")
@@ -50,7 +51,6 @@ def become(
     at("hardening the process")
     process.join_session_keyring(f"_ses.{request['id'][:12]}")
     confinement = request["confinement"]
-    _limits(confinement["ulimits"])
     who = identity.resolve(request["user"], confinement["groups"])
     if os.isatty(streams[0]):
         os.fchown(streams[0], who.uid, -1)  # so that it can be opened again by name; tty(4)
@@ -69,10 +69,11 @@ def become(
     capabilities.capset(held if who.uid == 0 else 0)
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     environment = _environment(request["env"], who.home, request["hostname"])
-    programs = [(path, _refusal(path)) for path in _candidates(request["argv"][0], environment["PATH"])]
+    programs = _present(request["argv"][0], environment["PATH"])
     program = FILTER if confinement["filter"] is None else bytes.fromhex(confinement["filter"])
-    if helper >= 0:
-        _find(programs, request["argv"])
+    if helper >= 0 or not programs:
+        _executable(programs, request["argv"][0])
+    _limits(confinement["ulimits"])  # as late as can be: what comes before opens files
     permit()
     if program:
         seccomp.load(program)
@@ -140,50 +141,59 @@ def _environment(wanted: list[str], home: str, hostname: str) -> dict[str, str]:
     return result
 
 
-def _candidates(command: str, path: str) -> list[str]:
+def _present(command: str, path: str) -> list[tuple[str, OSError | None]]:
+    """The files that may be meant, in the order of PATH, each with why it must not be executed, if so.
+
+    Looked up before the filter is loaded, which may refuse the calls that takes.
+    """
     if "/" in command:
-        return [command]
-    return [f"{directory or '.'}/{command}" for directory in path.split(":")]
+        found = [command] if os.path.lexists(command) else []
+    else:
+        named = (f"{directory or '.'}/{command}" for directory in path.split(":"))
+        found = [program for program in named if os.path.lexists(program) and not os.path.isdir(program)]
+    return [(program, _refusal(program)) for program in found]
 
 
 def _execute(programs: list[tuple[str, OSError | None]], argv: list[str], environment: dict[str, str]) -> NoReturn:
-    """The first of these that can be executed, and was not found wanting before. Of calls it needs execve alone, for a
-    filter is loaded that may refuse the others."""
+    """The first of these that can be executed; by execve alone."""
     refused: OSError | None = None
     for program, wanting in programs:
         try:
             if wanting is not None:
                 raise wanting
             os.execve(program, argv, environment)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            # A script whose interpreter is missing is ENOENT too, though the file itself is there.
-            if os.path.lexists(program) and not os.path.isdir(program):
-                refused = refused or error
-        except OSError as error:
+        except OSError as error:  # ENOENT too: of a script whose interpreter is missing
             refused = refused or error
-    if refused is not None and refused.errno == errno.E2BIG:
-        raise InvalidRequest(
-            f"{argv[0]!r} cannot be executed: {refused.strerror}",
+    raise _not_executed(argv[0], refused)
+
+
+def _not_executed(name: str, refused: OSError | None) -> InvalidRequest:
+    """What the caller is told, by the first error; None: there is no such file."""
+    if refused is None:
+        return CommandNotFound(
+            f"{name!r} is not in the image", hint="check the spelling, or give its full path", field="command"
+        )
+    if refused.errno == errno.E2BIG:
+        return InvalidRequest(
+            f"{name!r} cannot be executed: {refused.strerror}",
             hint="arguments and environment are too long: put them into a file",
             field="command",
         )
-    if refused is not None:
-        raise CommandNotExecutable(
-            f"{argv[0]!r} cannot be executed: {refused.strerror}",
-            hint="check its mode, its architecture and the interpreter in its first line",
-            field="command",
-        )
-    raise CommandNotFound(
-        f"{argv[0]!r} is not in the image", hint="check the spelling, or give its full path", field="command"
+    return CommandNotExecutable(
+        f"{name!r} cannot be executed: {refused.strerror}",
+        hint="check its mode, its architecture and the interpreter in its first line",
+        field="command",
     )
 
 
-def _find(programs: list[tuple[str, OSError | None]], argv: list[str]) -> None:
-    """CommandNotFound unless one of the programs is there: the helper would only say so in the container's log."""
-    if not any(wanting is None and os.access(program, os.X_OK) for program, wanting in programs):
-        raise CommandNotFound(
-            f"{argv[0]!r} is not in the image", hint="check the spelling, or give its full path", field="command"
-        )
+def _executable(programs: list[tuple[str, OSError | None]], name: str) -> None:
+    """Raise unless one of them can be executed: a helper would only say so in the container's log."""
+    refused: OSError | None = None
+    for program, wanting in programs:
+        if wanting is None and os.access(program, os.X_OK):
+            return
+        refused = refused or wanting or PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    raise _not_executed(name, refused)
 
 
 def _refusal(program: str) -> OSError | None:

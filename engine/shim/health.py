@@ -23,6 +23,7 @@ from engine.storage import wakeups
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 KEPT_RESULTS = 5
 OUTPUT_BYTES = 4096
+_SHAPE = {"status": str, "failing_streak": int, "results": list}
 
 
 class Schedule:
@@ -76,13 +77,15 @@ def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, gra
 
 
 def read(path: str) -> dict[str, Any]:
-    """The record at ``path``, or what stands for none."""
+    """The record at ``path``; what stands for none, also where it is damaged: the next check writes it anew."""
     try:
         with open(path, "rb") as file:
-            record: dict[str, Any] = json.load(file)
+            record = json.load(file)
     except (FileNotFoundError, ValueError):
-        return {"status": STARTING, "failing_streak": 0, "results": []}
-    return record
+        record = None
+    if isinstance(record, dict) and _SHAPE.items() <= {key: type(value) for key, value in record.items()}.items():
+        return record
+    return {"status": STARTING, "failing_streak": 0, "results": []}
 
 
 def _judge(status: str, streak: int, code: int | None, retries: int, *, grace: bool) -> tuple[str, int]:

@@ -7,6 +7,7 @@ never fall back to a name (CVE-2016-3697, CVE-2024-40635).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -29,9 +30,9 @@ class Identity(NamedTuple):
 def resolve(user: str, more: Sequence[str] = ()) -> Identity:
     """``name``, ``uid``, ``name:group`` and so on; "" is root. ``more`` are groups on top, by name or number."""
     name, _, group = user.partition(":")
-    uid, gid, home = _user(name or "0")
-    login = name
     passwd = _table("/etc/passwd", 6)
+    uid, gid, home = _user(name or "0", passwd)
+    login = name
     if name.isdigit() or not name:
         login = next((row[0] for row in passwd if row[2] == str(uid)), "")
     groups = _table("/etc/group", 3)
@@ -46,11 +47,11 @@ def resolve(user: str, more: Sequence[str] = ()) -> Identity:
     return Identity(uid, gid, sorted({gid, *extra}), home)
 
 
-def _user(name: str) -> tuple[int, int, str]:
+def _user(name: str, passwd: list[list[str]]) -> tuple[int, int, str]:
     number = int(name) if name.isascii() and name.isdigit() else None
     if number is not None and number > _MAX_ID:
         raise InvalidRequest(f"user {name} is out of range", hint=f"use 0 to {_MAX_ID}", field="user")
-    for row in _table("/etc/passwd", 6):
+    for row in passwd:
         if (row[2] == str(number) if number is not None else row[0] == name) and _number(row[2]) and _number(row[3]):
             return int(row[2]), int(row[3]), row[5] or "/"
     if number is None:
@@ -80,8 +81,10 @@ def _number(text: str) -> bool:
 def _table(path: str, columns: int) -> list[list[str]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # an image without the file has no names; numbers still work
-        return []
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # no such file, so no names; numbers still work
+            return []
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InvalidRequest(f"the image's {path} is not a regular file", field="user")

@@ -137,7 +137,9 @@ def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: li
         _put(made, files.directory_beneath(root, name))
     for name, copy in etc.items():
         _put(copy, _place(root, f"/etc/{name}", directory=False))
-    for target, volume in sorted(volumes, key=lambda each: each[0].count("/")):  # /a before /a/b, which it would hide
+    for target, volume in sorted(
+        volumes, key=lambda each: os.path.normpath(each[0])
+    ):  # /a before /a/b, which it would hide
         _put(volume, _place(root, target, directory=stat.S_ISDIR(os.fstat(volume).st_mode)))
 
 
@@ -207,7 +209,7 @@ def etc_copies(place: int, contents: dict[str, str]) -> dict[str, int]:
     copies = {}
     for name, text in contents.items():
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=store)
-        os.write(descriptor, text.encode())
+        files.write_all(descriptor, text.encode())
         os.close(descriptor)
         copies[name] = mount.tree(name, dirfd=store)
     os.close(store)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import time
@@ -36,7 +35,10 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
     except OSError as error:
         protocol.send(client, {"error": KernelError.from_os(error, "joining the container").to_wire()})
         return
-    about = {"pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns()}
+    about = {
+        "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
+        "privileged": request.get("privileged", False),
+    }  # fmt: skip
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:
         protocol.send(client, about, held)
@@ -48,9 +50,7 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
             terminal.serve()
             terminal.farewell(_ended(pid))
         else:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            poll.poll()
+            process.ended(pidfd, None)
             protocol.send(client, {"exit": _ended(pid)})
     except OSError:  # the caller left, which ends nothing: without a terminal, nobody else can come for the code
         _ended(pid)

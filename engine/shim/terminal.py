@@ -23,7 +23,7 @@ import time
 from collections import deque
 from typing import Any
 
-from engine.linux import tty
+from engine.linux import files, tty
 from engine.shim import protocol
 
 HEADER = struct.Struct("<BI")
@@ -132,9 +132,7 @@ class Terminal:
             self._master = -1
             return False
         if self._copy >= 0:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._copy, view) :]
+            files.write_all(self._copy, data)
         self._scrollback.append(data)
         self._scrollback_bytes += len(data)
         while self._scrollback_bytes - len(self._scrollback[0]) >= SCROLLBACK_BYTES:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Set
 from pathlib import Path
 
+from engine.linux import files
 from engine.names import new_id
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -21,9 +22,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            files.write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

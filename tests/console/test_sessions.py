@@ -89,6 +89,28 @@ def test_pipes_go_through_and_the_code_is_the_commands(sea: Engine) -> None:
     assert wharfie("exec", *options, "sea", "sh", "-c", "id -u; pwd; echo $A").stdout == b"1000\n/tmp\nb\n"
 
 
+def test_much_goes_through_a_command_that_answers_as_it_reads(sea: Engine) -> None:
+    data = b"".join(b"line %d of what a pipe cannot hold\n" % number for number in range(100_000))
+    done = wharfie("exec", "-i", "sea", "cat", data=data)
+    assert (done.returncode, done.stdout) == (0, data)
+    short = wharfie("exec", "-i", "sea", "head", "-n", "1", data=data)
+    assert (short.returncode, short.stdout) == (0, b"line 0 of what a pipe cannot hold\n")
+
+
+def test_who_leaves_a_container_that_was_to_be_removed_finds_it_again(sea: Engine, people: list[Person]) -> None:
+    person = Person("run", "-it", "--rm", "--name", "left", "wharfie/starter", "bash", "--norc")
+    people.append(person)
+    person.sees(b"# ")
+    person.type(b"\x10\x11")
+    person.sees(b"not be removed")
+    assert person.leaves_with() == 0
+    assert sea.inspect("left").pid
+    person = Person("attach", "left")
+    people.append(person)
+    person.type(b"exit 5\r")
+    assert person.leaves_with() == 5
+
+
 def test_errors_are_as_docker_has_them(sea: Engine) -> None:
     assert wharfie("exec", "sea", "no-such-program").returncode == 127
     assert wharfie("exec", "sea", "/etc/passwd").returncode == 126

@@ -160,6 +160,24 @@ def test_a_privileged_command_is_for_admins(dock: Engine, opened: Callable[[str]
     act(container.id, ExecSpec(("true",)), caller=MEMBER).close()
 
 
+def test_a_terminal_with_every_capability_is_for_admins_whoever_opened_it(
+    dock: Engine, opened: Callable[[str], Container]
+) -> None:
+    container = opened("")
+    terminals = [
+        dock.terminal(container.id, ExecSpec(("cat",), privileged=every), caller=ADMIN) for every in (True, False)
+    ]
+    sessions = [terminal.info.session for terminal in terminals]
+    for act in (dock.attach, dock.end_terminal):
+        with pytest.raises(Denied, match="this terminal"):
+            act(container.id, sessions[0], caller=MEMBER)
+    dock.attach(container.id, sessions[0], caller=ADMIN).close()
+    dock.attach(container.id, sessions[1], caller=MEMBER).close()
+    dock.end_terminal(container.id, sessions[1], caller=MEMBER)
+    for terminal in terminals:
+        terminal.close()
+
+
 # Update.
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
-from engine.errors import CommandNotFound, WrongState
+from engine.errors import CommandNotExecutable, CommandNotFound, WrongState
 from tests.conftest import eventually, name_of
 from tests.engine.killing import adopted, children, kill, launcher, shim
 
@@ -184,6 +184,10 @@ def test_an_init_reaps_passes_signals_on_and_ends_as_its_child_does(dock: Engine
     missing = dock.create(ContainerSpec(image="busybox", command=("no-such-program",), init=True))
     with pytest.raises(CommandNotFound):
         dock.start(missing.id)
+    for init in (True, False):
+        text = dock.create(ContainerSpec(image="busybox", command=("/etc/passwd",), init=init))
+        with pytest.raises(CommandNotExecutable):
+            dock.start(text.id)
 
 
 def test_the_inits_program_cannot_be_written_from_inside(dock: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -303,3 +304,29 @@ def test_one_that_is_stopped_while_others_are_revived_stays_so(dock: Engine) -> 
 
     dock._restarting.revive(start)
     assert dock.inspect(container.id).state is State.EXITED
+
+
+def test_a_check_that_is_turned_off_is_none(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=HealthCheck(())))
+    assert container.spec.health is None
+    assert dock.start(container.id).health is None
+
+
+@pytest.mark.parametrize(
+    "damage", [{"history": 7}, {"history": [7]}, {"history": [{"started_at_ns": 1}]}, {"history": []}]
+)
+def test_a_damaged_history_breaks_one_container_only(dock: Engine, damage: dict[str, object]) -> None:
+    container = made(dock, COUNT + "exit 9", "always")
+    other = made(dock, "exit 0", "no")
+    dock.start(container.id)
+    assert eventually(lambda: dock.inspect(container.id).restarts >= 4 and not dock.inspect(container.id).pid, 20)
+    with dock._database.transaction() as connection:
+        connection.execute("UPDATE containers SET exit = NULL, started_at_ns = 1 WHERE id = ?", (container.id,))
+    path = dock.paths.run_record(container.id)
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | damage))
+    found = {each.id: each for each in dock.containers()}
+    path.write_text(before)
+    assert found[container.id].state is State.BROKEN
+    assert found[other.id].state is State.CREATED
+    dock.remove(container.id, force=True)

@@ -272,6 +272,8 @@ def test_with_the_hosts_user_namespace_volumes_and_images_keep_their_ids(starter
         ({"security": Security(cap_add=("SYS_ADMIN",))}, "cap_add"),
         ({"security": Security(cap_add=("SYS_PTRACE",))}, "cap_add"),
         ({"security": Security(cap_add=("DAC_READ_SEARCH",))}, "cap_add"),
+        ({"security": Security(cap_add=("NET_ADMIN",)), "network": NetworkMode.HOST}, "cap_add"),
+        ({"security": Security(cap_add=("AUDIT_WRITE",))}, "cap_add"),
         ({"security": Security(seccomp="unconfined")}, "seccomp"),
         ({"namespaces": Namespaces(user="host", pid="host")}, "pid"),
         ({"namespaces": Namespaces(user="host", ipc=f"container:{OTHER}")}, "userns"),
