@@ -21,7 +21,7 @@ _MAX_BYTES = 65536
 _MAX_ERROR_BYTES = 4096
 _FDS = struct.Struct("10i")
 _FDS_BYTES = _socket.CMSG_SPACE(_FDS.size)
-_ALL = 0b11100111  # without an input and a desk, as most are
+_USUAL = 0b11100111  # without an input and a desk, as most are
 
 
 class Handover(NamedTuple):
@@ -72,7 +72,9 @@ def take(ours: _socket.socket) -> Handover | dict[str, Any] | None:
             os.close(descriptor)
         return _error(told) if told else None
     pidfd, root, tree, given, desk, ended, log, listener, *pipes = held
-    if present != _ALL or outputs != 2:
+    if present == _USUAL and outputs == 2:
+        given, desk = _closed(given), _closed(desk)
+    else:
         pidfd, root, tree, given, desk, ended, log, listener = [
             descriptor if present >> place & 1 else _closed(descriptor) for place, descriptor in enumerate(held[:8])
         ]

@@ -159,7 +159,7 @@ class Watch:
         child = self._fork("tty", keep=(run.input, run.desk))
         if child:
             os.close(copy)
-            self.see_off(child, lambda _status: self._reseat(run))
+            self.see_off(child, lambda status: self._reseat(run, status))
             return
         status = 1
         try:
@@ -168,8 +168,9 @@ class Watch:
         finally:
             os._exit(status)
 
-    def _reseat(self, run: Handover) -> None:
-        if self._running and self._run is run:
+    def _reseat(self, run: Handover, status: int) -> None:
+        """Only if it was killed: what fails by itself would fail again, without an end."""
+        if self._running and self._run is run and os.WIFSIGNALED(status):
             self._seat()
 
     def look_after(self, server: int) -> None:
