@@ -64,12 +64,15 @@ class Person:
 
     def leaves_with(self) -> int:
         """The exit code; reads what is still said."""
+        said = b""
         while True:
+            assert select.select([self.fd], (), (), 60)[0], said
             try:
-                if not os.read(self.fd, 65536):
+                if not (more := os.read(self.fd, 65536)):
                     break
             except OSError:
                 break
+            said += more
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
@@ -107,6 +110,7 @@ def test_who_leaves_a_container_that_was_to_be_removed_finds_it_again(sea: Engin
     assert sea.inspect("left").pid
     person = Person("attach", "left")
     people.append(person)
+    person.sees(b"# ")
     person.type(b"exit 5\r")
     assert person.leaves_with() == 5
 
