@@ -22,7 +22,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "navigation": NAVIGATION,
-        "here": match.namespace or match.url_name if match else "",
+        "here": (match.namespaces or [match.url_name])[0] if match else "",
         "hostname": socket.gethostname(),
         "now_ms": time.time_ns() // 1_000_000,
     }

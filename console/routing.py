@@ -2,8 +2,8 @@
 
 from django.urls import path
 
+from console.containers.terminals.consumer import TerminalConsumer
 from console.live.consumer import LiveConsumer
-from console.terminals.consumer import TerminalConsumer
 
 patterns = [
     path("live/", LiveConsumer.as_asgi()),

@@ -11,7 +11,6 @@ urlpatterns = [
     path("", overview.show, name="overview"),
     path("", include("console.accounts.urls")),
     path("containers/", include("console.containers.urls")),
-    path("containers/<str:ref>/terminals/", include("console.terminals.urls")),
     path("images/", include("console.images.urls")),
     path("volumes/", include("console.volumes.urls")),
     path("system/", include("console.system.urls")),

@@ -115,7 +115,9 @@ def test_the_console_sees_the_facade_only() -> None:
 
 def test_pages_do_not_import_each_other() -> None:
     # A page is a directory with views; the accounts own the users that all others may name, live serves every page.
-    pages = {path.parent.name for path in sources("console") if path.name == "views.py"} - {"accounts"}
+    pages = {path.relative_to(TOP / "console").parts[0] for path in sources("console") if path.name == "views.py"} - {
+        "accounts"
+    }
     wrong = [
         f"{relative(path)} imports {module}"
         for page in pages

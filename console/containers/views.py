@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console import gateway
 from console.containers.forms import CreateForm
 from console.containers.present import rows
-from console.containers.stopping import is_stopping, stopping
-from engine import Container, State, errors, for_admins
+from console.containers.stopping import stopping
+from engine import Container, State, errors
 
 PAGE = 100  # rows
 
@@ -89,21 +89,6 @@ def _start_or_undo(container: Container) -> None:
                 "second": second.message,
             }
         raise
-
-
-@require_safe
-def details(request: HttpRequest, ref: str) -> HttpResponse:
-    """One container: the page, or its head for htmx."""
-    try:
-        container = gateway.engine().inspect(ref)
-    except errors.NotFound:
-        if not request.htmx:
-            raise
-        # Removed while somebody looks at it: say so in place, and leave them the log that they read.
-        return render(request, "containers/_gone.html")
-    name = "containers/_head.html" if request.htmx else "containers/details.html"
-    context = {"container": container, "stopping": is_stopping(container.id), "opened": for_admins(container.spec)}
-    return render(request, name, context)
 
 
 @require_POST

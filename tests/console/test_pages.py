@@ -137,7 +137,7 @@ def test_removing_asks_first_and_then_removes(page: Client, image: Image, engine
 
 
 def test_a_container_that_goes_while_somebody_looks_is_said_in_place(page: Client, host: Engine) -> None:
-    answer = page.get("/containers/gone/", headers=HTMX)
+    answer = page.get("/containers/gone/head/", headers=HTMX)
     assert answer.status_code == 200
     assert "This container is gone" in answer.content.decode()
 
@@ -182,7 +182,7 @@ def test_a_container_that_is_being_stopped_says_so(page: Client, image: Image) -
     container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
     engine.start(container.id)
     with stopping(container.id):
-        for address in ("/containers/", "/containers/web/"):
+        for address in ("/containers/", "/containers/web/head/"):
             shown = page.get(address, headers=HTMX).content.decode()
             assert "Stopping" in shown
             assert re.search(r"<button[^>]*\bdisabled\b", shown)
@@ -194,7 +194,7 @@ def test_the_head_that_is_fetched_again_tells_the_pid(page: Client, image: Image
     engine.make_starter_image()
     container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
     pid = engine.start(container.id).pid
-    assert f"pid {pid} on the host" in page.get("/containers/web/", headers=HTMX).content.decode()
+    assert f"pid {pid} on the host" in page.get("/containers/web/head/", headers=HTMX).content.decode()
 
 
 def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, host: Engine) -> None:

@@ -96,7 +96,7 @@ def test_the_engine_is_told_who_opens_a_terminal(
 
     monkeypatch.setattr(gateway.engine(), "terminal", terminal)
     for browser in (mate, page):
-        browser.post(reverse("terminals:list", args=[container.id]), {"command": "sh", "user": ""})
+        browser.post(reverse("containers:terminals:list", args=[container.id]), {"command": "sh", "user": ""})
     assert [caller.role for caller in told] == [Role.MEMBER, Role.ADMIN]
 
 

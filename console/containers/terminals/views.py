@@ -6,11 +6,12 @@ import shlex
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from console import gateway
+from console.containers import tabs
 from engine import ExecSpec, State, errors
 
 BEST_SHELL = ("sh", "-c", 'exec "$(command -v bash || command -v sh)"')
@@ -48,26 +49,25 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
             gateway.blame(form, error)
         else:
             terminal.close()  # the page attaches to it
-            return redirect("terminals:show", container.id, terminal.info.session)
+            return redirect("containers:terminals:show", container.id, terminal.info.session)
     running = container.state is State.RUNNING
     terminals = engine.terminals(container.id) if running else []
     known = {each.session for each in terminals}
     if not session and terminals and request.method != "POST":
-        return redirect("terminals:show", container.id, terminals[-1].session)
+        return redirect("containers:terminals:show", container.id, terminals[-1].session)
     context = {
-        "container": container,
         "form": form,
         "running": running,
         "terminals": [(each, each.command == BEST_SHELL) for each in terminals],
         "session": session,
         "open": session in known,
     }
-    return render(request, "terminals/show.html", context, status=404 if session and session not in known else 200)
+    return tabs.show(request, container, "terminal", context, status=404 if session and session not in known else 200)
 
 
 @require_POST
 def end(request: HttpRequest, ref: str, session: str) -> HttpResponse:
     """Hang up, and show what is left."""
     container = gateway.engine().inspect(ref)
-    gateway.engine().end_terminal(container.id, session)
-    return redirect("terminals:list", container.id)
+    gateway.engine().end_terminal(container.id, session, caller=gateway.caller(request.user))
+    return redirect("containers:terminals:list", container.id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from console.terminals import views
+from console.containers.terminals import views
 
 app_name = "terminals"
 urlpatterns = [

@@ -1,0 +1,50 @@
+"""One container, seen from several sides: each tab has a module here, an address and a template.
+
+`show` gives them the same head, so that a tab is a function that knows its own context only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+
+from console import gateway
+from console.containers.stopping import is_stopping
+from engine import Container, errors, for_admins
+
+TABS = (
+    ("overview", _("Overview"), "containers:details"),
+    ("terminal", _("Terminal"), "containers:terminals:list"),
+)
+
+
+def show(
+    request: HttpRequest, container: Container, tab: str, context: dict[str, Any] | None = None, status: int = 200
+) -> HttpResponse:
+    """A tab's page, `templates/containers/tabs/<tab>.html`."""
+    tabs = [(name, word, reverse(target, args=(container.id,))) for name, word, target in TABS]
+    return render(
+        request, f"containers/tabs/{tab}.html", head_of(container) | {"tabs": tabs, "tab": tab} | (context or {}),
+        status=status,
+    )  # fmt: skip
+
+
+def head_of(container: Container) -> dict[str, Any]:
+    """What the head above every tab shows."""
+    return {"container": container, "stopping": is_stopping(container.id), "opened": for_admins(container.spec)}
+
+
+@require_safe
+def head(request: HttpRequest, ref: str) -> HttpResponse:
+    """The head alone, for a page that heard of a change. Removed while somebody looks at it: it says so in place, and
+    leaves them what they read."""
+    try:
+        container = gateway.engine().inspect(ref)
+    except errors.NotFound:
+        return render(request, "containers/_gone.html")
+    return render(request, "containers/_head.html", head_of(container))
