@@ -100,7 +100,7 @@ def discard(path: Path, trash: Path) -> None:
     """
     grave = bury(path, trash)
     if grave is not None:
-        _delete(grave)
+        delete(grave)
 
 
 def empty(trash: Path) -> None:
@@ -108,13 +108,13 @@ def empty(trash: Path) -> None:
     for grave in trash.iterdir():
         try:
             if "." not in grave.name:  # else it is a note of somebody's
-                _delete(grave)
+                delete(grave)
         except OSError as error:
             print(f"wharfie: emptying the trash: {error}", file=sys.stderr, flush=True)
 
 
-def _delete(grave: Path) -> None:
-    """What a concurrent `empty` deletes first is fine."""
+def delete(grave: Path) -> None:
+    """Delete what `bury` gave. What a concurrent `empty` deletes first is fine."""
     if grave.is_dir() and not grave.is_symlink():
         shutil.rmtree(grave, onerror=_unless_gone)  # safe against links planted inside: it works on descriptors here
     else:

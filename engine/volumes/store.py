@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 
 from engine import names
-from engine.errors import AlreadyExists, Busy, NotFound
+from engine.errors import AlreadyExists, Busy, EngineError, NotFound
 from engine.events import Events
 from engine.storage import atomic
 from engine.storage.database import Database
@@ -39,9 +40,11 @@ class VolumeStore:
         names.volume_name(name)
         now = time.time_ns()
         directory = self._paths.volumes / name
+        made = False  # before, whatever is there under that name is another's
         try:
             with self._database.transaction(durable=True) as connection:
                 connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, now))
+                made = True
                 self._events.add(connection, "volume", "create", name, name)
                 atomic.intend(directory, self._paths.trash)
                 atomic.discard(directory, self._paths.trash)  # of a removal that a crash cut short
@@ -52,8 +55,9 @@ class VolumeStore:
                 f"there is a volume {name!r} already", hint="choose another name", field="name", subject=name
             ) from error
         except BaseException:
-            atomic.discard(directory, self._paths.trash)
-            atomic.agree(directory, self._paths.trash)
+            if made:
+                with suppress(EngineError):  # the first error is what is told, and the note stays for `tidy`
+                    self._clear(name)
             raise
         atomic.agree(directory, self._paths.trash)
         self._events.wake()
@@ -82,6 +86,17 @@ class VolumeStore:
                 hint="remove these containers first",
                 subject=name,
             ) from error
-        atomic.discard(directory, self._paths.trash)
-        atomic.agree(directory, self._paths.trash)
+        self._clear(name)
         self._events.wake()
+
+    def _clear(self, name: str) -> None:
+        """Delete the directory of a volume that has no row. That is asked in a transaction: another process may have
+        made a volume of that name since."""
+        directory = self._paths.volumes / name
+        grave = None
+        with self._database.transaction() as connection:
+            if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone():
+                grave = atomic.bury(directory, self._paths.trash)
+                atomic.agree(directory, self._paths.trash)
+        if grave is not None:
+            atomic.delete(grave)
