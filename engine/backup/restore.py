@@ -7,26 +7,31 @@ it counts; what follows only moves names, and is done by whoever opens the store
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from engine.archives.extract import IDS
 from engine.archives.streams import DiskGuard, Hashed
 from engine.archives.tar import READ_BYTES, Kind, Reader, printable
 from engine.backup import manifest
 from engine.backup.manifest import Manifest, damaged
-from engine.backup.unpack import Restorer
+from engine.backup.unpack import ALL_IDS, Restorer
 from engine.config import Config
+from engine.containers.spec import ContainerSpec
 from engine.errors import AlreadyExists, Corrupt, EngineError, KernelError
 from engine.linux.files import syncfs
-from engine.names import new_id
-from engine.storage import atomic, instance, snapshots
-from engine.storage.database import MIGRATIONS
+from engine.names import DIGEST, OBJECT_ID, VOLUME_NAME, new_id
+from engine.security.spec import HOST
+from engine.storage import atomic, documents, instance, snapshots
+from engine.storage.database import MIGRATIONS, lenient_text
 from engine.storage.paths import Paths
 
 Progress = Callable[[str], None]
@@ -92,7 +97,8 @@ class _Stage:
         self._say = progress
         self._guard = DiskGuard(stage)
         self._digests: dict[str, str] = {}
-        self._bases: dict[str, tuple[int, int]] = {}  # of each container: as saved, as restored
+        self._bases: dict[str, tuple[int, int]] = {}  # of each container: what its ids begin at, as saved, as restored
+        self._hosts: set[str] = set()  # containers in the host's user namespace
         self._layers: set[str] = set()
         self._volumes: set[str] = set()
 
@@ -143,9 +149,10 @@ class _Stage:
             self._tree(self._paths.layers / key, member)
         elif kind == "volumes" and key in self._volumes:
             self._paths.volume(key).parent.mkdir(mode=0o755)
-            self._tree(self._paths.volume(key), member)
+            self._tree(self._paths.volume(key), member, ids=ALL_IDS if self._hosts else IDS)
         elif kind == "containers" and key in self._bases:
-            self._tree(self._paths.container(key), member, *self._bases[key])
+            old, new = self._bases[key]
+            self._tree(self._paths.container(key), member, old, new, ids=ALL_IDS if key in self._hosts else IDS)
         else:
             raise damaged(f"{name} has no place in it")
 
@@ -155,12 +162,12 @@ class _Stage:
                 self._guard(len(data))
                 file.write(data)
 
-    def _tree(self, place: Path, member: Hashed, old_base: int = 0, new_base: int = 0) -> None:
+    def _tree(self, place: Path, member: Hashed, old_base: int = 0, new_base: int = 0, ids: int = IDS) -> None:
         place.mkdir(mode=0o700)
         root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             reader = Reader(_Gunzipped(member, self._guard))
-            Restorer(root, reader, old_base=old_base, new_base=new_base).run()
+            Restorer(root, reader, old_base=old_base, new_base=new_base, ids=ids).run()
         finally:
             os.close(root)
 
@@ -174,24 +181,60 @@ class _Stage:
 
     def _state(self) -> None:
         """What there is; and ranges of user ids of this instance, the same ones where it has them."""
-        with closing(sqlite3.connect(self._paths.database, isolation_level=None)) as database:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(MIGRATIONS):
-                raise Corrupt(
-                    f"the backup has schema {version} of a newer Wharfie; this one knows {len(MIGRATIONS)} at most",
-                    hint="restore it with the newer one",
-                )
-            self._layers = {row[0].removeprefix("sha256:") for row in database.execute("SELECT diff_id FROM layers")}
-            self._volumes = {row[0] for row in database.execute("SELECT name FROM volumes")}
-            old = dict(database.execute("SELECT id, uid_base FROM containers").fetchall())
-            ranges = instance.claim(self._live.instance.read_text(), self._live, len(old) + 1)[1:]
-            free = iter(sorted(set(ranges) - set(old.values())))
-            self._bases = {key: (base, base if base in ranges else next(free)) for key, base in old.items()}
-            database.execute("BEGIN")
-            for sign in (-1, 1):  # unique at each step
-                moved = [(sign * new, key) for key, (_old, new) in self._bases.items()]
-                database.executemany("UPDATE containers SET uid_base = ? WHERE id = ?", moved)
-            database.execute("COMMIT")
+        try:
+            with closing(sqlite3.connect(self._paths.database, isolation_level=None)) as database:
+                database.text_factory = lenient_text
+                self._judge(database)
+                self._move_ids(database)
+        except sqlite3.Error as error:
+            raise damaged(f"state.db: {error}") from error
+
+    def _judge(self, database: sqlite3.Connection) -> None:
+        """What becomes a path is a name, and nothing in it acts when rows are changed."""
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise Corrupt(
+                f"the backup has schema {version} of a newer Wharfie; this one knows {len(MIGRATIONS)} at most",
+                hint="restore it with the newer one",
+            )
+        if database.execute("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone():
+            raise damaged("state.db has a trigger or a view")
+        diff_ids = database.execute("SELECT diff_id FROM layers")
+        self._layers = {_judged(row[0], DIGEST).removeprefix("sha256:") for row in diff_ids}
+        self._volumes = {_judged(row[0], VOLUME_NAME) for row in database.execute("SELECT name FROM volumes")}
+
+    def _move_ids(self, database: sqlite3.Connection) -> None:
+        own: dict[str, int] = {}
+        specs: dict[str, ContainerSpec] = {}
+        for key, base, text in database.execute("SELECT id, uid_base, spec FROM containers"):
+            own[_judged(key, OBJECT_ID)] = _base(base)
+            with suppress(ValueError):  # damaged as it was; its files are its own
+                specs[key] = documents.load(ContainerSpec, text if isinstance(text, str) else "")
+        for spec in specs.values():
+            for volume in spec.volumes:
+                _judged(volume.volume, VOLUME_NAME)
+        hosts = {key for key, spec in specs.items() if spec.namespaces.user == HOST}
+        shared = {
+            key: _base(spec.namespaces.uid_base)
+            for key, spec in specs.items()
+            if spec.namespaces.uid_base is not None and key not in hosts
+        }
+        bases = {*own.values(), *shared.values()}
+        ranges = instance.claim(self._live.instance.read_text(), self._live, len(bases) + 1)[1:]
+        free = iter(sorted(set(ranges) - bases))
+        moved = {base: base if base in ranges else next(free) for base in sorted(bases)}
+        used = own | shared
+        self._bases = {key: (0, 0) if key in hosts else (base, moved[base]) for key, base in used.items()}
+        self._hosts = hosts
+        database.execute("BEGIN")
+        for sign in (-1, 1):  # unique at each step
+            places = [(sign * moved[base], key) for key, base in own.items()]
+            database.executemany("UPDATE containers SET uid_base = ? WHERE id = ?", places)
+        for key, base in shared.items():
+            namespaces = dataclasses.replace(specs[key].namespaces, uid_base=moved[base])
+            text = documents.dump(dataclasses.replace(specs[key], namespaces=namespaces))
+            database.execute("UPDATE containers SET spec = ? WHERE id = ?", (text, key))
+        database.execute("COMMIT")
 
     def _complete(self) -> None:
         """Directories of what was left out, or was removed while the backup was made."""
@@ -206,6 +249,18 @@ class _Stage:
                         os.chown(place / name, base, base)
         for name in self._volumes:
             self._paths.volume(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _judged(value: object, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise damaged(f"state.db: {printable(repr(value).encode())[:80]} is no name of anything")
+    return value
+
+
+def _base(value: object) -> int:
+    if type(value) is not int or not 0 <= value < ALL_IDS:
+        raise damaged("state.db: a user id is none")
+    return value
 
 
 class _Member:

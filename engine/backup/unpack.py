@@ -15,13 +15,16 @@ from engine.archives.fields import broken, refused
 from engine.archives.tar import Entry, Kind, Reader, components
 from engine.backup import attributes
 
+ALL_IDS = 2**32 - 1  # of a container in the host's user namespace; the last number is no id
+
 
 class Restorer(Extractor):
-    """Unpacks one tree below ``root_fd``. Ids of the range at ``old_base`` move to ``new_base``."""
+    """Unpacks one tree below ``root_fd``. Ids of the range at ``old_base`` move to ``new_base``; others stay, which are
+    below ``ids``."""
 
-    def __init__(self, root_fd: int, reader: Reader, *, old_base: int = 0, new_base: int = 0) -> None:
+    def __init__(self, root_fd: int, reader: Reader, *, old_base: int = 0, new_base: int = 0, ids: int = IDS) -> None:
         super().__init__(root_fd, reader, max_bytes=2**63)  # the caller watches the disk
-        self._old, self._new = old_base, new_base
+        self._old, self._new, self._ids = old_base, new_base, ids
 
     def run(self) -> None:
         """Unpack every entry. Unlike in the worker, the process goes on: nothing stays open."""
@@ -45,7 +48,7 @@ class Restorer(Extractor):
     def _shift(self, number: int) -> int:
         if self._old <= number < self._old + IDS:
             return number - self._old + self._new
-        if number < IDS:
+        if number < self._ids:
             return number
         raise refused(f"has a file of user or group {number}, which is not its container's")
 

@@ -87,7 +87,7 @@ LOG_BYTES = 4 * 2**20
 
 
 # SQLite does not check what it stores. A flipped bit that makes no UTF-8 spoils one value, not every query it is in.
-_text = operator.methodcaller("decode", "utf-8", "replace")
+lenient_text = operator.methodcaller("decode", "utf-8", "replace")
 
 
 class _Connection(sqlite3.Connection):
@@ -133,7 +133,7 @@ class Database:
             with self._lock:
                 self._opened.add(connection)
             connection.row_factory = sqlite3.Row
-            connection.text_factory = _text
+            connection.text_factory = lenient_text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")

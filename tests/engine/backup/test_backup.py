@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import struct
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from engine import Config, ContainerSpec, Engine, State, VolumeMount
+from engine import Config, ContainerSpec, Engine, Namespaces, State, VolumeMount
 from engine.backup import manifest
 from engine.backup.pack import MAX_EXTENTS, data_extents
 from engine.backup.purge import purge
@@ -294,15 +297,8 @@ def member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def hostile(dock: Engine, name: str, entries: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
-    """A backup whose member ``name`` is this tree; its sums are right, as an attacker's are."""
-    import hashlib
-
-    inner = io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
-        for info, data in entries:
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+def changed(dock: Engine, change: Callable[[dict[str, bytes]], object]) -> bytes:
+    """A backup whose members were changed; its sums are right, as an attacker's are."""
     parts: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(saved(dock))) as tar:
         for info in tar:
@@ -310,7 +306,7 @@ def hostile(dock: Engine, name: str, entries: list[tuple[tarfile.TarInfo, bytes]
             assert file is not None
             parts[info.name] = file.read()
     told = json.loads(parts.pop(manifest.NAME))
-    parts[name] = inner.getvalue()
+    change(parts)
     told["members"] = {key: hashlib.sha256(data).hexdigest() for key, data in parts.items()}
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -318,6 +314,16 @@ def hostile(dock: Engine, name: str, entries: list[tuple[tarfile.TarInfo, bytes]
             member(tar, key, data)
         member(tar, manifest.NAME, json.dumps(told).encode())
     return out.getvalue()
+
+
+def hostile(dock: Engine, name: str, entries: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    """A backup whose member ``name`` is this tree."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for info, data in entries:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return changed(dock, lambda parts: parts.update({name: inner.getvalue()}))
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **more: int) -> tarfile.TarInfo:
@@ -366,6 +372,68 @@ def test_a_hostile_tree_reaches_nothing_outside(dock: Engine, away: Away, tmp_pa
 def test_a_member_that_nobody_saved_is_refused(dock: Engine, away: Away, name: str) -> None:
     with pytest.raises(Corrupt, match="has no place in it"):
         restore(away(), io.BytesIO(hostile(dock, name, [])), force=False, progress=quiet)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "UPDATE containers SET id = '../../escaped'",
+        "UPDATE containers SET id = x'00'",
+        "UPDATE containers SET uid_base = 'none'",
+        "UPDATE containers SET uid_base = -1",
+        "UPDATE containers SET spec = replace(spec, '\"cargo\"', '\"../../..\"')",
+        "UPDATE volumes SET name = '../../escaped'",
+        "UPDATE layers SET diff_id = 'sha256:../../../escaped'",
+        "CREATE TRIGGER later AFTER UPDATE ON containers BEGIN INSERT INTO volumes VALUES ('../../escaped', 0); END",
+        "DROP TABLE volumes",
+        "DROP TABLE containers; CREATE VIEW containers AS SELECT '../../escaped' AS id, 0 AS uid_base, '' AS spec",
+    ],
+)
+def test_a_state_that_names_places_outside_is_refused(dock: Engine, away: Away, tmp_path: Path, script: str) -> None:
+    mounts = (VolumeMount("cargo", "/cargo"),)
+    dock.create_volume("cargo")
+    dock.create(ContainerSpec(image="busybox", name="one", volumes=mounts, command=("true",)))
+
+    def change(parts: dict[str, bytes]) -> None:
+        (tmp_path / "state.db").write_bytes(parts["state.db"])
+        with closing(sqlite3.connect(tmp_path / "state.db")) as database:
+            database.executescript(script)
+        parts["state.db"] = (tmp_path / "state.db").read_bytes()
+
+    there = away()
+    with pytest.raises(Corrupt, match=r"the backup is damaged: state\.db"):
+        restore(there, io.BytesIO(changed(dock, change)), force=False, progress=quiet)
+    assert not list(there.root.parent.glob("escaped"))
+    assert not Paths(there).database.exists()
+
+
+def test_containers_that_share_ids_come_back_with_them(dock: Engine, away: Away) -> None:
+    dock.create_volume("cargo")
+    mounts = (VolumeMount("cargo", "/cargo"),)
+    dock.start(dock.create(ContainerSpec(image="busybox", name="first", command=("sleep", "1000"))).id)
+    shares = Namespaces(pid="container:first")
+    touch = ("sh", "-c", "touch /mine; /bin/busybox chown 7:7 /mine")
+    dock.create(ContainerSpec(image="busybox", name="second", namespaces=shares, command=touch))
+    far = ("sh", "-c", "for place in /far /cargo/far; do touch $place; /bin/busybox chown 700000:0 $place; done")
+    host = Namespaces(user="host")
+    dock.create(ContainerSpec(image="busybox", name="third", namespaces=host, volumes=mounts, command=far))
+    for name in ("second", "third"):
+        dock.start(name)
+        assert dock.wait(name, timeout_s=10).code == 0, [line.text for line in dock.logs(name)]
+    there = away()
+    restore(there, io.BytesIO(saved(dock)), force=False, progress=quiet)
+    with Engine(there, spawn_launcher=True) as other:
+        first, second, third = (other.inspect(name) for name in ("first", "second", "third"))
+        assert second.uid_base == first.uid_base != dock.inspect("first").uid_base
+        assert third.uid_base == 0
+        assert (other.paths.container(second.id) / "upper/mine").stat().st_uid == second.uid_base + 7
+        assert (other.paths.container(third.id) / "upper/far").stat().st_uid == 700_000
+        assert (other.paths.volume("cargo") / "far").stat().st_uid == 700_000
+        other.start("first")
+        for name in ("second", "third"):
+            other.start(name)
+            assert other.wait(name, timeout_s=10).code == 0
+        other.remove("first", force=True)
 
 
 @pytest.mark.parametrize(("change", "told"), [({"format": 99}, "format 99 of a newer"), ({"members": 3}, "manifest")])
