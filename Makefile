@@ -1,6 +1,6 @@
 # Targets for people; scripts/ does the work. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run down link install uninstall test soak lint bench clean
+.PHONY: help run down link install uninstall test soak lint bench messages clean
 PYTHON ?= python3
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -53,6 +53,12 @@ bench: ## print Wharfie's figures beside its peers'; BENCH_ARGS="--only log-read
 	@scripts/host test
 	@scripts/venv dev
 	@exec .venv/bin/python -m benchmarks $(BENCH_ARGS)
+
+messages: ## bring locale/ up to date with the marked strings, and compile it (root)
+	@scripts/host messages
+	@scripts/venv dev
+	@.venv/bin/python manage.py makemessages --locale zh_Hans --no-location --no-obsolete --no-wrap
+	@.venv/bin/python manage.py compilemessages --locale zh_Hans
 
 clean: ## remove what make put into this directory; containers and images stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles

@@ -6,7 +6,9 @@ import socket
 import time
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 NAVIGATION = (
@@ -23,6 +25,8 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "navigation": NAVIGATION,
         "here": (match.namespaces or [match.url_name])[0] if match else "",
+        "language": get_language() or settings.LANGUAGE_CODE,
+        "languages": settings.LANGUAGES,
         "hostname": socket.gethostname(),
         "now_ms": time.time_ns() // 1_000_000,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from console import assets
 from console.overview import views as overview
@@ -14,6 +16,7 @@ urlpatterns = [
     path("images/", include("console.images.urls")),
     path("volumes/", include("console.volumes.urls")),
     path("system/", include("console.system.urls")),
+    path("language/", login_not_required(set_language), name="language"),
     path("live/", include("console.live.urls")),
     path("static/<path:name>", assets.serve, name="static"),
 ]
