@@ -55,7 +55,9 @@ def test_a_fragment_without_a_session_sends_the_whole_page_to_the_sign_in(client
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/language/", "/sign-in/", "/sign-out/", "/containers/-/create/", "/volumes/", "/live/ticket/"])
+@pytest.mark.parametrize(
+    "path", ["/language/", "/sign-in/", "/sign-out/", "/containers/-/create/", "/volumes/", "/live/ticket/"]
+)
 def test_a_post_without_the_csrf_token_is_refused(user: object, path: str) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(user)
