@@ -8,9 +8,11 @@ from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.contrib.auth.models import AbstractUser
 from django.http import QueryDict
 from django.http.request import split_domain_port, validate_host
 
+from console import gateway
 from console.live import tickets
 from console.middleware import signed_in
 
@@ -21,10 +23,11 @@ class SignedInConsumer(AsyncWebsocketConsumer):
     A consumer says what it does in `admitted`, where it accepts, and in `left`, which is called only after that.
     """
 
-    REFUSED, SIGNED_OUT, MALFORMED, BROKEN = 4403, 4401, 4400, 1011
+    REFUSED, SIGNED_OUT, MALFORMED, CHANGED, BROKEN = 4403, 4401, 4400, 4409, 1011
     RECHECK_S = 60.0
 
     session_key = ""
+    user: AbstractUser
     _recheck_task: asyncio.Task[None] | None = None
 
     async def admitted(self) -> None:
@@ -53,6 +56,7 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         if not allowed:
             await self.close(code=self.REFUSED)
             return
+        self.user = user
         self._recheck_task = asyncio.create_task(self._recheck())
         await self.admitted()
 
@@ -67,9 +71,21 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         """Close when the session ended or the account was switched off behind our back."""
         while True:
             await asyncio.sleep(self.RECHECK_S)
-            if not await database_sync_to_async(signed_in)(self.session_key):
-                await self.close(code=self.SIGNED_OUT)
+            if not await self.look():
                 return
+
+    async def look(self) -> bool:
+        """Ask anew who this is. False, and closed, when nobody who may be here, or not with the same rights: the page
+        comes back, and is judged by those it has now."""
+        found, before = await database_sync_to_async(signed_in)(self.session_key), self.user
+        if found is None:
+            await self.close(code=self.SIGNED_OUT)
+            return False
+        if gateway.caller(found) != gateway.caller(before):
+            await self.close(code=self.CHANGED)
+            return False
+        self.user = found
+        return True
 
     def _header(self, name: bytes) -> str:
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")

@@ -9,6 +9,7 @@ from importlib import import_module
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 
@@ -50,9 +51,9 @@ class SignInMiddleware(LoginRequiredMiddleware):
         return super().handle_no_permission(request, view_func)
 
 
-def signed_in(session_key: str) -> bool:
-    """Whether the session is somebody's who may be here, asked of the database; outside of a request."""
+def signed_in(session_key: str) -> AbstractUser | None:
+    """Whose the session is, asked of the database, if they may be here; outside of a request."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = get_user(request)  # also compares the password's hash: a new password ends old sessions
-    return bool(user.is_authenticated and user.is_active)
+    return user if isinstance(user, AbstractUser) and user.is_active else None

@@ -347,6 +347,10 @@ class Engine:
         """What happened after a sequence number, oldest first."""
         return self._events.after(after)
 
+    def last_event(self) -> int:
+        """The newest event's sequence number; 0 before the first."""
+        return self._events.last()
+
     def subscribe(self) -> Subscription:
         """A descriptor that wakes when something happened in any process; close it."""
         return self._events.subscribe()

@@ -1,8 +1,8 @@
 """One hub per process: the engine's news and numbers, read once, for every open page.
 
-    engine events --fd--> hub --> pages that watch containers      "changed": they fetch what they show
-    engine.sample --1 s-> hub --> pages that watch numbers         whole snapshots: losing one is harmless
-    log segments  --fd--> hub --> pages that follow a log          only "there is more": each page reads for itself
+    engine events --fd--> hub.news    --> topics that tell of changes    the sequence number: they fetch what they show
+    a Source, 1 s ------> hub.source  --> topics of numbers              whole snapshots: losing one is harmless
+    log segments --fd---> hub.follow  --> topics that follow a log       only "there is more": each reads for itself
 
 All of it runs in the event loop; what may block runs in threads. Nothing runs while nobody watches.
 """
@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from console import gateway
-from console.live.numbers import Rates, choose
-from engine import errors
+from console.live.source import Source
 
 if TYPE_CHECKING:
     from console.live.consumer import LiveConsumer
     from engine import LogWatch
 
-log = logging.getLogger(__name__)
-
-PERIOD_S = 1.0
 SETTLE_S = 0.15  # events come in bursts (create, start, …): one "changed" for each burst
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -35,14 +31,14 @@ class Hub:
     """Who watches what, and the sources that feed them."""
 
     def __init__(self) -> None:
+        self.news: set[Callable[[int], None]] = set()  # called with the newest event's number
         self._loop = asyncio.get_running_loop()
         self._clients: set[LiveConsumer] = set()
         self._subscription: Any = None
         self._watch: LogWatch | None = None
         self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._settling: asyncio.TimerHandle | None = None
-        self._sampler: asyncio.Task[None] | None = None
-        self._news: set[asyncio.Task[None]] = set()
+        self._settling: asyncio.Task[None] | None = None
+        self._sources: dict[str, Source[Any]] = {}
         self._lock = asyncio.Lock()
 
     async def join(self, client: LiveConsumer) -> None:
@@ -62,9 +58,11 @@ class Hub:
             self._loop.remove_reader(self._subscription.fileno())
             self._subscription.close()
             self._subscription = None
-            if self._sampler:
-                self._sampler.cancel()
-                self._sampler = None
+            for source in self._sources.values():
+                source.close()
+            if self._settling:
+                self._settling.cancel()
+                self._settling = None
             if self._watch:
                 self._loop.remove_reader(self._watch.fileno())
                 self._watch.close()
@@ -74,10 +72,9 @@ class Hub:
         """The sockets that a session has open."""
         return [client for client in self._clients if client.session_key == session_key]
 
-    def want_numbers(self) -> None:
-        """Make sure that the sampler runs."""
-        if self._sampler is None or self._sampler.done():
-            self._sampler = self._loop.create_task(self._sample())
+    def source(self, name: str, make: Callable[[], Callable[[], Any]], period_s: float) -> Source[Any]:
+        """What is read once for all pages; the first who asks for the name makes it."""
+        return self._sources.setdefault(name, Source(make, period_s))
 
     def follow(self, container_id: str, wake: asyncio.Event) -> None:
         """Set ``wake`` whenever the container's log may have grown or ended."""
@@ -107,49 +104,14 @@ class Hub:
             for wake in waiting:
                 wake.set()
         if self._settling is None:
-            self._settling = self._loop.call_later(SETTLE_S, self._tell)
+            self._settling = self._loop.create_task(self._tell())
 
-    def _tell(self) -> None:
-        self._settling = None
-        for client in self._clients:
-            if client.watches_containers:
-                self._later(client.push({"topic": "containers"}))
-
-    def _later(self, coroutine: Any) -> None:
-        task = self._loop.create_task(coroutine)
-        self._news.add(task)
-        task.add_done_callback(self._news.discard)
-
-    async def _sample(self) -> None:
-        rates = Rates()
-        while any(client.stats_ids or client.watches_host for client in self._clients):
-            began = self._loop.time()
-            try:
-                figures, host = await asyncio.to_thread(_read_numbers, rates)
-            except errors.EngineError as error:
-                log.warning("sampling: %s", error)
-                figures, host = {}, {}
-            for client in list(self._clients):
-                frame: dict[str, Any] = {"topic": "stats", "of": choose(figures, client.stats_ids)}
-                if client.watches_host:
-                    frame["host"] = host
-                if client.stats_ids or client.watches_host:
-                    self._later(client.push(frame))
-            await asyncio.sleep(max(0.2, PERIOD_S - (self._loop.time() - began)))
-
-
-def _read_numbers(rates: Rates) -> tuple[dict[str, Any], dict[str, Any]]:
-    import psutil  # loaded with the first watcher
-
-    engine = gateway.engine()
-    memory = psutil.virtual_memory()
-    host = {
-        "cpu": round(psutil.cpu_percent() * (psutil.cpu_count() or 1) / 100, 2),
-        "cpus": psutil.cpu_count() or 1,
-        "mem": memory.total - memory.available,
-        "limit": memory.total,
-    }
-    return rates.update(engine.sample(engine.running())), host
+    async def _tell(self) -> None:
+        await asyncio.sleep(SETTLE_S)
+        self._settling = None  # from here on another event begins another burst
+        seq = await asyncio.to_thread(gateway.engine().last_event)
+        for listener in list(self.news):
+            listener(seq)
 
 
 def hub() -> Hub:

@@ -1,155 +1,100 @@
-// One websocket for the page: changes, numbers, and a log. The markup says what it wants:
-//   data-live="containers stats"   fetch again on changes; fill the figures
-//   data-id, data-running          a container, and that it has figures
-import { Log } from "./log.js";
+// One websocket for the page, however many topics it watches. A page's module says which:
+//
+//   topic("jobs", {
+//     wish: () => ({ ids }),        what to ask for; asked again after each reconnect and when the tab is looked at again
+//     receive: (frame) => {},       a frame of the topic
+//     lost: () => {},               optional: the connection is gone, what is shown grows old
+//   })                              returns { renew(), end() }: ask anew because the wish has changed; watch it no more
+//
+// A hidden tab watches nothing. What a topic must not lose or double meanwhile, its wish says: "since …".
+const SILENT_MS = 15000; // numbers come every second; this long without any, the connection is dead and does not know it
 
 const page = document.body;
-const log = document.querySelector("[data-log]") ? new Log(document) : null;
-const host = document.querySelector("[data-host]");
+const topics = new Map();
 let socket = null;
 let tries = 0;
+let heard = 0;
+let retry = 0;
 
 const say = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
 
-function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let n = 0;
-  while (bytes >= 1024 && n < units.length - 1) { bytes /= 1024; n++; }
-  return `${bytes >= 10 || n === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[n]}`;
+export function topic(name, handlers) {
+  topics.set(name, handlers);
+  const renew = () => { if (!document.hidden) say({ ...handlers.wish(), sub: name }); };
+  renew();
+  return { renew, end: () => { topics.delete(name); say({ unsub: name }); } };
 }
 
-function connection(state, words) {
-  page.classList.toggle("stale", state !== "ok");
+// What stands on the page is from before, and looks like it, until the socket is back.
+function connection(fresh) {
+  page.classList.toggle("stale", !fresh);
   for (const mark of document.querySelectorAll("[data-connection]")) {
-    mark.className = `state ${state}`;
-    mark.textContent = words;
+    mark.className = `state ${fresh ? "ok" : "warn"}`;
+    mark.textContent = fresh ? page.dataset.connected : page.dataset.reconnecting;
   }
 }
 
-// Which containers the page shows now; a hidden tab wants nothing.
-function want() {
-  const ids = document.hidden ? [] : [...document.querySelectorAll("[data-running][data-id]")].map((row) => row.dataset.id);
-  say(document.hidden ? { unsub: "stats" } : { sub: "stats", ids, host: true });
+function receive(event) {
+  const { seq, frames } = JSON.parse(event.data);
+  heard = performance.now();
+  for (const frame of frames) topics.get(frame.topic)?.receive(frame);
+  // Drawn, then acknowledged: the server sends no more than the page can take.
+  const ack = () => say({ ack: seq });
+  if (document.hidden) ack();
+  else requestAnimationFrame(ack);
 }
 
-const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
-
-function gauge(root, name, value, most) {
-  const meter = root.querySelector(`[data-g="${name}"] meter`);
-  if (meter && most > 0) meter.value = Math.min(1, value / most);
-}
-
-// Rows come without gauges: only figures fill them.
-function place(root) {
-  for (const cell of root.querySelectorAll("[data-g]:not(:has(meter))")) {
-    cell.replaceChildren(document.querySelector(`template[data-gauge="${cell.dataset.g}"]`).content.cloneNode(true));
-  }
-}
-
-const history = { cpu: [], mem: [] };
-function draw(root, name, value, most) {
-  const path = root.querySelector(`[data-draw="${name}"] path`);
-  if (!path) return;
-  const points = history[name];
-  points.push(value);
-  if (points.length > 121) points.shift();
-  // The limit is the top, unless so little is used that nothing would be seen.
-  const top = Math.min(most || Infinity, Math.max(...points) * 1.5) || 1;
-  const left = 121 - points.length;
-  const line = points.map((v, i) => `${left + i} ${(47 - (46 * v) / top).toFixed(1)}`).join("L");
-  path.setAttribute("d", `M${left} 48L${line}L120 48z`);
-}
-
-function figures(id, of) {
-  for (const root of document.querySelectorAll(`[data-id="${id}"]`)) {
-    place(root);
-    if (of.cpu !== null) {
-      text(root, "cpu", of.cpu.toFixed(2));
-      text(root, "cpu-of", `of ${+of.cpus.toFixed(2)}`);
-      gauge(root, "cpu", of.cpu, of.cpus);
-    }
-    text(root, "mem", size(of.mem));
-    text(root, "mem-of", `of ${size(of.limit)}`);
-    text(root, "pids", of.pids);
-    gauge(root, "mem", of.mem, of.limit);
-  }
-}
-
-// A point for each second, however often the rest of the page is fetched again.
-function curves(id, of) {
-  const root = document.querySelector(`[data-id="${id}"]`);
-  if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus);
-  draw(root, "mem", of.mem, of.limit);
-}
-
-let latest = {};
-function numbers(frame) {
-  latest = frame.of;
-  for (const [id, of] of Object.entries(frame.of)) {
-    figures(id, of);
-    curves(id, of);
-  }
-  // A container that ended has no figures; old ones must not stand there as if they were new.
-  for (const root of document.querySelectorAll("[data-running][data-id]")) {
-    if (!frame.of[root.dataset.id]) ["cpu", "mem", "pids"].forEach((name) => text(root, name, "–"));
-  }
-  if (host && frame.host) {
-    host.hidden = false;
-    text(host, "cpu", `${frame.host.cpu.toFixed(1)} / ${frame.host.cpus}`);
-    host.querySelector("meter").value = frame.host.cpu / frame.host.cpus;
-  }
-}
-
-// A hidden page fetches nothing; it does once it is looked at.
-let missed = false;
-function changed() {
-  missed = document.hidden;
-  if (!missed) htmx.trigger(page, "wharfie:changed");
-}
-
-function receive(frame) {
-  if (frame.topic === "containers") changed();
-  if (frame.topic === "stats") numbers(frame);
-  if (frame.topic === "logs" && log) {
-    log.receive(frame);
-    // Drawn, then acknowledged: the server sends no more than the page can take.
-    if (frame.seq) requestAnimationFrame(() => say({ ack: frame.seq }));
-  }
-}
-
-async function connect() {
+export async function ticket() {
   const answer = await fetch(page.dataset.ticket, {
     method: "POST",
     headers: { "X-CSRFToken": document.querySelector('meta[name="csrf"]').content, Accept: "application/json" },
   });
-  if (answer.status === 401) return location.reload();
+  if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
-  const { ticket } = await answer.json();
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/?ticket=${ticket}`);
-  socket.onopen = () => {
+  return (await answer.json()).ticket;
+}
+
+export const address = (path, ticket) => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}?ticket=${ticket}`;
+
+async function connect() {
+  const opened = new WebSocket(address("/live/", await ticket()));
+  socket = opened;
+  opened.onopen = () => {
     tries = 0;
-    connection("ok", "Live, 1 s");
-    if (document.querySelector('[data-live~="containers"]')) say({ sub: "containers" });
-    want();
-    if (log) say({ sub: "logs", id: log.id, tail: log.begin() });
+    heard = performance.now();
+    connection(true);
+    if (!document.hidden) for (const [name, { wish }] of topics) say({ ...wish(), sub: name });
   };
-  socket.onmessage = (event) => receive(JSON.parse(event.data));
-  socket.onclose = (event) => (event.code === 4401 ? location.reload() : again());
+  opened.onmessage = receive;
+  opened.onclose = (event) => {
+    if (socket !== opened) return; // given up before
+    if (event.code === 4401) location.reload();
+    else again();
+  };
 }
 
 function again() {
-  connection("warn", "Reconnecting");
-  log?.lost();
+  socket = null;
+  connection(false);
+  for (const { lost } of topics.values()) lost?.();
   tries += 1;
-  setTimeout(() => connect().catch(again), Math.min(15000, 500 * 2 ** tries) * (0.5 + Math.random() / 2));
+  clearTimeout(retry);
+  retry = setTimeout(() => connect().catch(again), Math.min(15000, 500 * 2 ** tries) * (0.5 + Math.random() / 2));
 }
 
 document.addEventListener("visibilitychange", () => {
-  want();
-  if (missed) changed();
+  heard = performance.now();
+  for (const [name, { wish }] of topics) say(document.hidden ? { unsub: name } : { ...wish(), sub: name });
 });
-document.addEventListener("htmx:afterSwap", () => {
-  want();
-  for (const [id, of] of Object.entries(latest)) figures(id, of);
-});
+
+// A network that went away closes nothing.
+setInterval(() => {
+  if (document.hidden || socket?.readyState !== WebSocket.OPEN || !topics.has("stats")) return;
+  if (performance.now() - heard < SILENT_MS) return;
+  const dead = socket;
+  again();
+  dead.close();
+}, 1000);
+addEventListener("online", () => { if (!socket) { clearTimeout(retry); connect().catch(again); } });
+
 connect().catch(again);

@@ -1,7 +1,9 @@
 // The log pane: some hundreds of lines, text only, and no scrolling while somebody reads.
+import { topic } from "./live.js";
+
 const MOST_ROWS = 600;
 
-export class Log {
+class Log {
   constructor(root) {
     this.list = root.querySelector("[data-log]");
     this.state = root.querySelector("[data-log-state]");
@@ -82,3 +84,6 @@ function gap(lines) {
   item.textContent = `${lines.toLocaleString()} lines are missing here`;
   return item;
 }
+
+const log = new Log(document);
+topic("logs", { wish: () => ({ id: log.id, tail: log.begin() }), receive: (frame) => log.receive(frame), lost: () => log.lost() });

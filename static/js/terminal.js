@@ -1,6 +1,7 @@
 // The terminal of a container. The program runs on without us: a reload comes back to it, and sees the last of it.
 import { Terminal } from "../vendor/xterm/xterm.mjs";
 import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
+import { address, ticket } from "./live.js";
 
 const place = document.querySelector("[data-terminal]");
 const mark = document.querySelector("[data-terminal-state]");
@@ -81,15 +82,7 @@ function receive(data) {
 }
 
 async function connect() {
-  const answer = await fetch(document.body.dataset.ticket, {
-    method: "POST",
-    headers: { "X-CSRFToken": document.querySelector('meta[name="csrf"]').content, Accept: "application/json" },
-  });
-  if (answer.status === 401) return location.reload();
-  if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
-  const { ticket } = await answer.json();
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  socket = new WebSocket(`${scheme}://${location.host}${place.dataset.terminal}?ticket=${ticket}`);
+  socket = new WebSocket(address(place.dataset.terminal, await ticket()));
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
     tries = 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 
 from console import gateway
+from console.accounts.models import User
 from console.live import tickets
 from console.live.lines import BEHIND, FRAME, Backlog
 from console.live.numbers import Rates
+from console.live.outbox import Outbox
+from console.live.source import Source
 from engine import ContainerSpec, Engine, Image, LogLine, Sample
 
 HOST = "127.0.0.1:8000"
@@ -94,14 +98,33 @@ async def test_a_change_reaches_an_open_page(page: Client, host: Engine) -> None
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
     await communicator.send_json_to({"sub": "containers"})
-    assert await communicator.receive_json_from() == {"topic": "containers"}  # what it may have missed
+    [missed] = (await communicator.receive_json_from())["frames"]  # what it may have missed
     await sync_to_async(host.create_volume)("data")
-    assert await communicator.receive_json_from(timeout=5) == {"topic": "containers"}
+    [news] = (await communicator.receive_json_from(timeout=5))["frames"]
+    assert news["seq"] == missed["seq"] + 1
     await communicator.disconnect()
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("text", ["[]", "nonsense", '{"sub":"all"}', '{"sub":"logs","id":"../x"}', '{"ack":"x"}'])
+async def test_a_page_that_comes_back_is_told_what_it_missed_and_nothing_else(page: Client, host: Engine) -> None:
+    await sync_to_async(host.create_volume)("data")
+    last = host.last_event()
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "containers", "since": last})
+    assert await communicator.receive_nothing(0.4)
+    await communicator.send_json_to({"unsub": "containers"})
+    await sync_to_async(host.create_volume)("more")
+    assert await communicator.receive_nothing(0.4), "a hidden page hears nothing"
+    await communicator.send_json_to({"sub": "containers", "since": last})
+    assert (await communicator.receive_json_from())["frames"] == [{"topic": "containers", "seq": last + 1}]
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "text", ["[]", "nonsense", '{"sub":"all"}', '{"sub":"logs","id":"../x"}', '{"ack":"x"}', '{"sub":[]}']
+)
 async def test_a_message_without_sense_ends_the_connection(page: Client, host: Engine, text: str) -> None:
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
@@ -126,10 +149,11 @@ async def test_the_log_of_an_ended_container_comes_whole_and_ends(page: Client, 
     await communicator.send_json_to({"sub": "logs", "id": await sync_to_async(run)()})
     lines, end = [], False
     while not end:
-        frame = await communicator.receive_json_from(timeout=5)
-        lines += [line[1:] for line in frame["lines"]]
-        end = frame["end"]
-        await communicator.send_json_to({"ack": frame["seq"]})
+        message = await communicator.receive_json_from(timeout=5)
+        for frame in message["frames"]:
+            lines += [line[1:] for line in frame["lines"]]
+            end = frame["end"]
+        await communicator.send_json_to({"ack": message["seq"]})
     assert sorted(lines) == [["e", "err"], ["o", "nonl"], ["o", "out"]]
     assert lines[-1] == ["o", "nonl"]
     await communicator.disconnect()
@@ -142,6 +166,85 @@ async def test_signing_out_closes_the_socket(page: Client, host: Engine) -> None
     await sync_to_async(page.post)("/sign-out/")
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
     await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_lost_the_right_to_be_here_gets_no_topic(page: Client, host: Engine, user: User) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    user.is_superuser = False
+    await user.asave()
+    await communicator.send_json_to({"sub": "containers"})
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4409}
+    await communicator.disconnect()
+
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    user.is_active = False
+    await user.asave()
+    await communicator.send_json_to({"sub": "containers"})
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
+    await communicator.disconnect()
+
+
+async def test_a_page_that_draws_nothing_costs_one_snapshot_a_topic() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    outbox = Outbox(send)
+    outbox.PERIOD_S = 0
+    running = asyncio.create_task(outbox.run())
+    for number in range(1000):
+        outbox.put("stats", {"n": number})
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(outbox.deliver("logs", {}))
+    await asyncio.sleep(0.05)
+    assert [message["seq"] for message in sent] == [1, 2, 3]
+    assert not waiting.done(), "who reads a log for it waits"
+    outbox.acknowledge(99)
+    await asyncio.wait_for(waiting, 5)
+    assert sent[3]["frames"] == [{"topic": "stats", "n": 999}, {"topic": "logs"}]
+    running.cancel()
+
+
+async def test_messages_keep_their_distance() -> None:
+    loop, times = asyncio.get_running_loop(), []
+
+    async def send(message: dict[str, Any]) -> None:
+        times.append(loop.time())
+        outbox.acknowledge(message["seq"])
+
+    outbox = Outbox(send)
+    running = asyncio.create_task(outbox.run())
+    while len(times) < 4:
+        outbox.put("stats", {})
+        await asyncio.sleep(0.01)
+    assert times[3] - times[0] >= 3 * outbox.PERIOD_S - 0.01
+    running.cancel()
+
+
+async def test_a_source_is_read_once_for_all_and_not_at_all_for_nobody() -> None:
+    reads = 0
+
+    def read() -> int:
+        nonlocal reads
+        reads += 1
+        return reads
+
+    source = Source(lambda: read, period_s=0.2)
+    heard: dict[int, list[int]] = {n: [] for n in range(50)}
+    for listener in heard.values():
+        source.watch(listener.append)
+    while len(heard[0]) < 3:
+        await asyncio.sleep(0.01)
+    assert all(numbers == heard[0] for numbers in heard.values())
+    assert reads <= 4
+    source.close()
+    seen = reads
+    await asyncio.sleep(0.5)
+    assert reads == seen
 
 
 class Tail:

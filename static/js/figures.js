@@ -1,0 +1,102 @@
+// What a page of containers shows of them: fetched again on changes, figures filled in. The markup says what it wants:
+//   data-live="containers stats"   fetch again on changes; fill the figures
+//   data-id, data-running          a container, and that it has figures
+import { topic } from "./live.js";
+
+const page = document.body;
+const host = document.querySelector("[data-host]");
+
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let n = 0;
+  while (bytes >= 1024 && n < units.length - 1) { bytes /= 1024; n++; }
+  return `${bytes >= 10 || n === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[n]}`;
+}
+
+const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
+
+function gauge(root, name, value, most) {
+  const meter = root.querySelector(`[data-g="${name}"] meter`);
+  if (meter && most > 0) meter.value = Math.min(1, value / most);
+}
+
+// Rows come without gauges: only figures fill them.
+function place(root) {
+  for (const cell of root.querySelectorAll("[data-g]:not(:has(meter))")) {
+    cell.replaceChildren(document.querySelector(`template[data-gauge="${cell.dataset.g}"]`).content.cloneNode(true));
+  }
+}
+
+const history = { cpu: [], mem: [] };
+function draw(root, name, value, most) {
+  const path = root.querySelector(`[data-draw="${name}"] path`);
+  if (!path) return;
+  const points = history[name];
+  points.push(value);
+  if (points.length > 121) points.shift();
+  // The limit is the top, unless so little is used that nothing would be seen.
+  const top = Math.min(most || Infinity, Math.max(...points) * 1.5) || 1;
+  const left = 121 - points.length;
+  const line = points.map((v, i) => `${left + i} ${(47 - (46 * v) / top).toFixed(1)}`).join("L");
+  path.setAttribute("d", `M${left} 48L${line}L120 48z`);
+}
+
+function figures(id, of) {
+  for (const root of document.querySelectorAll(`[data-id="${id}"]`)) {
+    place(root);
+    if (of.cpu !== null) {
+      text(root, "cpu", of.cpu.toFixed(2));
+      text(root, "cpu-of", `of ${+of.cpus.toFixed(2)}`);
+      gauge(root, "cpu", of.cpu, of.cpus);
+    }
+    text(root, "mem", size(of.mem));
+    text(root, "mem-of", `of ${size(of.limit)}`);
+    text(root, "pids", of.pids);
+    gauge(root, "mem", of.mem, of.limit);
+  }
+}
+
+// A point for each second, however often the rest of the page is fetched again.
+function curves(id, of) {
+  const root = document.querySelector(`[data-id="${id}"]`);
+  if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus);
+  draw(root, "mem", of.mem, of.limit);
+}
+
+let latest = {};
+function numbers(frame) {
+  latest = frame.of;
+  for (const [id, of] of Object.entries(frame.of)) {
+    figures(id, of);
+    curves(id, of);
+  }
+  // A container that ended has no figures; old ones must not stand there as if they were new.
+  for (const root of document.querySelectorAll("[data-running][data-id]")) {
+    if (!frame.of[root.dataset.id]) ["cpu", "mem", "pids"].forEach((name) => text(root, name, "–"));
+  }
+  if (host && frame.host) {
+    host.hidden = false;
+    text(host, "cpu", `${frame.host.cpu.toFixed(1)} / ${frame.host.cpus}`);
+    host.querySelector("meter").value = frame.host.cpu / frame.host.cpus;
+  }
+}
+
+// Which containers the page shows now.
+const shown = () => [...document.querySelectorAll("[data-running][data-id]")].map((row) => row.dataset.id);
+const stats = topic("stats", { wish: () => ({ ids: shown(), host: true }), receive: numbers });
+
+if (document.querySelector('[data-live~="containers"]')) {
+  let heard = {};
+  topic("containers", {
+    wish: () => heard,
+    receive: (frame) => { heard = { since: frame.seq }; htmx.trigger(page, "wharfie:changed"); },
+  });
+}
+
+let before = "";
+document.addEventListener("htmx:afterSwap", () => {
+  const now = shown().join();
+  if (now !== before) stats.renew();
+  before = now;
+  for (const [id, of] of Object.entries(latest)) figures(id, of);
+});
