@@ -25,15 +25,18 @@ _TEMPORARY = b".wharfie-copy-"
 class Copier(Extractor):
     """Unpacks a copy below ``root_fd``.
 
-    ``owner`` replaces every owner; then set-id bits and file capabilities go too, which were another's to give.
+    ``owner`` replaces every owner. Set-id bits and file capabilities come along with ``set_id`` alone, and never where
+    the owner is replaced: they were another's to give.
     ``keep_top`` applies the archive's own entry for its root; else that directory stays as it is.
     """
 
     def __init__(
-        self, root_fd: int, reader: Reader, *, max_bytes: int, owner: tuple[int, int] | None, keep_top: bool
-    ) -> None:
+        self, root_fd: int, reader: Reader, *, max_bytes: int, owner: tuple[int, int] | None, set_id: bool,
+        keep_top: bool,
+    ) -> None:  # fmt: skip
         super().__init__(root_fd, reader, max_bytes=max_bytes)
         self._owner = owner
+        self._set_id = set_id and owner is None
         self._keep_top = keep_top
 
     def _place(self, entry: Entry) -> None:
@@ -44,13 +47,12 @@ class Copier(Extractor):
             self._place_file(parts, self._owned(entry))
 
     def _owned(self, entry: Entry) -> Entry:
-        if self._owner is None:
+        if self._owner is not None:
+            entry = dataclasses.replace(entry, uid=self._owner[0], gid=self._owner[1])
+        if self._set_id:
             return entry
         kept = {name: value for name, value in entry.xattrs.items() if name.startswith("user.")}
-        uid, gid = self._owner
-        return dataclasses.replace(
-            entry, uid=uid, gid=gid, xattrs=kept, mode=entry.mode & ~(stat.S_ISUID | stat.S_ISGID)
-        )
+        return dataclasses.replace(entry, xattrs=kept, mode=entry.mode & ~(stat.S_ISUID | stat.S_ISGID))
 
     def _file(self, parent: int, parts: Parts, entry: Entry) -> None:
         temporary = _TEMPORARY + os.urandom(8).hex().encode()

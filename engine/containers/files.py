@@ -127,9 +127,10 @@ class Files:
         Returns entries, size_bytes and skipped_devices.
         """
         policy.check_path(path)
+        wanted = {"owner": owner, "set_id": True, "keep_top": False}
         with self._root(ref) as (root, lock):
             return self._fed(
-                lambda stream: self._serve("receive", root, stream, lock, path=path, owner=owner, keep_top=False),
+                lambda stream: self._serve("receive", root, stream, lock, path=path, **wanted),
                 source,
                 DiskGuard(self._paths.containers),
             )
@@ -147,15 +148,18 @@ class Files:
         return _packed(path, name, owner)
 
     def unpack(
-        self, directory: int, source: Source, *, owner: tuple[int, int] | None = None, keep_top: bool = False
-    ) -> Counts:
+        self, directory: int, source: Source, *, owner: tuple[int, int] | None = None, set_id: bool = False,
+        keep_top: bool = False,
+    ) -> Counts:  # fmt: skip
         """Unpack a tar stream that nobody trusts, as of `copy_out`, below an open directory of this host.
 
-        Ids are as they are; else as `copy_in`. ``keep_top`` gives the directory the owner and mode of the archive's.
+        Ids are as they are; else as `copy_in`. Set-id bits and file capabilities are left out unless ``set_id``: on a
+        host they would be power over it. ``keep_top`` gives the directory the owner and mode of the archive's.
         """
         root = {"kind": "directory", "uid_base": self._unpack_base()}
+        wanted = {"owner": owner, "set_id": set_id, "keep_top": keep_top}
         return self._fed(
-            lambda stream: self._serve("receive", root, stream, directory, path="/", owner=owner, keep_top=keep_top),
+            lambda stream: self._serve("receive", root, stream, directory, path="/", **wanted),
             source,
             DiskGuard(directory),
         )

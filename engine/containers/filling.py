@@ -44,7 +44,7 @@ class Filling:
                 if (empty or half.exists()) and self._has_directory(image, target):
                     half.touch()
                     with self._copies.copy_out_of_image(image, target) as stream:
-                        self._copies.unpack(directory, stream, keep_top=True)
+                        self._copies.unpack(directory, stream, set_id=True, keep_top=True)
                     half.unlink()
             finally:
                 os.close(directory)

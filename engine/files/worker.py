@@ -128,6 +128,7 @@ def _receive(request: dict[str, Any], stream: int) -> dict[str, Any]:
             Reader(source),
             max_bytes=request["max_bytes"],
             owner=None if request["owner"] is None else tuple(request["owner"]),
+            set_id=request["set_id"],
             keep_top=request["keep_top"],
         )
         copier.run()
