@@ -23,10 +23,11 @@ from engine.shim import rootfs
 _CONFINED = mount.NOSUID | mount.NODEV | mount.NOEXEC
 
 
-def furnish(root: dict[str, Any], directory: int | None) -> Furnish:
-    """How to make the mounts that a request's ``root`` asks for; ``directory`` is the one of the host."""
-    if root["kind"] == "running":
-        return lambda _userns: [("/", _confined(helper.descriptor(lambda: _tree_of(root["pid"]))))]
+def furnish(root: dict[str, Any], directory: int | None, init: int | None) -> Furnish:
+    """How to make the mounts that a request's ``root`` asks for; ``directory`` is the one of the host, ``init`` what
+    `life` gave."""
+    if root["kind"] == "running" and init is not None:
+        return lambda _userns: [("/", _confined(helper.descriptor(lambda: _tree_of(init))))]
     if root["kind"] == "stopped":
         return lambda userns: _stopped(root, userns)
     if root["kind"] == "image":
@@ -48,18 +49,21 @@ def life(root: dict[str, Any]) -> int | None:
     return pidfd
 
 
-def _tree_of(pid: int) -> int:
-    """In a helper: the whole tree of a container's mount namespace, detached. No path in it is looked up."""
-    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    process.setns(namespace, process.CLONE_NEWNS)
+def _tree_of(init: int) -> int:
+    """In a helper: the whole tree of a container's mount namespace, detached. No path in it is looked up, and no
+    number: by now its pid may be another's."""
+    process.setns(init, process.CLONE_NEWNS)
     flag = mount.OPEN_TREE_CLONE | mount.OPEN_TREE_CLOEXEC | mount.AT_RECURSIVE
     return mount.open_tree(mount.AT_FDCWD, "/", flag)
 
 
 def _confined(tree: int) -> int:
-    """Nothing in it is executed, and no device opened."""
+    """Nothing in it is executed, and no device opened. Private: a container may have made its mounts shared, and
+    then what it mounts from now on would come along, unconfined; pivot_root(2) takes no such root either."""
     try:
-        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, add=_CONFINED)
+        mount.mount_setattr(
+            tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, add=_CONFINED, propagation=mount.MS_PRIVATE
+        )
     except BaseException:
         os.close(tree)
         raise

@@ -46,7 +46,7 @@ def serve(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         return sandbox.run(
             lambda descriptor: _told(lambda: work(request | {"opaque": opaque}, descriptor)),
             stream,
-            roots.furnish(root, other),
+            roots.furnish(root, other, alive),
             bounds,
             until=alive,
         )

@@ -24,6 +24,7 @@ from engine import (
     EngineError,
     RestartMode,
     RestartPolicy,
+    Security,
     State,
     VolumeMount,
 )
@@ -495,3 +496,30 @@ def test_export(dock: Engine, box: Container) -> None:
         names = tar.getnames()
     assert {"bin/busybox", "etc/passwd", "proc", "sys", "dev", "data", "tmp"} <= set(names)
     assert not [name for name in names if name.startswith(("proc/", "sys/", "dev/", "data/"))]
+
+
+def test_what_a_container_shares_and_mounts_later_is_not_in_a_copy(dock: Engine) -> None:
+    """One that may mount may make its mounts shared too: a copy of them is private, or nobody could pivot into it."""
+    mounting = (
+        "/bin/busybox mkdir /late; /bin/busybox dd if=/dev/urandom of=/big bs=1M count=20 2>/dev/null;"
+        " mount --make-rshared / && echo shared; read go; mount -t tmpfs none /late && echo mounted; sleep 1000"
+    )
+    may_mount = Security(cap_add=("SYS_ADMIN",))
+    spec = ContainerSpec(image="busybox", command=("sh", "-c", mounting), stdin=True, security=may_mount)
+    container = dock.create(spec)
+    dock.start(container.id)
+
+    def said(word: str) -> bool:
+        return word in [line.text for line in dock.logs(container.id)]
+
+    assert eventually(lambda: said("shared"))
+    with dock.files.copy_out(container.id, "/big", "big") as stream:
+        assert stream.read(1)
+        (worker,) = copies(dock)
+        typed = dock.input(container.id)
+        os.write(typed, b"\n")
+        os.close(typed)
+        assert eventually(lambda: said("mounted")), list(dock.logs(container.id))
+        mounts = Path(f"/proc/{worker}/mountinfo").read_text()
+    assert " /etc/hosts " in mounts, "it sees the container's mounts"
+    assert " /late " not in mounts
