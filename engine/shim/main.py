@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -39,8 +40,12 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
     ours.close()
     if isinstance(made, handover.Handover):
         process.set_name(made.name)
-        supervisor = Supervisor(made)
-        supervisor.see_off(starter)
+        began = time.monotonic()
+        if not made.checked and made.desk < 0:
+            starter = _rest(made, starter)
+        supervisor = Supervisor(made, began=began)
+        if starter:
+            supervisor.see_off(starter)
         supervisor.run()
         if os.getppid() != launcher:  # which would have left the groups to the next one, or removed them
             supervisor.leave_engine()
@@ -50,6 +55,27 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
     for pid in process.children():
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def _rest(made: handover.Handover, starter: int) -> int:
+    """Wait until the container has something for its shim, and reap the starter meanwhile; its pid if that still lives.
+
+    Most containers are silent most of their life. Until the first word of one, its shim is this poll and no more: what
+    watches it would cost it 200 kB.
+    """
+    starting = os.pidfd_open(starter)
+    poll = select.poll()
+    for descriptor in (starting, made.pidfd, made.listener, *made.outputs):
+        poll.register(descriptor, select.POLLIN)
+    ready = poll.poll()
+    if len(ready) == 1 and ready[0][0] == starting:
+        poll.unregister(starting)
+        os.close(starting)
+        os.waitpid(starter, 0)
+        poll.poll()
+        return 0
+    os.close(starting)
+    return starter
 
 
 def rehearse(directory: str) -> None:
@@ -70,12 +96,20 @@ def rehearse(directory: str) -> None:
         protocol.send(left, {"op": "wait", "time": time.time_ns(), "nested": {"limits": [1, 2.5, None]}})
         protocol.receive(right)
     for _ in range(20):
+        starting = os.fork()
+        if starting == 0:
+            os._exit(0)
+        started = os.pidfd_open(starting)
         child = os.fork()
         if child == 0:
+            select.select([started], (), ())
             os._exit(0)
         pidfd = os.pidfd_open(child)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        run = handover.Handover(b"", b"{}", False, pidfd, -1, -1, (read_end,), -1, -1, -1, log.fd, left.fileno())
+        outputs, any_fd = (read_end, started), log.fd
+        run = handover.Handover(
+            b"", b"{}", False, pidfd, any_fd, any_fd, outputs, -1, -1, any_fd, any_fd, left.fileno()
+        )
         run.give(theirs)
         theirs.send(handover.EXECUTED)
         made = handover.take(ours)
@@ -83,10 +117,22 @@ def rehearse(directory: str) -> None:
         theirs.close()
         if not isinstance(made, handover.Handover):
             raise AssertionError("what is handed over does not arrive")
-        supervisor = Supervisor(made)
+        if _rest(made._replace(outputs=(read_end,)), starting):
+            os.waitpid(starting, 0)
+        supervisor = Supervisor(made._replace(outputs=(read_end,)), began=0.0)
         supervisor.see_off(child)
         supervisor.watch()
-        for descriptor in (pidfd, made.pidfd, *made.outputs, made.log, made.listener):
+        for descriptor in (
+            pidfd,
+            started,
+            made.pidfd,
+            made.root,
+            made.tree,
+            *made.outputs,
+            made.exit,
+            made.log,
+            made.listener,
+        ):
             os.close(descriptor)
     json.loads(json.dumps({"warm": True}))
     left.close()

@@ -28,13 +28,16 @@ class Supervisor(Watch):
 
     def __init__(
         self, first: Handover, status: Callable[[], int | None] | None = None, *,
-        restarts: int = 0, history: list[dict[str, Any]] | None = None,
+        began: float | None = None, restarts: int = 0, history: list[dict[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         """Take over what a starter has made; ``status`` tells how its first process ended, if that is no child.
 
-        The rest is of earlier runs: how many, and how the last of them ended.
+        ``began`` is when its run did, monotonic, if that is not now. The rest is of earlier runs: how many, and how the
+        last of them ended.
         """
         super().__init__(first)
+        if began is not None:
+            self._began = began
         self._status = status
         self._restarts = restarts
         self._history = history or []  # for who has not looked since
