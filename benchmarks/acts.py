@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
-from benchmarks import dock
-from benchmarks.rows import Row, of_times
-from engine import ContainerSpec
+from benchmarks import dock, docker
+from benchmarks.rows import Row, of_times, timed
+from engine import ContainerSpec, Engine
 
 TURNS = 30
 ACTS = ("pause", "unpause", "stop-t0", "rm")
@@ -35,33 +33,41 @@ for _ in sys.stdin:
 def acts() -> list[Row]:
     """pause, unpause, stop at once and remove, each from the call to its end."""
     ours: dict[str, list[float]] = {act: [] for act in ACTS}
-    with dock.engine() as engine:
+    with dock.engine() as engine, docker.daemon() as daemon:
         found = {name: dock.Peer(name, ("sleep", "1000"), PEER) for name in dock.peer_names()}
-        theirs = {name: {act: list[float]() for act in ACTS} for name in found}
+        names = [*found, *(["docker"] if daemon else [])]
+        theirs = {name: {act: list[float]() for act in ACTS} for name in names}
         try:
             for turn in range(TURNS + 3):
-                container = engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id).id
-                moments = [time.perf_counter()]
-                for act in (
-                    lambda ref: engine.pause(ref),
-                    lambda ref: engine.unpause(ref),
-                    lambda ref: engine.stop(ref, timeout_s=0),
-                    lambda ref: engine.remove(ref),
-                ):
-                    act(container)
-                    moments.append(time.perf_counter())
+                mine = _ours(engine)
                 took = {name: peer.turn() for name, peer in found.items()}
+                if daemon:
+                    took["docker"] = _dockers(daemon)
                 if turn < 3:
                     continue
-                for number, act_name in enumerate(ACTS):
-                    ours[act_name].append(moments[number + 1] - moments[number])
-                    for name in found:
-                        theirs[name][act_name].append(took[name][number])
+                for number, act in enumerate(ACTS):
+                    ours[act].append(mine[number])
+                    for name in names:
+                        theirs[name][act].append(took[name][number])
         finally:
             for peer in found.values():
                 peer.close()
     return [
         row
         for act in ACTS
-        for row in [of_times(act, ours[act], name, theirs[name][act]) for name in found] or [of_times(act, ours[act])]
+        for row in [of_times(act, ours[act], name, theirs[name][act]) for name in names] or [of_times(act, ours[act])]
     ]
+
+
+def _ours(engine: Engine) -> list[float]:
+    ref = engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id).id
+    acts = (lambda: engine.pause(ref), lambda: engine.unpause(ref), lambda: engine.stop(ref, timeout_s=0),
+            lambda: engine.remove(ref))  # fmt: skip
+    return [timed(act) for act in acts]
+
+
+def _dockers(daemon: docker.Docker) -> list[float]:
+    ref = daemon.create("sleep", "1000")
+    daemon.start(ref)
+    paths = (("POST", "/pause"), ("POST", "/unpause"), ("POST", "/stop?t=0"), ("DELETE", ""))
+    return [timed(lambda: daemon.call(method, f"/containers/{ref}{path}")) for method, path in paths]  # noqa: B023

@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks import dock
-from benchmarks.rows import Row, of_times
+from benchmarks import dock, docker
+from benchmarks.rows import Row, of_times, timed
 from engine import Container, ContainerSpec, Engine
 
 LINE = b"x" * 99 + b"\n"
@@ -21,12 +21,13 @@ TAIL = 100
 def ingest() -> list[Row]:
     """A container that writes 100 MB of lines, nothing of which is dropped, from its start to its end.
 
-    The peer writes the same file, and starts nothing: ``cat > file``, in turn.
+    The peers, in turn: ``cat > file``, which starts nothing, and Docker with its json-file that may grow as large.
     """
     ours: list[float] = []
     theirs: list[float] = []
+    dockers: list[float] = []
     megabytes = LINES * len(LINE) / 1e6
-    with dock.engine() as engine:
+    with dock.engine() as engine, docker.daemon() as daemon:
         container = _writer(engine, LINES)
         source = engine.paths.container(container.id) / "upper/lines"
         for turn in range(TURNS + 1):
@@ -39,7 +40,14 @@ def ingest() -> list[Row]:
             if turn:
                 ours.append(megabytes / (between - began))
                 theirs.append(megabytes / (time.perf_counter() - between))
-    return [_rates("log-ingest", ours, "cat", theirs)]
+            if daemon:
+                one = daemon.create("cat", "/lines", binds=(f"{source}:/lines:ro",), log={"max-size": "4g"})
+                took = timed(lambda: (daemon.start(one), daemon.wait(one)))  # noqa: B023 - called at once
+                daemon.remove(one)
+                if turn:
+                    dockers.append(megabytes / took)
+    rows = [_rates("log-ingest", ours, "cat", theirs)]
+    return [*rows, _rates("log-ingest", ours, "docker json-file", dockers)] if dockers else rows
 
 
 def read() -> list[Row]:

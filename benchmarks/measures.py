@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks import acts, dock, lines, many, screen
-from benchmarks.rows import Row, of_times
+from benchmarks import acts, dock, docker, lines, many, screen
+from benchmarks.rows import Row, of_times, timed
 from engine import ContainerSpec, ExecSpec
 
 RUNS = 60
@@ -19,11 +19,20 @@ STARTS, AT_ONCE = 200, 8
 
 
 def run_to_exit() -> list[Row]:
-    """Create, start, wait and remove through the facade, with all isolation and limits, against ``<peer> run``."""
+    """Create, start, wait and remove through the facade, with all isolation and limits, against ``<peer> run`` and the
+    same four calls to Docker."""
     ours: list[float] = []
-    with dock.engine() as engine:
+    with dock.engine() as engine, docker.daemon() as daemon:
+
+        def by_docker() -> None:
+            assert daemon is not None
+            container = daemon.create("true")
+            daemon.start(container)
+            daemon.wait(container)
+            daemon.remove(container)
+
         found = {name: dock.Peer(name) for name in dock.peer_names()}
-        theirs: dict[str, list[float]] = {name: [] for name in found}
+        theirs: dict[str, list[float]] = {name: [] for name in found} | ({"docker": []} if daemon else {})
         try:
             for number in range(RUNS + 5):
                 began = time.perf_counter()
@@ -33,6 +42,8 @@ def run_to_exit() -> list[Row]:
                 engine.remove(container.id)
                 took = time.perf_counter() - began
                 peer_took = {name: peer.turn()[0] for name, peer in found.items()}
+                if daemon:
+                    peer_took["docker"] = timed(by_docker)
                 if number >= 5:  # the first warm caches, theirs and ours
                     ours.append(took)
                     for name, value in peer_took.items():
@@ -47,37 +58,50 @@ def run_to_exit() -> list[Row]:
 
 def start() -> list[Row]:
     """From the call to a command that has been executed."""
-    times: list[float] = []
-    with dock.engine() as engine:
+    ours: list[float] = []
+    theirs: list[float] = []
+    with dock.engine() as engine, docker.daemon() as daemon:
         for number in range(RUNS + 5):
             container = engine.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
             began = time.perf_counter()
             engine.start(container.id)
             if number >= 5:
-                times.append(time.perf_counter() - began)
+                ours.append(time.perf_counter() - began)
             engine.remove(container.id, force=True)
-    return [of_times("start", times)]
+            if daemon:
+                theirs_id = daemon.create("sleep", "1000")
+                theirs.append(timed(lambda: daemon.start(theirs_id)))  # noqa: B023 - called at once
+                daemon.remove(theirs_id)
+    return [of_times("start", ours, "docker" if theirs else "-", theirs[5:])]
 
 
 def execute() -> list[Row]:
     """A further command in a running container, from the call to its exit code; with a terminal, to its last word."""
-    plain: list[float] = []
-    seated: list[float] = []
-    with dock.engine() as engine:
+    ours: dict[str, list[float]] = {"exec": [], "exec-tty": []}
+    theirs: dict[str, list[float]] = {"exec": [], "exec-tty": []}
+    with dock.engine() as engine, docker.daemon() as daemon:
         container = engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
-        for number in range(RUNS + 5):
-            began = time.perf_counter()
+        other = daemon.create("sleep", "1000") if daemon else ""
+        if daemon:
+            daemon.start(other)
+
+        def plain() -> None:
             with engine.exec(container.id, ExecSpec(("true",), stdin=False)) as execution:
                 execution.wait()
-            between = time.perf_counter()
+
+        def seated() -> None:
             terminal = engine.terminal(container.id, ExecSpec(("true",)))
             while terminal.read():
                 continue
             terminal.close()
-            if number >= 5:
-                plain.append(between - began)
-                seated.append(time.perf_counter() - between)
-    return [of_times("exec", plain), of_times("exec-tty", seated)]
+
+        for _ in range(RUNS + 5):
+            ours["exec"].append(timed(plain))
+            ours["exec-tty"].append(timed(seated))
+            if daemon:
+                theirs["exec"].append(timed(lambda: daemon.execute(other, "true")))
+                theirs["exec-tty"].append(timed(lambda: daemon.execute(other, "true", tty=True)))
+    return [of_times(name, ours[name][5:], "docker" if theirs[name] else "-", theirs[name][5:]) for name in ours]
 
 
 def shim_memory() -> list[Row]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -23,6 +24,13 @@ class Row:
     def ratio(self) -> float | None:
         """Below 1 means less than the peer."""
         return self.wharfie / self.peer if self.peer else None
+
+
+def timed(act: Callable[[], object]) -> float:
+    """The seconds that it takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 def of_times(name: str, times_s: Sequence[float], peer_name: str = "-", peer_s: Sequence[float] = ()) -> Row:
