@@ -122,13 +122,14 @@ def _bind(paths: Paths) -> None:
 
 
 def occupied(run: Path) -> bool:
-    """Whether a container lives there."""
+    """Whether a container lives there, or is about to be started again by its shim."""
     for record in (run / "shims").glob("*.json"):
         try:
             facts = json.loads(record.read_bytes())
-            if facts["boot_id"] == process.boot_id() and process.start_time(facts["pid"]) == facts["start_time"]:
+            pid, began = ("shim_pid", "shim_start_time") if facts.get("resting") else ("pid", "start_time")
+            if facts["boot_id"] == process.boot_id() and process.start_time(facts[pid]) == facts[began]:
                 return True
-        except (FileNotFoundError, ValueError, KeyError, TypeError):  # it ended meanwhile, or is damaged
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # it ended, or is damaged
             continue
     return False
 
