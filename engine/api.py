@@ -6,7 +6,7 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +15,7 @@ from engine import names
 from engine.cgroups.counters import Counters
 from engine.config import Config
 from engine.containers import create, following
+from engine.containers.census import Census
 from engine.containers.execution import Execution, Executions
 from engine.containers.files import Files
 from engine.containers.filling import Filling
@@ -33,7 +34,6 @@ from engine.containers.spec import (
     ExitRecord,
     Limits,
     RestartPolicy,
-    State,
     TerminalInfo,
     WaitFor,
 )
@@ -79,6 +79,7 @@ class Engine:
         self._events = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
         self._records = Records(self.instance, self.paths, self._database, self._events)
+        self._census = Census(self.paths, self._database, self._events, self._records)
         self._pausing = Pausing(self.instance, self._events, self._records)
         self._waiting = Waiting(self.paths, self._events, self._records)
         self._restarting = Restarting(self.paths, self._database, self._events, self._records)
@@ -195,10 +196,14 @@ class Engine:
         return self._records.all()
 
     def listing(
-        self, text: str = "", state: State | None = None, *, first: int = 0, count: int | None = None
-    ) -> Listing:
-        """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``."""
-        return listing(self.paths, self._database, self._records, text, state, first, count)
+        self, text: str = "", state: str | None = None, *, order: str = "created",
+        figures: Mapping[str, float] | None = None, first: int = 0, count: int | None = None,
+    ) -> Listing:  # fmt: skip
+        """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``.
+
+        ``order`` is created (the newest first), name or owner, with a - the other way round; or by ``figures``.
+        """
+        return listing(self._census, self._records, text, state, order, figures, first, count)
 
     def inspect(self, ref: str) -> Container:
         """One container, by name, id or unique prefix of an id."""
@@ -334,7 +339,8 @@ class Engine:
 
     def running(self) -> list[Container]:
         """The containers that run now, paused ones included."""
-        return [found for found in self.listing(state=State.RUNNING).containers if found.state.alive]
+        ids = [entry.id for entry in self._census.look() if entry.state.alive]
+        return [found for found in self._records.several(ids) if found.state.alive]
 
     def report(self) -> Report:
         """What this host can do, in words."""

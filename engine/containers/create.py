@@ -94,8 +94,8 @@ def create(
                         subject=volume.volume,
                     )
             connection.execute(
-                "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, image, image_id, spec, argv, uid_base, created_at_ns, created_by)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     container_id,
                     spec.name,
@@ -105,6 +105,7 @@ def create(
                     json.dumps(argv),
                     base,
                     time.time_ns(),
+                    caller.name,
                 ),
             )
             connection.executemany(

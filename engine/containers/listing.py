@@ -1,43 +1,71 @@
-"""A window of the list of containers: all are filtered and counted by what is cheap to know, few are read in full."""
+"""A window of the list of containers: all are filtered, counted and sorted by the census, few are read in full."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from engine.containers.census import Census, Entry
 from engine.containers.records import Records
 from engine.containers.spec import Container, State
-from engine.storage.database import Database
-from engine.storage.paths import Paths
+from engine.errors import InvalidRequest
+
+UNHEALTHY = "unhealthy"  # beside the states: one that runs, and whose health check says no
+
+ORDERS: dict[str, Callable[[Entry], Any]] = {
+    "created": lambda entry: -entry.created_at_ns,
+    "name": lambda entry: entry.name.casefold(),
+    "owner": lambda entry: (not entry.owner, entry.owner.casefold(), -entry.created_at_ns),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Some containers, the newest first, and how many there are beside them."""
+    """Some containers, and how many there are beside them."""
 
     containers: list[Container]
     matching: int  # how many the filters leave, seen or not
-    counts: Mapping[
-        State, int
-    ]  # of all; a paused one and one that restarts count as running, a broken one as what it was before
+    counts: Mapping[str, int]  # of all, by state; and those of `UNHEALTHY`, which are counted as running too
+    owners: Mapping[str, str]  # who created those that are seen, by id; "" the command line
 
 
 def listing(
-    paths: Paths, database: Database, records: Records, text: str, state: State | None, first: int, count: int | None
-) -> Listing:
-    """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``."""
-    recorded = [path.stem for path in paths.shims.glob("[!.]*.json")]
-    running = {container_id for container_id in recorded if records.alive(container_id)}
+    census: Census, records: Records, text: str, state: str | None, order: str, figures: Mapping[str, float] | None,
+    first: int, count: int | None,
+) -> Listing:  # fmt: skip
+    """Those whose name, image, owner or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``.
+
+    ``order`` is one of ORDERS, with a - before it the other way round; with ``figures``, one for each id, it is by those,
+    the largest first and those without last.
+    """
+    entries = census.look()
+    counts = Counter[str](entry.state for entry in entries)
+    counts[UNHEALTHY] = sum(entry.unhealthy for entry in entries)
     wanted = text.casefold()
-    counts: Counter[State] = Counter()
-    matching = []
-    rows = database.rows("SELECT id, name, image, started_at_ns FROM containers ORDER BY created_at_ns DESC")
-    for container_id, name, image, started_at_ns in rows:
-        stopped = State.CREATED if started_at_ns is None else State.EXITED
-        now = State.RUNNING if container_id in running else stopped
-        counts[now] += 1
-        if state in (None, now) and (not wanted or wanted in f"{name} {image} {container_id}".casefold()):
-            matching.append(container_id)
+    matching = [
+        entry
+        for entry in entries
+        if (state is None or entry.state == state or (state == UNHEALTHY and entry.unhealthy))
+        and (not wanted or wanted in entry.sought)
+    ]
+    _sort(matching, order, figures)
     seen = matching[first : None if count is None else first + count]
-    return Listing(records.several(seen), len(matching), counts)
+    found = {container.id: container for container in records.several([entry.id for entry in seen])}
+    return Listing(
+        [found[entry.id] for entry in seen if entry.id in found],
+        len(matching),
+        counts,
+        {entry.id: entry.owner for entry in seen},
+    )
+
+
+def _sort(entries: list[Entry], order: str, figures: Mapping[str, float] | None) -> None:
+    word = order.removeprefix("-")
+    if figures is not None:
+        entries.sort(key=lambda entry: -figures.get(entry.id, -1.0), reverse=order.startswith("-"))
+    elif word not in ORDERS:
+        raise InvalidRequest(f"{word!r} is no order", hint=f"use {', '.join(ORDERS)}", field="order")
+    elif order != "created":  # as the census has them
+        entries.sort(key=ORDERS[word], reverse=order.startswith("-"))

@@ -6,6 +6,7 @@ Whether one runs is asked of the kernel each time: its run record counts only wi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import sqlite3
 import time
@@ -82,13 +83,28 @@ class Records:
         record = self._run_record(container_id)
         return record if record is not None and self._lives(record, "pid", "start_time") else None
 
-    def alive(self, container_id: str) -> bool:
-        """Whether it runs, or is about to be started again by its shim."""
-        record = self._run_record(container_id)
+    def now(self, container_id: str) -> State | None:
+        """Its state while it is alive, BROKEN when its run record is damaged; None when it does not run."""
+        try:
+            record = self._read_run(container_id)
+        except ValueError:
+            return State.BROKEN
         if record is None:
+            return None
+        if record.get("resting"):
+            return State.RESTARTING if self._lives(record, "shim_pid", "shim_start_time") else None
+        if not self._lives(record, "pid", "start_time"):
+            return None
+        return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
+
+    @staticmethod
+    def readable(spec: str) -> bool:
+        """Whether a row's spec is not damaged."""
+        try:
+            _spec(spec)
+        except ValueError:
             return False
-        who = ("shim_pid", "shim_start_time") if record.get("resting") else ("pid", "start_time")
-        return self._lives(record, *who)
+        return True
 
     def orphaned(self) -> bool:
         """Whether a container has lost its shim, and no launcher is there to give it another one."""
@@ -130,7 +146,7 @@ class Records:
     def _container(self, row: sqlite3.Row) -> Container:
         what = "record"
         try:
-            spec = documents.load(ContainerSpec, row["spec"])
+            spec = _spec(row["spec"])
             argv = documents.build(tuple[str, ...], documents.parse(row["argv"]))
             # Read before the exit record: a shim writes that first and takes this one away last, so one of them tells.
             what = "run record"
@@ -282,6 +298,12 @@ class Records:
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
         reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)
+
+
+@functools.lru_cache(2048)
+def _spec(text: str) -> ContainerSpec:
+    """A row's spec, of which nothing is ever changed in place."""
+    return documents.load(ContainerSpec, text)
 
 
 def _earlier(told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -80,6 +80,20 @@ MIGRATIONS = (
     """,
     # The last status of its health check that an event has told of.
     "ALTER TABLE containers ADD COLUMN health TEXT",
+    # Who created it, and what it was asked to be before each change of that. The first version is the row's own until
+    # there is a second one.
+    """
+    ALTER TABLE containers ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
+    CREATE TABLE container_versions (
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,        -- from 1 on
+        time_ns INTEGER NOT NULL,
+        by TEXT NOT NULL,               -- user name, empty: the command line
+        change TEXT NOT NULL,           -- create, rename, update, restore, recreate
+        spec TEXT NOT NULL,             -- JSON of ContainerSpec
+        PRIMARY KEY (container_id, number)
+    ) WITHOUT ROWID
+    """,
 )
 
 BUSY_TIMEOUT_S = 5.0

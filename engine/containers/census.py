@@ -1,0 +1,147 @@
+"""What the list of containers is filtered, counted and sorted by, kept in memory: a look costs what has changed since.
+
+Rows change with events, runs with the records in WHARFIE_RUN/shims. Where neither tells, as when launcher, shim and
+container were killed together, the kernel does: each look asks it about some of those that are thought to run.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.containers.records import Records
+from engine.containers.spec import State
+from engine.events import Events
+from engine.shim import health
+from engine.storage.database import Database
+from engine.storage.paths import Paths
+
+ASKED = 25  # of those thought to run, at each look
+SETTLED_NS = 50_000_000  # a directory's time is the clock's tick: one that has just changed may change within it again
+MOST_EVENTS = 1000  # as many as `Events.after` gives at once
+_COLUMNS = "id, name, image, created_at_ns, created_by, started_at_ns, spec"
+
+Stamp = tuple[int, int]  # inode and time of a record, which is replaced as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One container, as far as the list needs it before it is read in full."""
+
+    id: str
+    name: str
+    image: str
+    owner: str  # who created it; "" the command line
+    created_at_ns: int
+    state: State
+    unhealthy: bool
+    sought: str  # what a search looks through
+
+
+class Census:
+    """Counts containers. Thread-safe."""
+
+    def __init__(self, paths: Paths, database: Database, events: Events, records: Records) -> None:
+        self._paths = paths
+        self._database = database
+        self._events = events
+        self._records = records
+        self._lock = threading.Lock()
+        self._seq = -1
+        self._rest: dict[str, Entry] = {}  # each as if it did not run
+        self._now: dict[str, Entry] = {}
+        self._ordered: list[Entry] | None = None
+        self._stamps: dict[tuple[str, str], Stamp] = {}
+        self._scanned: Stamp | None = None
+        self._turns: deque[str] = deque()
+
+    def look(self) -> list[Entry]:
+        """All containers, the newest first."""
+        with self._lock:
+            touched = self._news() | self._moved()
+            turn = [self._turns.popleft() for _ in range(min(ASKED, len(self._turns)))]
+            for container_id in touched.union(turn):
+                self._ask(container_id)
+            self._turns.extend(each for each in turn if each in self._now and self._now[each].state.alive)
+            if self._ordered is None:
+                self._ordered = sorted(self._now.values(), key=lambda entry: entry.created_at_ns, reverse=True)
+            return self._ordered
+
+    def _news(self) -> set[str]:
+        """The containers whose rows have changed, read again."""
+        last = self._events.last()
+        if last == self._seq:
+            return set()
+        events = self._events.after(self._seq) if 0 <= self._seq < last else []
+        if not events or len(events) == MOST_EVENTS or events[0].seq != self._seq + 1:
+            self._seq = last
+            rows = self._database.rows(f"SELECT {_COLUMNS} FROM containers")
+            gone = set(self._rest)
+        else:
+            self._seq = events[-1].seq
+            gone = {event.object_id for event in events if event.kind == "container"}
+            marks = ", ".join("?" * len(gone))
+            rows = self._database.rows(f"SELECT {_COLUMNS} FROM containers WHERE id IN ({marks})", tuple(gone))
+        touched = gone | {row["id"] for row in rows}
+        for container_id in gone.difference(row["id"] for row in rows):
+            self._rest.pop(container_id, None)
+        for row in rows:
+            self._rest[row["id"]] = self._entry(row)
+        return touched
+
+    def _entry(self, row: sqlite3.Row) -> Entry:
+        stopped = State.CREATED if row["started_at_ns"] is None else State.EXITED
+        return Entry(
+            id=row["id"],
+            name=row["name"],
+            image=row["image"],
+            owner=row["created_by"],
+            created_at_ns=row["created_at_ns"],
+            state=stopped if self._records.readable(row["spec"]) else State.BROKEN,
+            unhealthy=False,
+            sought=f"{row['name']} {row['image']} {row['id']} {row['created_by']}".casefold(),
+        )
+
+    def _moved(self) -> set[str]:
+        """The containers whose records have been written or taken away."""
+        about = os.stat(self._paths.shims)
+        stamp = (about.st_ino, about.st_mtime_ns)
+        if stamp == self._scanned:
+            return set()
+        self._scanned = stamp if time.time_ns() - about.st_mtime_ns > SETTLED_NS else None
+        found: dict[tuple[str, str], Stamp] = {}
+        with os.scandir(self._paths.shims) as entries:
+            for each in entries:
+                name, _, kind = each.name.partition(".")
+                if kind in ("json", "health"):
+                    try:
+                        record = each.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # taken away meanwhile
+                        continue
+                    found[name, kind] = (record.st_ino, record.st_mtime_ns)
+        changed = dict(found.items() ^ self._stamps.items())
+        self._stamps = found
+        return {name for name, _kind in changed}
+
+    def _ask(self, container_id: str) -> None:
+        rest = self._rest.get(container_id)
+        before = self._now.pop(container_id, None)
+        entry = None
+        if rest is not None:
+            now = self._records.now(container_id) if rest.state is not State.BROKEN else None
+            unhealthy = now is not None and now.alive and self._unhealthy(self._paths.health_record(container_id))
+            entry = replace(rest, state=now or rest.state, unhealthy=unhealthy)
+            self._now[container_id] = entry
+            if entry.state.alive and not (before and before.state.alive):
+                self._turns.append(container_id)
+        if entry != before:
+            self._ordered = None
+
+    @staticmethod
+    def _unhealthy(record: Path) -> bool:
+        return bool(health.read(str(record))["status"] == health.UNHEALTHY)
