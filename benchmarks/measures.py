@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks import acts, dock, docker, lines, many, screen
+from benchmarks import acts, dock, docker, lines, many, pages, screen
 from benchmarks.rows import Row, of_times, timed
 from engine import ContainerSpec, ExecSpec
 
@@ -151,5 +151,6 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "log-lines": lines.parse,
     "log-tail": lines.tail,
     "echo": screen.echo,
+    "list-page": pages.list_page,
     "thousand": many.thousand,
 }

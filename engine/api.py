@@ -44,7 +44,7 @@ from engine.errors import only_engine_errors
 from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.metrics.sampler import counters, sample
+from engine.metrics.sampler import counters, sample, several
 from engine.metrics.spec import Sample
 from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
@@ -329,9 +329,13 @@ class Engine:
 
     # Facts
 
-    def sample(self, containers: Iterable[Container]) -> dict[str, Sample]:
-        """What the running ones of these containers use now, by id."""
-        return sample(self.instance, containers)
+    def sample(self) -> dict[str, Sample]:
+        """What each container that runs uses now, by id."""
+        return sample(self.instance, (entry for entry in self._census.look() if entry.state.alive))
+
+    def counters_of(self, ids: Iterable[str]) -> dict[str, Counters]:
+        """All that the kernel counts of these containers, by id; without those that do not run."""
+        return several(self.instance, ids)
 
     def counters(self, ref: str) -> Counters:
         """All that the kernel counts of a container that runs; WrongState when it does not."""

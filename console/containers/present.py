@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.urls import reverse
@@ -22,7 +22,9 @@ class Row:
     image: str
     page: str  # its own address
     acts: str  # where the addresses of what can be done to it begin
+    owner: str
     running: bool
+    live: bool  # it has a process, so a terminal can be opened in it
     stopping: bool
     broken: bool
     host_root: bool  # root inside is root of the host
@@ -31,13 +33,13 @@ class Row:
     created: str | SafeString
 
 
-def rows(containers: Sequence[Container]) -> list[Row]:
-    """Containers as rows."""
+def rows(containers: Sequence[Container], owners: Mapping[str, str]) -> list[Row]:
+    """Containers as rows, with who created them."""
     top = reverse("containers:list")  # once: it costs as much as the rest of a row
-    return [_row(container, top) for container in containers]
+    return [_row(container, top, owners.get(container.id, "")) for container in containers]
 
 
-def _row(container: Container, top: str) -> Row:
+def _row(container: Container, top: str, owner: str) -> Row:
     stopping = is_stopping(container.id)
     return Row(
         id=container.id,
@@ -45,7 +47,9 @@ def _row(container: Container, top: str) -> Row:
         image=container.image,
         page=f"{top}{container.name or container.id}/",
         acts=f"{top}{container.id}/",  # a name may look like another one's short id
+        owner=owner,
         running=container.state.alive,
+        live=container.state == "running",
         stopping=stopping,
         broken=container.state == "broken",
         host_root=container.spec.namespaces.user == "host",

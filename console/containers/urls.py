@@ -2,16 +2,18 @@
 
 from django.urls import include, path
 
-from console.containers import tabs, views
+from console.containers import bulk, lists, tabs, views
 from console.containers.tabs import overview
 
 app_name = "containers"
 urlpatterns = [
-    path("", views.show_list, name="list"),
-    path("-/create/", views.create, name="create"),  # no name begins with a dash
+    path("", lists.show, name="list"),
+    path("-/bulk/", bulk.act, name="bulk"),  # no name begins with a dash
+    path("-/create/", views.create, name="create"),
     path("<str:ref>/", overview.show, name="details"),
     path("<str:ref>/head/", tabs.head, name="head"),
     path("<str:ref>/terminals/", include("console.containers.terminals.urls")),
+    path("<str:ref>/menu/", lists.menu, name="menu"),
     path("<str:ref>/start/", views.start, name="start"),
     path("<str:ref>/stop/", views.stop, name="stop"),
     path("<str:ref>/restart/", views.restart, name="restart"),

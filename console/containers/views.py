@@ -1,57 +1,18 @@
-"""Containers: list, create, details, and the acts upon one."""
+"""Containers: create, and the acts upon one."""
 
 from __future__ import annotations
-
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from console import gateway
 from console.containers.forms import CreateForm
-from console.containers.present import rows
 from console.containers.stopping import stopping
-from engine import Container, State, errors
-
-PAGE = 100  # rows
-
-
-@require_safe
-def show_list(request: HttpRequest) -> HttpResponse:
-    """Containers, newest first, a page of them; ``q`` and ``state`` narrow them down."""
-    text, wish = request.GET.get("q", "").strip(), request.GET.get("state", "")
-    state = State(wish) if wish in (State.RUNNING, State.EXITED, State.CREATED) else None
-    asked = request.GET.get("page", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10_000 else 1
-    found = gateway.engine().listing(text, state, first=(number - 1) * PAGE, count=PAGE)
-    last = max(1, -(-found.matching // PAGE))
-    if number > last:  # what stood there is gone
-        number = last
-        found = gateway.engine().listing(text, state, first=(number - 1) * PAGE, count=PAGE)
-    total = sum(found.counts.values())
-    chips = [
-        ("", _("All"), total),
-        (State.RUNNING, _("Running"), found.counts.get(State.RUNNING, 0)),
-        (State.EXITED, _("Stopped"), found.counts.get(State.EXITED, 0)),
-        (State.CREATED, _("Created"), found.counts.get(State.CREATED, 0)),
-    ]
-    context = {
-        "rows": rows(found.containers),
-        "total": total,
-        "chips": [(value, word, count, urlencode({"state": value, "q": text})) for value, word, count in chips],
-        "q": text,
-        "state": state or "",
-        "first": (number - 1) * PAGE + 1,
-        "last": (number - 1) * PAGE + len(found.containers),
-        "matching": found.matching,
-        "newer": number > 1 and urlencode({"state": state or "", "q": text, "page": number - 1}),
-        "older": number < last and urlencode({"state": state or "", "q": text, "page": number + 1}),
-    }
-    return render(request, "containers/_list.html" if request.htmx else "containers/list.html", context)
+from engine import Container, errors
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

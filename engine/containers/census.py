@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.containers.records import Records
-from engine.containers.spec import State
+from engine.containers.spec import Limits, State
+from engine.containers.versions import read_spec
 from engine.events import Events
 from engine.shim import health
 from engine.storage.database import Database
@@ -41,6 +42,7 @@ class Entry:
     state: State
     unhealthy: bool
     sought: str  # what a search looks through
+    limits: Limits  # of one that is not broken
 
 
 class Census:
@@ -96,14 +98,19 @@ class Census:
 
     def _entry(self, row: sqlite3.Row) -> Entry:
         stopped = State.CREATED if row["started_at_ns"] is None else State.EXITED
+        try:
+            spec = read_spec(row["spec"])
+        except ValueError:
+            spec = None
         return Entry(
             id=row["id"],
             name=row["name"],
             image=row["image"],
             owner=row["created_by"],
             created_at_ns=row["created_at_ns"],
-            state=stopped if self._records.readable(row["spec"]) else State.BROKEN,
+            state=stopped if spec else State.BROKEN,
             unhealthy=False,
+            limits=spec.limits if spec else Limits(),
             sought=f"{row['name']} {row['image']} {row['id']} {row['created_by']}".casefold(),
         )
 

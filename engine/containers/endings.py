@@ -54,3 +54,16 @@ def judged(row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
     ended = documents.build(ExitRecord, {key: value for key, value in run.items() if key in known})
     stop_signal = names.signal_number(json.loads(row["spec"])["stop_signal"] or "TERM")
     return dataclasses.replace(ended, ended_by=ended_by(ended, stop_signal))
+
+
+def earlier(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs before the one that a record is of, the oldest first; ValueError when that is no such list, or none of
+    a container that waits for its next run."""
+    runs = told.get("history", [])
+    if type(runs) is not list or any(
+        type(run) is not dict or type(run.get("started_at_ns")) is not int for run in runs
+    ):
+        raise ValueError("its earlier runs cannot be read")
+    if told.get("resting") and not runs:
+        raise ValueError("it waits for its next run, and had none")
+    return runs

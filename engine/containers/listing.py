@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.containers.census import Census, Entry
 from engine.containers.records import Records
-from engine.containers.spec import Container, State
+from engine.containers.spec import Container
 from engine.errors import InvalidRequest
 
 UNHEALTHY = "unhealthy"  # beside the states: one that runs, and whose health check says no
@@ -37,8 +37,8 @@ def listing(
 ) -> Listing:  # fmt: skip
     """Those whose name, image, owner or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``.
 
-    ``order`` is one of ORDERS, with a - before it the other way round; with ``figures``, one for each id, it is by those,
-    the largest first and those without last.
+    ``order`` is one of ORDERS, with a - before it the other way round; with ``figures``, one for each id, it is by
+    those, the largest first and those without last.
     """
     entries = census.look()
     counts = Counter[str](entry.state for entry in entries)

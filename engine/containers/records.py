@@ -6,7 +6,6 @@ Whether one runs is asked of the kernel each time: its run record counts only wi
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import sqlite3
 import time
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.cgroups import manager
-from engine.containers.endings import DAMAGED, judged, stored
+from engine.containers.endings import DAMAGED, earlier, judged, stored
 from engine.containers.spec import Container, ContainerSpec, ExitRecord, Health, State
+from engine.containers.versions import read_spec
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
 from engine.linux import files, process
@@ -97,15 +97,6 @@ class Records:
             return None
         return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
 
-    @staticmethod
-    def readable(spec: str) -> bool:
-        """Whether a row's spec is not damaged."""
-        try:
-            _spec(spec)
-        except ValueError:
-            return False
-        return True
-
     def orphaned(self) -> bool:
         """Whether a container has lost its shim, and no launcher is there to give it another one."""
         if instance.is_locked(self._paths.launcher_lock):
@@ -146,7 +137,7 @@ class Records:
     def _container(self, row: sqlite3.Row) -> Container:
         what = "record"
         try:
-            spec = _spec(row["spec"])
+            spec = read_spec(row["spec"])
             argv = documents.build(tuple[str, ...], documents.parse(row["argv"]))
             # Read before the exit record: a shim writes that first and takes this one away last, so one of them tells.
             what = "run record"
@@ -181,7 +172,7 @@ class Records:
             last = stored(row)
             if last is None:
                 with self._database.transaction() as connection:
-                    last = self._die(connection, row, _earlier(record)[-1])
+                    last = self._die(connection, row, earlier(record)[-1])
             return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
         ended = stored(row) or self.fold(row)
         return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=ended.restarts if ended else 0)
@@ -207,7 +198,7 @@ class Records:
         if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # known; or its starter lives and will say so itself
         with self._database.transaction() as connection:
-            for run in _earlier(told):
+            for run in earlier(told):
                 self.begun(connection, row["id"], run["started_at_ns"])
                 self._die(connection, row, run)
             self.begun(connection, row["id"], started)
@@ -298,22 +289,3 @@ class Records:
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
         reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)
-
-
-@functools.lru_cache(2048)
-def _spec(text: str) -> ContainerSpec:
-    """A row's spec, of which nothing is ever changed in place."""
-    return documents.load(ContainerSpec, text)
-
-
-def _earlier(told: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs before the one that a record is of, the oldest first; ValueError when that is no such list, or none of
-    a container that waits for its next run."""
-    runs = told.get("history", [])
-    if type(runs) is not list or any(
-        type(run) is not dict or type(run.get("started_at_ns")) is not int for run in runs
-    ):
-        raise ValueError("its earlier runs cannot be read")
-    if told.get("resting") and not runs:
-        raise ValueError("it waits for its next run, and had none")
-    return runs

@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from engine.cgroups import manager
 from engine.cgroups.counters import Counters
-from engine.containers.spec import Container
+from engine.containers.spec import Container, Limits
 from engine.errors import WrongState
 from engine.metrics.spec import Sample
+
+
+class Running(Protocol):
+    """A container as far as it matters here."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def limits(self) -> Limits: ...
 
 
 def counters(instance: str, container: Container) -> Counters:
@@ -26,12 +36,10 @@ def counters(instance: str, container: Container) -> Counters:
     )
 
 
-def sample(instance: str, containers: Iterable[Container]) -> dict[str, Sample]:
-    """A sample of each running container, by id; one that ended meanwhile is left out."""
+def sample(instance: str, containers: Iterable[Running]) -> dict[str, Sample]:
+    """A sample of each of these that runs, by id; one that ended meanwhile is left out."""
     found = {}
     for container in containers:
-        if container.pid is None:
-            continue
         try:
             used = manager.group(instance, container.id).usage()
         except OSError as error:
@@ -42,8 +50,20 @@ def sample(instance: str, containers: Iterable[Container]) -> dict[str, Sample]:
             time_ns=time.monotonic_ns(),
             cpu_time_ns=used.cpu_time_ns,
             memory_bytes=used.memory_bytes,
-            memory_limit_bytes=container.spec.limits.memory_bytes or 0,
+            memory_limit_bytes=container.limits.memory_bytes or 0,
             pids=used.pids,
-            cpus=container.spec.limits.cpus or 0.0,
+            cpus=container.limits.cpus or 0.0,
         )
+    return found
+
+
+def several(instance: str, ids: Iterable[str]) -> dict[str, Counters]:
+    """All that the kernel counts of several; those that ended are left out."""
+    found = {}
+    for container_id in ids:
+        try:
+            found[container_id] = manager.group(instance, container_id).counters()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
     return found

@@ -21,6 +21,7 @@ from tests.conftest import stop_launcher
 from tests.console.serving import Serve
 
 PASSWORD = "correct horse battery"
+HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)

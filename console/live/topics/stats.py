@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from console import gateway
-from console.live.numbers import Rates, choose
+from console import recorder
+from console.live.numbers import choose
 from console.live.source import Source
 from console.live.topic import ID, Page, Topic
 
@@ -54,11 +54,9 @@ class Sampler:
         import psutil  # loaded with the first watcher
 
         self._psutil = psutil
-        self._rates = Rates()
 
     def __call__(self) -> Numbers:
         """The figures of all running containers, and of the host."""
-        engine = gateway.engine()
         memory = self._psutil.virtual_memory()
         host = {
             "cpu": round(self._psutil.cpu_percent() * (self._psutil.cpu_count() or 1) / 100, 2),
@@ -66,4 +64,4 @@ class Sampler:
             "mem": memory.total - memory.available,
             "limit": memory.total,
         }
-        return self._rates.update(engine.sample(engine.running())), host
+        return recorder.recorder().take(), host

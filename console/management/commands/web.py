@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from console import gateway
+from console import gateway, recorder
 from console.migration import migrate
 
 
@@ -35,6 +35,7 @@ class Command(BaseCommand):
         gateway.engine().tidy()
         # Beside the pages: nobody should wait for a hundred starts to see how they go.
         threading.Thread(target=gateway.engine().revive, daemon=True).start()
+        threading.Thread(target=recorder.recorder().run, daemon=True).start()
         self._serve(options["endpoint"], options["fd"])
 
     def _greet(self) -> None:

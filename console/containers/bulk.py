@@ -1,0 +1,109 @@
+"""One act upon many containers, with a result for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from console import gateway
+from console.containers.stopping import stopping
+from engine import Container, Engine, State, errors
+
+AT_ONCE = 16  # side by side: most of a stop is waiting
+MOST = 1000
+
+
+class Result(NamedTuple):
+    """How it went with one."""
+
+    name: str
+    error: str  # "" when it went well
+
+
+def _start(engine: Engine, container: Container) -> None:
+    engine.start(container.id)
+
+
+def _stop(engine: Engine, container: Container) -> None:
+    with stopping(container.id):
+        engine.stop(container.id)
+
+
+def _restart(engine: Engine, container: Container) -> None:
+    with stopping(container.id):
+        engine.restart(container.id)
+
+
+def _pause(engine: Engine, container: Container) -> None:
+    engine.pause(container.id)
+
+
+def _unpause(engine: Engine, container: Container) -> None:
+    engine.unpause(container.id)
+
+
+def _kill(engine: Engine, container: Container) -> None:
+    engine.kill(container.id)
+
+
+def _remove(engine: Engine, container: Container) -> None:
+    engine.remove(container.id, force=True)
+
+
+ACTS: dict[str, Callable[[Engine, Container], None]] = {
+    "start": _start, "stop": _stop, "restart": _restart, "pause": _pause, "unpause": _unpause, "kill": _kill,
+    "remove": _remove,
+}  # fmt: skip
+
+
+@require_POST
+def act(request: HttpRequest) -> HttpResponse:
+    """Do it to each that was chosen. A removal is asked about first: what goes is listed."""
+    wish = request.POST.get("act", "")
+    if wish not in ACTS:
+        raise errors.InvalidRequest(_("Nothing was chosen to do"), hint=_("press one of the buttons"))
+    ids = list(dict.fromkeys(request.POST.getlist("id")))[:MOST]
+    if not ids:
+        raise errors.InvalidRequest(_("No container is chosen"), hint=_("tick some in the list"))
+    engine = gateway.engine()
+    if wish == "remove" and request.POST.get("sure") != "yes":
+        chosen = [each for each in (_found(engine, container_id) for container_id in ids) if each]
+        living = [each for each in chosen if each.state.alive]
+        return _answer(request, "ask", {"chosen": chosen, "living": living}, changed=False)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda container_id: _done(engine, wish, container_id), ids))
+    failed = [result for result in results if result.error]
+    return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
+
+
+def _answer(request: HttpRequest, name: str, context: dict[str, object], *, changed: bool = True) -> HttpResponse:
+    page = f"containers/bulk/_{name}.html" if request.htmx else f"containers/bulk/{name}.html"
+    response = render(request, page, context)
+    if request.htmx and changed:
+        response["HX-Trigger"] = "wharfie:changed"
+    return response
+
+
+def _found(engine: Engine, container_id: str) -> Container | None:
+    try:
+        return engine.inspect(container_id)
+    except errors.NotFound:  # somebody was faster
+        return None
+
+
+def _done(engine: Engine, wish: str, container_id: str) -> Result:
+    name = container_id[:12]
+    try:
+        container = engine.inspect(container_id)
+        name = container.name
+        if not (wish == "start" and container.state is State.RUNNING):
+            ACTS[wish](engine, container)
+    except errors.EngineError as error:
+        return Result(name, gateway.sentences(error))
+    return Result(name, "")

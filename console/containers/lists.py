@@ -1,0 +1,99 @@
+"""The list of containers, a page of it, and the menu of one row."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from console import gateway, recorder
+from console.containers.present import rows
+from console.containers.tabs import head_of
+
+PAGE = 100  # rows
+FILTERS = (
+    ("", gettext_lazy("All")),
+    ("running", gettext_lazy("Running")),
+    ("exited", gettext_lazy("Stopped")),
+    ("created", gettext_lazy("Created")),
+    ("paused", gettext_lazy("Paused")),
+    ("restarting", gettext_lazy("Restarting")),
+    ("unhealthy", gettext_lazy("Unhealthy")),
+    ("broken", gettext_lazy("Broken")),
+)
+ALWAYS = 4  # of these there is a chip where there is no container, too
+FIGURES = ("cpu", "memory")
+ORDERS = (
+    ("created", gettext_lazy("Newest first")),
+    ("-created", gettext_lazy("Oldest first")),
+    ("name", gettext_lazy("Name")),
+    ("cpu", gettext_lazy("Most CPU")),
+    ("memory", gettext_lazy("Most memory")),
+    ("owner", gettext_lazy("Owner")),
+)
+DENSITIES = ("roomy", "dense")
+YEAR_S = 365 * 24 * 3600
+
+
+@require_safe
+def show(request: HttpRequest) -> HttpResponse:
+    """A page of containers; ``q`` and ``state`` narrow them down, ``order`` sorts them."""
+    asked = request.GET
+    text = asked.get("q", "").strip()
+    state = asked.get("state", "") if asked.get("state") in dict(FILTERS) else ""
+    order = asked.get("order", "") if asked.get("order") in dict(ORDERS) else "created"
+    density = asked.get("density") or request.COOKIES.get("density", "")
+    density = density if density in DENSITIES else DENSITIES[0]
+    context = _window(text, state, order, asked.get("page", "")) | {
+        "q": text, "state": state, "order": order, "orders": ORDERS, "moving": order in FIGURES, "density": density,
+        "denser": urlencode(_wishes(text, state, order) | {"density": DENSITIES[density == DENSITIES[0]]}),
+    }  # fmt: skip
+    response = render(request, "containers/_list.html" if request.htmx else "containers/list.html", context)
+    if asked.get("density") == density:
+        response.set_cookie("density", density, max_age=YEAR_S, samesite="Lax", secure=request.is_secure())
+    return response
+
+
+def _wishes(text: str, state: str, order: str) -> dict[str, str]:
+    given = {"q": text, "state": state, "order": "" if order == "created" else order}
+    return {name: value for name, value in given.items() if value}
+
+
+def _window(text: str, state: str, order: str, page: str) -> dict[str, object]:
+    number = int(page) if page.isascii() and page.isdigit() and 0 < int(page) < 10_000 else 1
+    figures = recorder.recorder().history.averages(order) if order in FIGURES else None
+    engine = gateway.engine()
+    found = engine.listing(text, state or None, order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE)
+    last = max(1, -(-found.matching // PAGE))
+    if number > last:  # what stood there is gone
+        number = last
+        found = engine.listing(text, state or None, order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE)
+    counts = dict(found.counts)
+    total = sum(counts.values()) - counts.get("unhealthy", 0)  # who is, runs
+    wishes = _wishes(text, state, order)
+    return {
+        "rows": rows(found.containers, found.owners),
+        "total": total,
+        "chips": [
+            (value, word, count, urlencode(_wishes(text, value, order)))
+            for place, (value, word) in enumerate(FILTERS)
+            if (count := counts.get(value, 0) if value else total) or place < ALWAYS or value == state
+        ],
+        "first": (number - 1) * PAGE + 1,
+        "last": (number - 1) * PAGE + len(found.containers),
+        "matching": found.matching,
+        "newer": number > 1 and urlencode(wishes | {"page": number - 1}),
+        "older": number < last and urlencode(wishes | {"page": number + 1}),
+    }
+
+
+@require_safe
+def menu(request: HttpRequest, ref: str) -> HttpResponse:
+    """What can be done to one container: fetched when it is asked for, so that no row carries it."""
+    if not request.htmx:
+        return redirect("containers:details", ref)
+    container = gateway.engine().inspect(ref)
+    return render(request, "containers/_menu.html", head_of(container))

@@ -1,0 +1,35 @@
+// The list of containers: what is chosen stays chosen when the list is fetched again, and a list that is sorted by
+// figures is fetched again now and then.
+const list = document.getElementById("list");
+const bulk = document.getElementById("bulk");
+const said = bulk.querySelector("[data-chosen]");
+const EVERY_MS = 5000;
+
+const boxes = () => [...list.querySelectorAll("tbody input[type=checkbox]")];
+let chosen = new Set();
+
+function tell() {
+  chosen = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
+  said.textContent = `${chosen.size} ${said.dataset.chosen}`;
+  const all = list.querySelector("[data-all]");
+  if (all) {
+    all.checked = chosen.size > 0 && chosen.size === boxes().length;
+    all.indeterminate = chosen.size > 0 && !all.checked;
+  }
+}
+
+list.addEventListener("change", (event) => {
+  if (event.target.matches("[data-all]")) boxes().forEach((box) => { box.checked = event.target.checked; });
+  tell();
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id !== "list") return;
+  boxes().forEach((box) => { box.checked = chosen.has(box.value); });
+  tell();
+});
+document.querySelector("[data-find] select").addEventListener("change", (event) => event.target.form.requestSubmit());
+if ("moving" in list.dataset) {
+  setInterval(() => { if (!document.hidden) htmx.trigger(document.body, "wharfie:changed"); }, EVERY_MS);
+}
+// The browser may bring back ticks of before.
+tell();

@@ -1,0 +1,92 @@
+"""The list of containers: filters with counts, orders, and acts upon many at once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from console import gateway, recorder
+from engine import ContainerSpec, Engine, Figure, Image
+from tests.console.conftest import HTMX
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def fleet(image: Image) -> Engine:
+    """Two that run, one that was never started, one that ended."""
+    engine = gateway.engine()
+    engine.make_starter_image()
+    for name in ("anchor", "buoy", "crane", "dock"):
+        engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sleep", "1000")))
+    for name in ("anchor", "buoy", "dock"):
+        engine.start(name)
+    engine.kill("dock")
+    engine.wait("dock")
+    return engine
+
+
+def names_in(answer: HttpResponse) -> list[str]:
+    return [row.name for row in answer.context["rows"]]
+
+
+def chips(answer: HttpResponse) -> dict[str, int]:
+    return {value: count for value, _word, count, _query in answer.context["chips"]}
+
+
+def test_chips_count_each_state_and_filter_by_it(page: Client, fleet: Engine) -> None:
+    assert chips(page.get("/containers/")) == {"": 4, "running": 2, "exited": 1, "created": 1}
+    fleet.pause("buoy")
+    assert chips(page.get("/containers/")) == {"": 4, "running": 1, "exited": 1, "created": 1, "paused": 1}
+    assert names_in(page.get("/containers/?state=paused")) == ["buoy"]
+    fleet.unpause("buoy")
+    fleet.rename("buoy", "barge")
+    fleet.remove("crane")
+    assert names_in(page.get("/containers/?state=running&order=name")) == ["anchor", "barge"]
+    assert chips(page.get("/containers/")) == {"": 3, "running": 2, "exited": 1, "created": 0}
+
+
+def test_an_order_by_figures_puts_the_hungriest_first_and_those_without_last(page: Client, fleet: Engine) -> None:
+    history = recorder.recorder().history
+    anchor, buoy = fleet.inspect("anchor").id, fleet.inspect("buoy").id
+    history.add({anchor: Figure(0.1, 9, 1), buoy: Figure(0.5, 5, 1)}, {})
+    assert names_in(page.get("/containers/?order=cpu"))[:2] == ["buoy", "anchor"]
+    assert names_in(page.get("/containers/?order=memory"))[:2] == ["anchor", "buoy"]
+    history.add({anchor: Figure(1.0, 9, 1), buoy: Figure(0.5, 5, 1)}, {})
+    assert names_in(page.get("/containers/?order=cpu"))[:2] == ["buoy", "anchor"], "one peak turns no rows over"
+    assert names_in(page.get("/containers/?order=name")) == ["anchor", "buoy", "crane", "dock"]
+
+
+def test_an_act_upon_many_has_a_result_for_each(page: Client, fleet: Engine) -> None:
+    ids = {name: fleet.inspect(name).id for name in ("anchor", "buoy", "crane")}
+    answer = page.post("/containers/-/bulk/", {"act": "pause", "id": list(ids.values())}, headers=HTMX)
+    assert [result.name for result in answer.context["well"]] == ["anchor", "buoy"]
+    ((name, why),) = answer.context["failed"]
+    assert name == "crane"
+    assert "start it first" in why.lower()
+    assert answer["HX-Trigger"] == "wharfie:changed"
+    assert {fleet.inspect(name).state for name in ("anchor", "buoy")} == {"paused"}
+
+
+def test_removing_many_asks_first(page: Client, fleet: Engine) -> None:
+    wish = {"act": "remove", "id": [fleet.inspect(name).id for name in ("anchor", "crane")]}
+    asked = page.post("/containers/-/bulk/", wish).content.decode()
+    assert "Kill and remove 2 containers" in asked
+    assert len(fleet.containers()) == 4
+    sure = re.findall(r'name="(id|sure)" value="(\w+)"', asked)
+    page.post("/containers/-/bulk/", wish | {"sure": dict(sure)["sure"]})
+    assert {each.name for each in fleet.containers()} == {"buoy", "dock"}
+
+
+def test_nothing_chosen_is_said(page: Client, fleet: Engine) -> None:
+    answer = page.post("/containers/-/bulk/", {"act": "stop"}, headers=HTMX)
+    assert answer.status_code == 400
+    assert "tick some" in answer.content.decode().lower()
+
+
+def test_the_owner_is_who_created_it(page: Client, image: Image) -> None:
+    page.post("/containers/-/create/", {"image": "team/empty:1", "name": "web", "network": "none", "act": "create"})
+    assert [row.owner for row in page.get("/containers/?q=captain").context["rows"]] == ["captain"]

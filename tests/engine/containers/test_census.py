@@ -1,0 +1,70 @@
+"""What the list counts follows what happens, whoever does it and whether or not an event tells."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from engine import ContainerSpec, Engine, HealthCheck
+from engine.containers.census import ASKED
+from engine.containers.listing import UNHEALTHY
+from engine.linux import process
+from tests.conftest import eventually, wait_readable
+
+
+def made(engine: Engine, name: str, **options: object) -> str:
+    spec = ContainerSpec(image="busybox", name=name, command=("sleep", "1000"), **options)  # type: ignore[arg-type]
+    return engine.start(engine.create(spec).id).id
+
+
+def test_what_another_process_does_is_counted(dock: Engine) -> None:
+    with Engine(dock.config) as other:
+        first = made(other, "first")
+        assert dock.listing().counts == {"running": 1, UNHEALTHY: 0}
+        other.pause(first)
+        assert dock.listing().counts["paused"] == 1
+        other.kill(first)
+        other.wait(first)
+        assert dock.listing(state="exited").matching == 1
+        other.remove(first)
+        assert dock.listing().matching == 0
+
+
+def test_one_that_is_unhealthy_is_found(dock: Engine) -> None:
+    check = HealthCheck(("false",), interval_s=0.05, retries=1)
+    made(dock, "ill", health=check)
+    made(dock, "well")
+    assert eventually(lambda: [c.name for c in dock.listing(state=UNHEALTHY).containers] == ["ill"], timeout_s=10)
+    assert dock.listing(state="running").matching == 2
+
+
+def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> None:
+    """Launcher, keeper and shim cannot tell: they are stopped. No event, no record changes."""
+    ids = [made(dock, f"box-{number}") for number in range(3)]
+    assert dock.listing(state="running").matching == len(ids) < ASKED
+    victim = dock.inspect(ids[0])
+    shim = dock._records.shim(victim.id)
+    assert shim is not None
+    assert victim.pid is not None
+    start_time = process.start_time(victim.pid)
+    assert start_time is not None
+    pidfd = process.opened(victim.pid, start_time)
+    assert pidfd is not None
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        os.kill(victim.pid, signal.SIGKILL)
+        assert wait_readable(pidfd, timeout_s=10)
+        assert eventually(lambda: dock.listing(state="running").matching == 2, timeout_s=5)
+    finally:
+        os.close(pidfd)
+        os.kill(shim, signal.SIGCONT)
+
+
+def test_orders_and_windows(dock: Engine) -> None:
+    for name in ("b", "c", "a"):
+        dock.create(ContainerSpec(image="busybox", name=f"{name}{name}", command=("true",)))
+    assert [each.name for each in dock.listing(count=2).containers] == ["aa", "cc"]
+    assert [each.name for each in dock.listing(order="-created").containers] == ["bb", "cc", "aa"]
+    assert [each.name for each in dock.listing(order="-name", first=1, count=1).containers] == ["bb"]
+    figures = {dock.inspect("bb").id: 2.0, dock.inspect("aa").id: 3.0}
+    assert [each.name for each in dock.listing(figures=figures).containers] == ["aa", "bb", "cc"]
