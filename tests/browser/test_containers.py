@@ -1,0 +1,58 @@
+"""The pages of containers, as somebody works with them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import ContainerSpec, Engine
+from tests.browser.conftest import Console, picture, sign_up
+
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def fleet(console: Console) -> Engine:
+    """Three that run and one that does not."""
+    with Engine(console.config) as engine:
+        engine.make_starter_image()
+        for name in ("anchor", "buoy", "crane", "dock"):
+            engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sleep", "1000")))
+        for name in ("anchor", "buoy", "crane"):
+            engine.start(name)
+        yield engine  # type: ignore[misc]
+
+
+def test_many_are_chosen_acted_upon_and_stay_chosen(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/")
+    bulk = page.locator("#bulk")
+    expect(bulk).to_be_hidden()
+    expect(page.locator("tbody [data-f=mem]").first).to_have_text(re.compile(r"[0-9]"), timeout=20_000)
+    page.get_by_label("Choose anchor").check()
+    page.get_by_label("Choose dock").check()
+    expect(bulk).to_contain_text("2 chosen")
+    picture(page, "list-chosen")
+    bulk.get_by_role("button", name="Pause", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 failed, 1 done")
+    expect(dialog).to_contain_text("Start it first")
+    picture(page, "list-results")
+    dialog.get_by_role("link", name="Close").click()
+    expect(page.locator("tr", has_text="anchor")).to_contain_text("Paused")
+    expect(bulk).to_contain_text("2 chosen")
+    page.get_by_label("More acts for buoy").click()
+    expect(page.get_by_role("dialog")).to_contain_text("buoy")
+    picture(page, "list-menu")
+    page.get_by_role("dialog").get_by_role("link", name="Close this menu").click()
+    page.get_by_label("Sort by").select_option("cpu")
+    page.wait_for_url(re.compile("order=cpu"))
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Dense rows").click()
+    expect(page.locator("#list.dense")).to_be_visible()
+    picture(page, "list-dense-night")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    picture(page, "list-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
