@@ -14,7 +14,13 @@ from django.utils.translation import gettext_lazy as _
 NAVIGATION = (
     (_("Run"), (("overview", "overview", _("Overview")), ("containers:list", "container", _("Containers")))),
     (_("Store"), (("images:list", "image", _("Images")), ("volumes:list", "volume", _("Volumes")))),
-    (_("Manage"), (("system:report", "system", _("System")),)),
+    (
+        _("Manage"),
+        (
+            ("jobs:list", "jobs", _("Jobs")),
+            ("system:report", "system", _("System")),
+        ),
+    ),
 )
 
 

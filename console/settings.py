@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "console",
     "console.accounts",
+    "console.jobs",
     "console.live",
 ]
 MIDDLEWARE = [
@@ -80,6 +81,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "console.context.page",
+                "console.jobs.context.frame",
             ],
             "loaders": [("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
             "builtins": [
@@ -87,6 +89,7 @@ TEMPLATES = [
                 "django.templatetags.l10n",
                 "django.templatetags.static",
                 "console.templatetags.wharfie",
+                "console.templatetags.jobs",
             ],
         },
     }

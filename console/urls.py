@@ -15,6 +15,7 @@ urlpatterns = [
     path("containers/", include("console.containers.urls")),
     path("images/", include("console.images.urls")),
     path("volumes/", include("console.volumes.urls")),
+    path("jobs/", include("console.jobs.urls")),
     path("system/", include("console.system.urls")),
     path("language/", login_not_required(set_language), name="language"),
     path("live/", include("console.live.urls")),

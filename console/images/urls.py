@@ -9,6 +9,5 @@ urlpatterns = [
     path("", views.show_list, name="list"),
     path("import/", views.load, name="import"),
     path("starter/", views.starter, name="starter"),
-    path("tasks/<str:task_id>/", views.task, name="task"),
     path("<str:ref>/remove/", views.remove, name="remove"),
 ]

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import gateway
-from console.images import tasks
+from console import gateway, jobs
 from console.images.forms import ImportForm
 from engine import Image
-from engine.errors import NotFound
 
 
 @require_safe
 def show_list(request: HttpRequest) -> HttpResponse:
     """All images of this host."""
-    context = {"images": gateway.engine().images(), "tasks": tasks.unfinished(request.user.pk)}
+    context = {"images": gateway.engine().images()}
     return render(request, "images/_list.html" if request.htmx else "images/list.html", context)
 
 
@@ -43,52 +37,38 @@ def load(request: HttpRequest) -> HttpResponse:
     if form.announced:
         return HttpResponse(status=204)
     upload, path, name = form.cleaned_data["upload"], form.cleaned_data["path"], form.cleaned_data["name"]
-    source = _keep(upload) if upload else path
     title = _("Import %(name)s") % {"name": upload.name if upload else path}
     again = f"{reverse('images:import')}?{urlencode({'path': path or '', 'name': name})}"
-    task = tasks.begin(title, request.user.pk, again, lambda progress: _load(source, name, progress))
-    return redirect("images:task", task.id)
+    given = {"path": str(path) if path else "", "name": name}
+    return redirect(jobs.begin(request.user, title, take_in, upload=upload, again=again, **given))
 
 
-def _keep(upload: UploadedFile) -> BinaryIO:
-    """The uploaded file for longer than the request: an open descriptor keeps the bytes when Django lets go of them.
+@jobs.repeatable(resumes=True)  # a layer that is there already is not unpacked again, and nothing half made counts
+def take_in(job: jobs.Job, *, path: str, name: str) -> jobs.Results:
+    """Import what was uploaded, or what is at a path of this host."""
+    if path:
+        return _made(gateway.engine().load_image(Path(path), name=name, progress=job.step))
+    with job.open_upload() as upload:
+        return _made(gateway.engine().load_image(upload, name=name, progress=job.step))
 
-    It is called what it was called where it came from: the engine names a root file system after that.
-    """
-    upload.seek(0)  # for the copy of the descriptor too: they share the position
-    return open(upload.name or "", "rb", opener=lambda _name, _flags: os.dup(upload.fileno()))
 
-
-def _load(source: Path | BinaryIO, name: str, progress: Callable[[str], None]) -> list[Image]:
-    try:
-        return gateway.engine().load_image(source, name=name, progress=progress)
-    finally:
-        if not isinstance(source, Path):
-            source.close()
+def _made(images: list[Image]) -> jobs.Results:
+    """What one does next with an image."""
+    names = [image.tags[0] if image.tags else image.id for image in images]
+    word = _("Create container from %(name)s")
+    return [(word % {"name": name}, f"{reverse('containers:create')}?{urlencode({'image': name})}") for name in names]
 
 
 @require_POST
 def starter(request: HttpRequest) -> HttpResponse:
     """Make the starter image from this host's own files."""
-    task = tasks.begin(
-        _("Make the starter image"),
-        request.user.pk,
-        reverse("images:list"),
-        lambda progress: [gateway.engine().make_starter_image(progress)],
-    )
-    return redirect("images:task", task.id)
+    return redirect(jobs.begin(request.user, _("Make the starter image"), make_starter))
 
 
-@require_safe
-def task(request: HttpRequest, task_id: str) -> HttpResponse:
-    """How far a task is; htmx asks again each second while it works."""
-    try:
-        context = {"task": tasks.find(task_id, request.user.pk)}
-    except NotFound as error:
-        if not request.htmx:
-            raise
-        return render(request, "images/_lost.html", {"error": error})  # and nothing in it asks again
-    return render(request, "images/_task.html" if request.htmx else "images/task.html", context)
+@jobs.repeatable(resumes=True)
+def make_starter(job: jobs.Job) -> jobs.Results:
+    """The starter image."""
+    return _made([gateway.engine().make_starter_image(job.step)])
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

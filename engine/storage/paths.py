@@ -14,6 +14,7 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  │    exit.json     how it ended       restart   that it is to run again by itself
  ├─ volumes/<name>/data/
  ├─ backups/      the databases as they were before migrations
+ ├─ jobs/<id>/    the console's long work: log, lock, what was uploaded for it
  ├─ .restored/    a whole backup on its way in: whoever looks next moves the rest
  └─ trash/, tmp/  renamed away before deletion; being written
 """
@@ -43,6 +44,7 @@ class Paths:
         self.containers = config.root / "containers"
         self.volumes = config.root / "volumes"
         self.backups = config.root / "backups"
+        self.jobs = config.root / "jobs"
         self.restored = config.root / ".restored"
         self.trash = config.root / "trash"
         self.tmp = config.root / "tmp"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from console.live.topic import Topic
 from console.live.topics.containers import Containers
+from console.live.topics.jobs import Jobs
 from console.live.topics.logs import Logs
 from console.live.topics.stats import Stats
 
-TOPICS: dict[str, type[Topic]] = {topic.name: topic for topic in (Containers, Stats, Logs)}
+TOPICS: dict[str, type[Topic]] = {topic.name: topic for topic in (Containers, Stats, Logs, Jobs)}

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from console import gateway, recorder
+from console import gateway, jobs, recorder
 from console.migration import migrate
 
 
@@ -33,6 +33,7 @@ class Command(BaseCommand):
         tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
         migrate()
         gateway.engine().tidy()
+        jobs.recover()
         # Beside the pages: nobody should wait for a hundred starts to see how they go.
         threading.Thread(target=gateway.engine().revive, daemon=True).start()
         threading.Thread(target=recorder.recorder().run, daemon=True).start()
