@@ -15,7 +15,7 @@ class Pieces:
     """A file, read in threads. The answer closes it, sent or not."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115: see `close`
+        self._file = open(path, "rb")  # noqa: SIM115
         self.close = self._file.close
 
     def __aiter__(self) -> Pieces:

@@ -11,10 +11,10 @@
 
     return redirect(jobs.begin(request.user, _("Remove volumes"), work))     # 302 to /jobs/<id>/
 
-`job.step` is a progress function of the engine's: ``engine.backup(out, progress=job.step)``. An `EngineError` that leaves
-``work`` is the job's failure, in words; anything else is a fault, and the console's log says which. `Cancelled` comes out of
-`step` and `progress` alone, so what they leave half done is undone by ``with`` and ``finally``. Work that calls neither looks
-at ``job.cancelled`` itself, or ends when it ends.
+`job.step` is a progress function of the engine's: ``engine.backup(out, progress=job.step)``. An `EngineError` that
+leaves ``work`` is the job's failure, in words; anything else is a fault, and the console's log says which. `Cancelled`
+comes out of `step` and `progress` alone, so what they leave half done is undone by ``with`` and ``finally``. Work that
+calls neither looks at ``job.cancelled`` itself, or ends when it ends.
 
 A closure dies with the web process, and its job is said to be interrupted. A function of a module, marked with
 `repeatable`, takes what it needs as keyword arguments (plain JSON) and can be run again::
@@ -25,8 +25,8 @@ A closure dies with the web process, and its job is said to be interrupted. A fu
 
     jobs.begin(request.user, title, load, upload=form.cleaned_data["upload"], name=name)
 
-An upload is kept beside the job until it ends. Files for the owner to download are written below ``job.output``. ``again`` is
-the address of a form from which to try once more, for work that cannot be repeated as it was.
+An upload is kept beside the job until it ends. Files for the owner to download are written below ``job.output``.
+``again`` is the address of a form from which to try once more, for work that cannot be repeated as it was.
 
 In a test, jobs write to the database from their threads: mark it ``django_db(transaction=True)``, and wait with
 ``jobs.finished(record)``.
@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from console.jobs.models import Record as Record
-    from console.jobs.running import Cancelled, Job, Results, Work, begin, finished, recover, repeatable
+    from console.jobs.running import begin, finished, recover
+    from console.jobs.work import Cancelled, Job, Results, Work, repeatable
 
 __all__ = ["Cancelled", "Job", "Results", "Work", "begin", "finished", "recover", "repeatable"]
 
@@ -46,7 +47,7 @@ __all__ = ["Cancelled", "Job", "Results", "Work", "begin", "finished", "recover"
 def __getattr__(name: str) -> Any:
     # Django imports this package before there can be a model.
     if name in __all__:
-        from console.jobs import running
+        from console.jobs import running, work
 
-        return getattr(running, name)
+        return getattr(running if hasattr(running, name) else work, name)
     raise AttributeError(name)

@@ -1,7 +1,7 @@
 """What lies on disk for a job, in WHARFIE_ROOT/jobs/<id>: its lock, its log, the upload it works on, files it made.
 
-Whoever works on a job holds the lock. The kernel lets go of it with the process, however that ended: so a job whose record
-says that it runs, and whose lock is free, was interrupted.
+Whoever works on a job holds the lock. The kernel lets go of it with the process, however that ended: so a job whose
+record says that it runs, and whose lock is free, was interrupted.
 """
 
 from __future__ import annotations

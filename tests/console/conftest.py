@@ -34,6 +34,15 @@ def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) 
     monkeypatch.setattr(accounts, "sign_in_tries", Throttle(tries=5, window_s=60))
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """console.db is a file here too: jobs write to it from threads, and a database in memory locks tables, not rows."""
+    from django.conf import settings
+
+    name = str(tmp_path_factory.mktemp("console") / "console.db")
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = name
+
+
 @pytest.fixture
 def host(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The console's engine, without a launcher: it lists and remembers, and cannot start."""

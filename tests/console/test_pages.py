@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console import gateway
-from console.accounts.models import User
 from console.containers import lists
 from console.containers.stopping import stopping
-from console.images import tasks
 from engine import ContainerSpec, Engine, Image, NetworkMode, VolumeMount, names
 from tests.console.conftest import root_filesystem
 
@@ -207,54 +204,6 @@ def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, hos
     assert host.volumes() == []
 
 
-def finish(task_id: str, owner: int) -> tasks.Task:
-    task = tasks.find(task_id, owner)
-    task.thread.join(timeout=60)
-    assert not task.running
-    return task
-
-
-def test_an_uploaded_tar_becomes_an_image(page: Client, image: Image, engine: Engine, user: User) -> None:
-    upload = SimpleUploadedFile("root.tar", root_filesystem().getvalue())
-    answer = page.post("/images/import/", {"upload": upload, "name": "team/other:1"})
-    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
-    assert task.error is None
-    assert "team/other:1" in page.get(answer["Location"]).content.decode()
-    assert any("team/other:1" in found.tags for found in engine.images())
-
-
-def test_a_broken_tar_is_refused_with_what_to_do(page: Client, image: Image, user: User) -> None:
-    answer = page.post("/images/import/", {"upload": SimpleUploadedFile("x.tar", b"not a tar" * 100), "name": "a:1"})
-    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
-    assert task.error
-    shown = page.get(answer["Location"]).content.decode()
-    assert "Failed" in shown
-
-
-def test_a_task_is_nobody_elses_business(page: Client, host: Engine) -> None:
-    theirs = tasks.begin("x", -1, "/", lambda progress: [])
-    finish(theirs.id, -1)
-    assert page.get(f"/images/tasks/{theirs.id}/").status_code == 404
-
-
-def test_a_task_that_the_console_forgot_is_said_in_place_and_not_asked_for_again(page: Client, host: Engine) -> None:
-    answer = page.get("/images/tasks/from-before-the-restart/", headers=HTMX)
-    assert answer.status_code == 200
-    shown = answer.content.decode()
-    assert "The console was restarted meanwhile" in shown
-    assert "Import image" in shown
-    assert "hx-trigger" not in shown
-
-
-def test_an_uploaded_root_filesystem_is_named_after_its_file(page: Client, image: Image, user: User) -> None:
-    answer = page.post(
-        "/images/import/", {"upload": SimpleUploadedFile("My_Root FS.tar.gz", root_filesystem().getvalue())}
-    )
-    task = finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
-    assert task.images
-    assert "my-root-fs:latest" in task.images[0].tags
-
-
 def test_everything_else_is_looked_at_before_a_file_comes(page: Client, host: Engine) -> None:
     announced = {"upload": "root.tar", "name": "not a name"}
     refused = page.post("/images/import/", announced)
@@ -263,16 +212,6 @@ def test_everything_else_is_looked_at_before_a_file_comes(page: Client, host: En
     assert "<html" not in refused.content.decode()
     assert page.post("/images/import/", announced | {"path": "/srv/x.tar", "name": ""}).status_code == 400
     assert page.post("/images/import/", announced | {"name": "team/root:1"}).status_code == 204
-
-
-def test_a_failed_import_is_tried_again_with_what_was_given(page: Client, host: Engine, user: User) -> None:
-    answer = page.post("/images/import/", {"path": "/no/such.tar", "name": "team/root:1"})
-    finish(answer["Location"].rstrip("/").rpartition("/")[2], user.pk)
-    shown = page.get(answer["Location"]).content.decode()
-    assert "/images/import/?path=%2Fno%2Fsuch.tar&amp;name=team%2Froot%3A1" in shown
-    form = page.get("/images/import/?path=%2Fno%2Fsuch.tar&name=team%2Froot%3A1").content.decode()
-    assert 'value="/no/such.tar"' in form
-    assert 'value="team/root:1"' in form
 
 
 def test_of_several_names_one_goes_or_all_with_the_image(page: Client, image: Image, engine: Engine) -> None:
