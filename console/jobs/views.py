@@ -58,10 +58,14 @@ def show_list(request: HttpRequest) -> HttpResponse:
 def details(request: HttpRequest, job_id: str) -> HttpResponse:
     """One job; its owner has seen how it ended then."""
     record = running.live(_find(request, job_id))
-    if not record.running and not record.seen and record.owner_id == request.user.pk:
+    news = not record.running and not record.seen and record.owner_id == request.user.pk
+    if news:
         Record.objects.filter(pk=record.pk).update(seen=True)
     if request.htmx:
-        return render(request, "jobs/_head.html", {"job": record})
+        response = render(request, "jobs/_head.html", {"job": record})
+        if news:
+            response["HX-Trigger"] = "wharfie:seen"  # the bell rang a moment ago
+        return response
     lines, following = record.files.tail()
     return render(request, "jobs/details.html", {"job": record, "lines": lines, "following": following})
 

@@ -24,7 +24,7 @@ def test_from_the_setup_link_to_a_removed_container(page: Page, console: Console
     page.goto(f"{console.address}/images/")
     picture(page, "images-empty")
     page.get_by_role("button", name="Make the starter image").first.click()
-    expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=90_000)
+    expect(page.locator("main").get_by_text("Done", exact=True)).to_be_visible(timeout=90_000)
     picture(page, "starter-done")
 
     page.goto(f"{console.address}/containers/-/create/")
