@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
@@ -12,13 +13,13 @@ from django.contrib.auth.models import AbstractUser
 from django.http import QueryDict
 from django.http.request import split_domain_port, validate_host
 
-from console import gateway
+from console import gateway, rights
 from console.live import tickets
 from console.middleware import signed_in
 
 
 class SignedInConsumer(AsyncWebsocketConsumer):
-    """Lets in with the right Origin, a session and a ticket of it, and looks again every minute.
+    """Lets in with the right Origin, a session and a ticket of it, and looks again every minute, and when told to.
 
     A consumer says what it does in `admitted`, where it accepts, and in `left`, which is called only after that.
     """
@@ -57,11 +58,14 @@ class SignedInConsumer(AsyncWebsocketConsumer):
             await self.close(code=self.REFUSED)
             return
         self.user = user
+        self._again, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        _inside.add(self)
         self._recheck_task = asyncio.create_task(self._recheck())
         await self.admitted()
 
     async def disconnect(self, code: int) -> None:
         """Stop looking, then `left`."""
+        _inside.discard(self)
         if self._recheck_task is not None:
             self._recheck_task.cancel()
             await asyncio.gather(self._recheck_task, return_exceptions=True)
@@ -70,7 +74,9 @@ class SignedInConsumer(AsyncWebsocketConsumer):
     async def _recheck(self) -> None:
         """Close when the session ended or the account was switched off behind our back."""
         while True:
-            await asyncio.sleep(self.RECHECK_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), self.RECHECK_S)
+            self._again.clear()
             if not await self.look():
                 return
 
@@ -95,3 +101,16 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         domain, _port = split_domain_port(host)
         known = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
         return known and tickets.same_origin(self._header(b"origin"), host, settings.SECURE)
+
+
+_inside: set[SignedInConsumer] = set()
+
+
+def _look_again(session_key: str | None, user_id: int | None) -> None:
+    for consumer in list(_inside):
+        if consumer.session_key == session_key or consumer.user.pk == user_id:
+            with suppress(RuntimeError):  # its loop has ended, and it with it
+                consumer._loop.call_soon_threadsafe(consumer._again.set)
+
+
+rights.watch(_look_again)

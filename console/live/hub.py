@@ -10,7 +10,6 @@ All of it runs in the event loop; what may block runs in threads. Nothing runs w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -68,10 +67,6 @@ class Hub:
                 self._watch.close()
                 self._watch = None
 
-    def clients_of(self, session_key: str) -> list[LiveConsumer]:
-        """The sockets that a session has open."""
-        return [client for client in self._clients if client.session_key == session_key]
-
     def source(self, name: str, make: Callable[[], Callable[[], Any]], period_s: float) -> Source[Any]:
         """What is read once for all pages; the first who asks for the name makes it."""
         return self._sources.setdefault(name, Source(make, period_s))
@@ -117,12 +112,3 @@ class Hub:
 def hub() -> Hub:
     """The hub of the running event loop."""
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
-
-
-def on_sign_out(sender: Any, request: Any, **_kwargs: Any) -> None:
-    """Close the sockets of the session that ends; called in a request's thread."""
-    key = request.session.session_key
-    for loop, found in list(_hubs.items()):
-        for client in found.clients_of(key) if key else ():
-            with contextlib.suppress(RuntimeError):  # the loop ended meanwhile, and its sockets with it
-                asyncio.run_coroutine_threadsafe(client.close(code=client.SIGNED_OUT), loop)

@@ -13,6 +13,7 @@ from django.test import Client
 from console import gateway
 from console.accounts.models import User
 from console.live import tickets
+from console.live.consumer import LiveConsumer
 from console.live.lines import BEHIND, FRAME, Backlog
 from console.live.numbers import Rates
 from console.live.outbox import Outbox
@@ -172,18 +173,36 @@ async def test_signing_out_closes_the_socket(page: Client, host: Engine) -> None
 async def test_who_lost_the_right_to_be_here_gets_no_topic(page: Client, host: Engine, user: User) -> None:
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
-    user.is_superuser = False
-    await user.asave()
+    await User.objects.filter(pk=user.pk).aupdate(is_superuser=False)  # sends no signal, as another process does not
     await communicator.send_json_to({"sub": "containers"})
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4409}
     await communicator.disconnect()
 
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
-    user.is_active = False
-    await user.asave()
+    await User.objects.filter(pk=user.pk).aupdate(is_active=False)
     await communicator.send_json_to({"sub": "containers"})
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("field", "value", "code"), [("is_active", False, 4401), ("is_superuser", False, 4409), ("password", "!", 4401)]
+)
+async def test_what_an_account_loses_its_open_sockets_lose(
+    page: Client, host: Engine, user: User, field: str, value: Any, code: int
+) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    other = await User.objects.acreate(username="other")
+    other.is_active = False
+    await other.asave()  # not this one's
+    await user.asave(update_fields=["last_login"])
+    assert await communicator.receive_nothing(timeout=0.5)
+    setattr(user, field, value)
+    await user.asave()
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": code}
     await communicator.disconnect()
 
 
@@ -245,6 +264,27 @@ async def test_a_source_is_read_once_for_all_and_not_at_all_for_nobody() -> None
     seen = reads
     await asyncio.sleep(0.5)
     assert reads == seen
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_session_that_is_ended_from_elsewhere_takes_its_socket_along(page: Client, host: Engine) -> None:
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await sync_to_async(page.session.delete)()
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_another_process_changed_is_seen_by_looking(
+    page: Client, host: Engine, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LiveConsumer, "RECHECK_S", 0.2)
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await User.objects.filter(pk=user.pk).aupdate(is_active=False)  # sends no signal
+    assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": 4401}
+    await communicator.disconnect()
 
 
 class Tail:
