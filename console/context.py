@@ -18,9 +18,14 @@ NAVIGATION = (
         _("Manage"),
         (
             ("jobs:list", "jobs", _("Jobs")),
+            ("users:list", "user", _("Users")),
             ("system:report", "system", _("System")),
         ),
     ),
+)
+FOR_ADMINS = {"users:list"}
+_FOR_MEMBERS = tuple(
+    (group, tuple(entry for entry in entries if entry[0] not in FOR_ADMINS)) for group, entries in NAVIGATION
 )
 
 
@@ -29,10 +34,15 @@ def page(request: HttpRequest) -> dict[str, Any]:
     match = request.resolver_match
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
-        "navigation": NAVIGATION,
+        "navigation": NAVIGATION if _is_admin(request) else _FOR_MEMBERS,
         "here": (match.namespaces or [match.url_name])[0] if match else "",
         "language": get_language() or settings.LANGUAGE_CODE,
         "languages": settings.LANGUAGES,
         "hostname": socket.gethostname(),
         "now_ms": time.time_ns() // 1_000_000,
     }
+
+
+def _is_admin(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)  # a refused host's request has none
+    return bool(user and user.is_superuser)

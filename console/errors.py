@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from console import gateway
-from engine.errors import Denied, EngineError, InvalidRequest, KernelError, NotFound
+from engine.errors import Busy, Denied, EngineError, InvalidRequest, KernelError, NotFound
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -26,6 +26,13 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404 for an address that no page has."""
     return gateway.answer(request, NotFound(_("There is no page at this address"), hint=_("start from the overview")))
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """429 for who tries codes or passkeys faster than a person does."""
+    response = gateway.answer(request, Busy(_("Too many tries"), hint=_("wait a few minutes and try again")))
+    response.status_code = 429
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

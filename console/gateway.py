@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.forms import BaseForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
@@ -87,6 +87,8 @@ def blame(form: BaseForm, error: errors.EngineError) -> None:
 def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
     """The page for an error, or a toast when a fragment was asked for."""
     status = status_of(error)
+    if getattr(request, "token", None):  # a program's
+        return JsonResponse({"error": error.message, "hint": error.hint or ""}, status=status)
     context = {"error": error, "title": title_of(status), "status": status}
     if getattr(request, "htmx", False):
         response = render(request, "shell/toast.html", {"level": "error", "text": sentences(error)}, status=status)

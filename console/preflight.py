@@ -7,7 +7,9 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from console.listeners import own_addresses, who_listens
 from console.supervisor import answering
@@ -44,6 +46,7 @@ def prepare() -> Plan | None:
     """Check everything; None after saying on stderr why the console cannot start."""
     try:
         config = Config.from_environment()
+        check_provider(os.environ)
         if not check_host(config):
             return None
         return plan(config, dict(os.environ))
@@ -177,6 +180,22 @@ def parse_tls(config: Config, environment: dict[str, str], host: str) -> Tls:
             "or WHARFIE_PROXY=<address of your TLS proxy>",
         )
     return Tls()
+
+
+def check_provider(environment: Mapping[str, str]) -> None:
+    """InvalidRequest when the provider to sign in with is half configured, or others could answer in its place."""
+    issuer = environment.get("WHARFIE_OIDC_ISSUER", "")
+    if not issuer:
+        return
+    parts = urlsplit(issuer)
+    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname))):
+        hint = "write it as the provider does, as https://login.example.net/realms/staff"
+        raise InvalidRequest(f"WHARFIE_OIDC_ISSUER={issuer} is no https address", hint=hint)
+    for name in ("WHARFIE_OIDC_CLIENT_ID", "WHARFIE_OIDC_SECRET"):
+        if not environment.get(name):
+            raise InvalidRequest(
+                f"WHARFIE_OIDC_ISSUER needs {name} as well", hint="the provider gives it to each client"
+            )
 
 
 def bind(host: str, port: int) -> socket.socket:

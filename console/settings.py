@@ -6,6 +6,8 @@ WHARFIE_HOSTS               more host names to answer to, separated by commas
 WHARFIE_TLS=1               the socket speaks TLS (set by the supervisor)
 WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For
 WHARFIE_TRUSTED_PROXY       its IP address: from others these headers are dropped (console/proxy.py)
+WHARFIE_OIDC_ISSUER         an OpenID Connect provider to sign in with, and what it knows this console as:
+WHARFIE_OIDC_CLIENT_ID, WHARFIE_OIDC_SECRET; WHARFIE_OIDC_NAME is what the sign-in page calls it
 """
 
 from __future__ import annotations
@@ -50,6 +52,13 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
+    # All of them whether they are configured or not: tables must not come and go with a variable.
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "console",
     "console.accounts",
     "console.jobs",
@@ -65,8 +74,11 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "console.accounts.bearer.BearerMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "console.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "console.gateway.EngineErrorMiddleware",
 ]
 ROOT_URLCONF = "console.urls"
@@ -115,8 +127,49 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+PASSWORD_HASHERS = [
+    "console.accounts.hashers.Argon2",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # of earlier versions: made anew when its owner signs in
+]
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "overview"
+
+# Names, no addresses: nothing is ever sent by mail, and nobody makes an account for himself.
+ACCOUNT_ADAPTER = "console.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_ADAPTER = "console.accounts.adapter.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE  # browsers offer passkeys over plain http to localhost alone
+SOCIALACCOUNT_ADAPTER = "console.accounts.adapter.ProviderAdapter"
+SOCIALACCOUNT_QUERY_EMAIL = False
+OIDC_NAME = os.environ.get("WHARFIE_OIDC_NAME") or "company account"
+OIDC_ISSUER = os.environ.get("WHARFIE_OIDC_ISSUER", "").rstrip("/")
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "company",
+                "name": OIDC_NAME,
+                "client_id": os.environ.get("WHARFIE_OIDC_CLIENT_ID", ""),
+                "secret": os.environ.get("WHARFIE_OIDC_SECRET", ""),
+                "settings": {"server_url": OIDC_ISSUER},
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+# What slows down who guesses codes. In memory, as the throttle of passwords: one process serves the pages.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
 
 # Over plain http a Secure cookie would vanish without a word, so the names and flags follow the transport.
 _PREFIX = "__Host-" if SECURE else ""
@@ -132,6 +185,7 @@ CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
 # never with the own certificate.
 _TLS_TO_STAY = BEHIND_PROXY or bool(os.environ.get("WHARFIE_TLS_CERT"))
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _TLS_TO_STAY else 0
+SECURE_SSL_REDIRECT = SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -147,7 +201,14 @@ STORAGES = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20  # of a form, without its file
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = PATHS.tmp
-SILENCED_SYSTEM_CHECKS = ["files.E001"]  # the directory is made when something first serves, not when Django loads
+SILENCED_SYSTEM_CHECKS = [
+    "files.E001",  # the directory is made when something first serves, not when Django loads
+    # HSTS is for this name alone: the names below it may be other people's, and what their browsers hold for a year
+    # is not ours to decide. With the own certificate it would lock people out when that changes.
+    "security.W005",
+    "security.W021",
+    *(() if _TLS_TO_STAY else ("security.W004",)),
+]
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]

@@ -12,6 +12,9 @@ from console.overview import views as overview
 urlpatterns = [
     path("", overview.show, name="overview"),
     path("", include("console.accounts.urls")),
+    path("", include("console.accounts.factor_urls")),
+    path("users/", include("console.accounts.user_urls")),
+    path("api/v1/", include("console.api.urls")),
     path("containers/", include("console.containers.urls")),
     path("images/", include("console.images.urls")),
     path("volumes/", include("console.volumes.urls")),
@@ -25,4 +28,5 @@ urlpatterns = [
 handler400 = "console.errors.bad_request"
 handler403 = "console.errors.permission_denied"
 handler404 = "console.errors.not_found"
+handler429 = "console.errors.too_many"  # allauth's: Django knows none
 handler500 = "console.errors.server_error"

@@ -6,5 +6,5 @@ if [ -r @ETC@/wharfie/wharfie.env ]; then
         case $line in WHARFIE_*=*) [ -n "$(printenv "${line%%=*}")" ] || export "$line" ;; esac
     done <@ETC@/wharfie/wharfie.env
 fi
-case ${1-} in serve | setup_link) ;; *) set -- wharfie "$@" ;; esac
+case ${1-} in serve | setup_link | password) ;; *) set -- wharfie "$@" ;; esac
 exec @LIB@/.venv/bin/python @LIB@/manage.py "$@"

@@ -1,4 +1,8 @@
-"""Slows down guessing: so many tries a minute, for one account from one address."""
+"""Slows down guessing: so many tries a minute, for one account from one address.
+
+A try counts before the password is looked at, so that fifty at once are no more than five. Libraries that count
+failures (django-axes) look first and count later: while Argon2 works, all that arrives is let through.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,14 @@ class Throttle:
         """Start over for a key: its holder knew the password."""
         with self._lock:
             self._seen.pop(key, None)
+
+
+tries = Throttle(tries=5, window_s=60)  # of passwords
+
+
+def tries_key(request: HttpRequest, username: str) -> str:
+    """What tries are counted by."""
+    return f"{username.casefold()[:150]} {client_address(request)}"
 
 
 def client_address(request: HttpRequest) -> str:

@@ -1,7 +1,11 @@
-"""Sign-in, sign-out, and the setup link."""
+"""Sign-in, sign-out, and one-time links."""
 
 from __future__ import annotations
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
+from allauth.account.utils import perform_login
+from allauth.socialaccount.providers.openid_connect.views import login as provider_login
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.decorators import login_not_required
@@ -13,60 +17,74 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console.accounts.forms import SetupForm, SignInForm
+from console.accounts.forms import PasswordForm, SetupForm, SignInForm
 from console.accounts.models import SetupLink, User
-from console.accounts.throttle import Throttle, client_address
-
-sign_in_tries = Throttle(tries=5, window_s=60)
+from console.accounts.throttle import tries, tries_key
 
 
 @login_not_required
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Ask for name and password; five tries a minute for one name from one address."""
+    """Ask for name and password, five tries a minute for one name from one address; then for a second factor."""
     target = _safe_target(request)
     if request.user.is_authenticated:
         return redirect(target)
+    context = {"next": target, "provider": settings.OIDC_ISSUER and settings.OIDC_NAME}
     if request.method != "POST":
-        empty = not User.objects.exists()
-        return render(request, "accounts/sign_in.html", {"form": SignInForm(request), "next": target, "nobody": empty})
-    key = f"{request.POST.get('username', '').casefold()[:150]} {client_address(request)}"
-    wait_s = sign_in_tries.retry_after_s(key)
+        context |= {"form": SignInForm(request), "nobody": not User.objects.exists()}
+        return render(request, "accounts/sign_in.html", context)
+    key = tries_key(request, request.POST.get("username", ""))
+    wait_s = tries.retry_after_s(key)
     if wait_s:
-        form = SignInForm(request)
         text = _("Too many tries. Wait %(seconds)d s.") % {"seconds": wait_s}
-        context = {"form": form, "next": target, "refused": text}
+        context |= {"form": SignInForm(request), "refused": text}
         response = render(request, "accounts/sign_in.html", context, status=429)
         response["Retry-After"] = str(wait_s)
         return response
     form = SignInForm(request, request.POST)
     if not form.is_valid():
-        return render(request, "accounts/sign_in.html", {"form": form, "next": target}, status=400)
-    sign_in_tries.forget(key)
-    auth.login(request, form.get_user())
-    return redirect(target)
+        return render(request, "accounts/sign_in.html", context | {"form": form}, status=400)
+    tries.forget(key)
+    user = form.get_user()
+    return perform_password_login(request, {"username": user.username}, Login(user=user, redirect_url=target))
 
 
 @login_not_required
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End this session; its open websocket ends with it."""
+    """End this session; its open websockets end with it. Also for who turns back at the second factor."""
     auth.logout(request)
     return redirect("accounts:sign-in")
+
+
+@login_not_required
+@require_POST
+def to_provider(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """Send the browser to the provider: by a page, since the policy lets no form end on another site."""
+    response = provider_login(request, provider_id)
+    target = response.get("Location", "")
+    if not target.startswith(("https://", "http://")):
+        return response
+    return render(request, "accounts/leave.html", {"target": target, "provider": settings.OIDC_NAME})
 
 
 @login_not_required
 @sensitive_post_parameters("password", "again")
 @require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest, token: str) -> HttpResponse:
-    """Let the holder of a good setup link choose name and password, and sign them in."""
+    """Let the holder of a good link choose a password, and a name if it is root's link; and sign them in."""
     # Looking does not use the link up: mail scanners and browsers' previews look too.
-    if not SetupLink.is_good(token):
+    link = SetupLink.find(token)
+    if link is None:
         return render(request, "accounts/expired.html", status=410)
-    known = User.objects.order_by("pk").first()
-    form = SetupForm(request.POST or None, initial={"username": known.username if known else "admin"})
-    context = {"form": form, "known": known}
+    form: SetupForm | PasswordForm
+    if link.user:
+        form, known = PasswordForm(request.POST or None, user=link.user), None
+    else:
+        known = User.objects.order_by("pk").first()
+        form = SetupForm(request.POST or None, initial={"username": known.username if known else "admin"})
+    context = {"form": form, "known": known, "person": link.user}
     if request.method != "POST":
         return render(request, "accounts/setup.html", context)
     if not form.is_valid():
@@ -75,8 +93,9 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         if not SetupLink.redeem(token):
             return render(request, "accounts/expired.html", status=410)
         user = form.save()
-    auth.login(request, user)
-    return redirect("overview")
+    if request.user.is_authenticated:  # an admin who tries the link out must not stay signed in as himself
+        auth.logout(request)
+    return perform_login(request, user, redirect_url=resolve_url("overview"))
 
 
 def _safe_target(request: HttpRequest) -> str:

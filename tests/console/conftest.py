@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from console import gateway
+from console.accounts import adapter
 from console.accounts import views as accounts
 from console.accounts.models import User
 from console.accounts.throttle import Throttle
@@ -31,7 +33,10 @@ def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; nothing of value is hashed
     settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     settings.PATHS = Paths(Config(root=tmp_path, run=tmp_path))
-    monkeypatch.setattr(accounts, "sign_in_tries", Throttle(tries=5, window_s=60))
+    fresh = Throttle(tries=5, window_s=60)
+    monkeypatch.setattr(accounts, "tries", fresh)
+    monkeypatch.setattr(adapter, "tries", fresh)
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,26 @@ from console import gateway
 from engine import Engine, errors
 from tests.console.conftest import PASSWORD
 
-OPEN = {"language/", "sign-in/", "sign-out/", "setup/<str:token>/", "static/<path:name>"}
-EXAMPLES = {"<str:token>": "x", "<path:name>": "icons.svg", "<str:ref>": "x", "<str:name>": "x", "<str:task_id>": "x"}
+OPEN = {
+    "language/",
+    "sign-in/",
+    "sign-in/second-step/",
+    "sign-in/passkey/",
+    "sign-in/<str:provider_id>/",
+    "sign-in/<str:provider_id>/callback/",
+    "sign-out/",
+    "setup/<str:token>/",
+    "static/<path:name>",
+}
+EXAMPLES = {
+    "<str:token>": "x",
+    "<int:number>": "1",
+    "<int:pk>": "1",
+    "<path:name>": "icons.svg",
+    "<str:ref>": "x",
+    "<str:name>": "x",
+    "<str:task_id>": "x",
+}
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[str]:
@@ -44,6 +62,9 @@ def test_only_these_addresses_are_open_to_everybody() -> None:
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_nobody_gets_in_without_signing_in(client: Client, route: str, method: str) -> None:
     answer = getattr(client, method)(example(route))
+    if route.startswith("api/"):
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer"), route
+        return
     assert answer.status_code == 302, route
     assert answer["Location"].startswith("/sign-in/?next=")
 
@@ -77,7 +98,17 @@ def test_every_page_sends_a_policy_whose_nonce_its_scripts_carry(client: Client)
 
 @pytest.mark.django_db
 def test_no_page_carries_inline_style_or_an_event_handler(page: Client, host: Engine) -> None:
-    for path in ("/", "/containers/", "/containers/-/create/", "/images/", "/images/import/", "/volumes/"):
+    for path in (
+        "/",
+        "/containers/",
+        "/containers/-/create/",
+        "/images/",
+        "/images/import/",
+        "/volumes/",
+        "/account/",
+        "/users/",
+        "/users/create/",
+    ):
         text = page.get(path).content.decode()
         assert " style=" not in text, path
         assert " onclick=" not in text, path

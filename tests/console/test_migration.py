@@ -75,3 +75,21 @@ def test_a_newer_one_is_refused_and_left_alone(config: Config) -> None:
     finally:
         serve.end()
     assert copies(config) == []
+
+
+def test_accounts_of_before_second_factors_and_tokens_are_kept(config: Config) -> None:
+    config.root.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(config.root / "console.db")) as database:
+        database.executescript((TOP / "tests/fixtures/console-2.sql").read_text())
+    told = migrate(config)
+    assert told.returncode == 0, told.stderr
+    assert [path.name.split("-")[0] for path in copies(config)] == ["console"]
+    script = (
+        "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'console.settings'; django.setup();"
+        "from django.contrib.auth import authenticate as a; from console.accounts.models import *;"
+        "c = a(username='captain', password='correct horse battery'); m = User.objects.get(username='mate');"
+        "print(c.is_superuser, m.is_superuser, SetupLink.objects.get().user, c.password.split('$')[0])"
+    )
+    environment = os.environ | {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
+    said = subprocess.run([sys.executable, "-c", script], cwd=TOP, env=environment, capture_output=True, text=True)
+    assert said.stdout.split() == ["True", "False", "None", "argon2"], said.stderr

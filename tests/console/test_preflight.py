@@ -54,6 +54,21 @@ def test_wrong_tls_settings_are_refused_on_loopback_too(config: Config, variable
         preflight.parse_tls(config, variables, "127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("variables", "blamed"),
+    [
+        ({"WHARFIE_OIDC_ISSUER": "http://login.example.net"}, "no https address"),
+        ({"WHARFIE_OIDC_ISSUER": "login.example.net"}, "no https address"),
+        ({"WHARFIE_OIDC_ISSUER": "https://login.example.net", "WHARFIE_OIDC_SECRET": "x"}, "WHARFIE_OIDC_CLIENT_ID"),
+        ({"WHARFIE_OIDC_ISSUER": "http://127.0.0.1:1", "WHARFIE_OIDC_CLIENT_ID": "x"}, "WHARFIE_OIDC_SECRET"),
+    ],
+)
+def test_a_provider_that_is_half_configured_is_refused(variables: dict[str, str], blamed: str) -> None:
+    with pytest.raises(InvalidRequest, match=blamed):
+        preflight.check_provider(variables)
+    preflight.check_provider({"WHARFIE_OIDC_SECRET": "without an issuer nobody is asked"})
+
+
 def test_a_named_proxy_makes_any_address_acceptable(config: Config) -> None:
     assert preflight.parse_tls(config, {"WHARFIE_PROXY": "192.0.2.1"}, "0.0.0.0").proxy == "192.0.2.1"
 
