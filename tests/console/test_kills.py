@@ -241,7 +241,7 @@ def test_no_container_no_code_and_no_line_is_lost_to_kills(
         assert runs > KILLS
         for container in made:
             engine.remove(container.id, force=True)
-        assert eventually(lambda: not list(engine.paths.shims.iterdir()))
+        assert eventually(lambda: not list(engine.paths.shims.iterdir()), 30), list(engine.paths.shims.iterdir())
 
 
 def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -> tuple[list[str], int, int, int]:
