@@ -18,8 +18,8 @@ from console import isolation, sessions, text, upkeep
 from console.limits import limits
 from console.mounts import mounts
 from console.terminal import ago, complain, documents, progress, shorten, show, show_lost, status, table
-from engine import Config, ContainerSpec, Engine, RestartPolicy, names
-from engine.errors import EngineError, InvalidRequest
+from engine import Config, Container, ContainerSpec, Engine, RestartPolicy, names
+from engine.errors import AlreadyExists, EngineError, InvalidRequest
 from engine.storage.paths import Paths
 
 STOP_AT_ONCE = 16  # `down` waits for so many containers side by side
@@ -33,7 +33,7 @@ def run(engine: Engine, options: Namespace) -> int:
         raise InvalidRequest("-d and --rm do not go together", hint="nobody would be there to remove it: leave one out")
     if options.tty and not options.detach:
         sessions.demand_terminal("-t")
-    container, left = engine.create(spec(options)), False
+    container, left = _created(engine, spec(options)), False
     try:
         engine.start(container.id)
         if options.detach:
@@ -53,8 +53,22 @@ def run(engine: Engine, options: Namespace) -> int:
 
 def create(engine: Engine, options: Namespace) -> int:
     """Create, and print the id."""
-    print(engine.create(spec(options)).id)
+    print(_created(engine, spec(options)).id)
     return 0
+
+
+def _created(engine: Engine, wish: ContainerSpec) -> Container:
+    """Create it, and with it the named volumes that are not there yet, as `docker run` does; all of it or nothing."""
+    made: list[str] = []
+    try:
+        for mount in wish.volumes:
+            with contextlib.suppress(AlreadyExists):
+                made.append(engine.create_volume(mount.volume).name)
+        return engine.create(wish)
+    except EngineError:
+        for name in made:
+            engine.remove_volume(name)
+        raise
 
 
 def start(engine: Engine, options: Namespace) -> int:

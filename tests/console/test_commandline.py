@@ -198,6 +198,13 @@ def test_images_and_volumes(starter: Engine, capfd: pytest.CaptureFixture[str]) 
     assert starter.images() == []
 
 
+def test_a_volume_that_is_not_there_yet_comes_with_its_container(starter: Engine) -> None:
+    assert main(["create", "--name", "web", "-v", "data:/data", "wharfie/starter"]) == 0
+    assert [volume.used_by for volume in starter.volumes()] == [("web",)]
+    assert main(["create", "--name", "web", "-v", "more:/more", "-v", "data:/data", "wharfie/starter"]) == 125
+    assert [volume.name for volume in starter.volumes()] == ["data"], "what was made for nothing goes again"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_run_is_passed_on(starter: Engine, number: signal.Signals) -> None:
     script = "trap 'echo int; exit 3' INT; trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
