@@ -73,7 +73,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
-    spare, keeping = _serve(listener, signals, lock, idle, run)
+    spare, keeping = _serve(listener, signals, lock, idle, run, instance)
 
     for left in (path, f"{run}/custody.sock"):
         files.remove(left)
@@ -90,7 +90,7 @@ def main(run: str, instance: str, idle: bool) -> int:
     return 0
 
 
-def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str) -> tuple[int, int]:
+def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str, instance: str) -> tuple[int, int]:
     """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Its pid or 0, and the keeper's.
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
@@ -101,7 +101,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
         poll.register(signals, select.POLLIN)
         poll.register(reports, select.POLLIN)
     asking.register(listener.fileno(), select.POLLIN)
-    keeping, tell = keeper.begin(run)
+    keeping, tell = keeper.begin(run, instance)
     spare, ahead, launcher_pid = 0, True, os.getpid()
     while True:
         if spare:
@@ -119,7 +119,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
                 ended = _reap(tell)
                 if keeping in ended:
                     os.close(tell)
-                    keeping, tell = keeper.begin(run)
+                    keeping, tell = keeper.begin(run, instance)
                 if spare in ended:  # it came to nothing, so no other one until there is a need
                     spare, ahead = 0, False
             else:
@@ -127,7 +127,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
         if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (reports, signals, lock, tell))
+                _child(listener, report, launcher_pid, (reports, signals, lock, tell), instance, f"{run}/groups.lock")
         elif not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
             return spare, keeping
 
@@ -163,7 +163,9 @@ def _rehearse(scratch: str) -> None:
     os.rmdir(scratch)
 
 
-def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...]) -> NoReturn:
+def _child(
+    listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...], instance: str, groups_lock: str
+) -> NoReturn:
     """A shim, or what serves another request."""
     status = 0
     try:
@@ -171,6 +173,8 @@ def _child(listener: socket.socket, report: int, launcher_pid: int, inherited: t
         for descriptor in inherited:
             os.close(descriptor)
         shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
+        if os.getppid() != launcher_pid:  # which would have left the groups to the next one, or removed them
+            manager.leave_engine(instance, groups_lock)
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         status = 1

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from engine.cgroups import manager
 from engine.linux import files, process, unix
 from engine.shim import adoption, custody, protocol
 from engine.shim.custody import Deposit
@@ -36,7 +37,7 @@ REMEMBERED = 64
 ENDED = struct.Struct("<ii")  # pid, wait status
 
 
-def begin(run: str) -> tuple[int, int]:
+def begin(run: str, instance: str) -> tuple[int, int]:
     """Fork a keeper. Its pid, and the pipe on which it is to be told of each child that ended; it ends with that."""
     launcher = os.getpid()
     told, tell = os.pipe2(os.O_CLOEXEC)
@@ -51,6 +52,9 @@ def begin(run: str) -> tuple[int, int]:
         keeper = Keeper(run, launcher)
         collect(run)
         keeper.serve(told)
+        manager.leave_engine(
+            instance, f"{run}/groups.lock"
+        )  # the launcher was killed: it ends no other way before this
 
     _run(work, {told})
 

@@ -25,7 +25,6 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
 
     ``serve`` gets the socket for that, and may well end without a container. ``others`` are the child's alone.
     """
-    launcher = os.getppid()
     os.setsid()
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     starter = os.fork()
@@ -47,8 +46,6 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
         if starter:
             supervisor.see_off(starter)
         supervisor.run()
-        if os.getppid() != launcher:  # which would have left the groups to the next one, or removed them
-            supervisor.leave_engine()
         return
     os.waitpid(starter, 0)
     # A starter that was killed may have left an init that runs already, which nobody else knows of.
