@@ -5,7 +5,7 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 export PYTHON PREFIX SYSCONFDIR DESTDIR PURGE
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10

@@ -20,7 +20,6 @@ ROWS = "rows"  # of a test's report: how many rows of the isolation list it asse
 PLACES = {
     "tests/engine/cgroups/": "control groups",
     "tests/engine/linux/": "mounts, filters, rules",
-    "tests/engine/isolation/": "isolation, from outside",
     "tests/engine/containers/test_layers.py": "layers",
     "tests/engine/containers/test_lifecycle.py": "starts",
     "tests/engine/containers/test_crash.py": "crashes",
@@ -31,9 +30,13 @@ PLACES = {
     "tests/engine/containers/test_adoption.py": "adoption",
     "tests/engine/containers/test_execution.py": "commands",
     "tests/engine/containers/test_first_process.py": "first process",
+    "tests/engine/isolation/test_options.py": "options",
+    "tests/engine/isolation/": "isolation, from outside",
+    "tests/engine/faults/": "faults",
+    "tests/engine/files/": "files",
     "tests/console/test_kills.py": "kills under load",
 }
-WAY_IN = re.compile(r"tests/engine/isolation/test_isolation.py::\w+(?:says|of_it)\[([a-z ]+)(?:-I\d+ .*)?\]")
+WAY_IN = re.compile(r"tests/engine/isolation/test_isolation.py::test_each_way_in_is_held_to_all_of_it\[([a-z ]+)\]")
 Cells = dict[str, dict[str, str]]  # group, ground: what is told
 
 
@@ -101,9 +104,7 @@ class Tally:
 
 def cell(counts: Counter[str]) -> str:
     """The numbers of a group."""
-    # Rows that were held together were not left out, though each has a test of its own too.
-    words = ("failed", "skipped") if counts[ROWS] else ("failed", "skipped", "left out")
-    rest = [f"{counts[word]} {word}" for word in words if counts[word]]
+    rest = [f"{counts[word]} {word}" for word in ("failed", "skipped", "left out") if counts[word]]
     rows = f" with {counts[ROWS]} rows" if counts[ROWS] else ""
     return ", ".join([f"{counts['passed']} passed{rows}", *rest])
 

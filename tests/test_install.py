@@ -17,7 +17,7 @@ from console.supervisor import answering
 from engine import Config, Engine, State
 from engine.storage.paths import Paths
 from tests.conftest import eventually, wait_readable
-from tests.engine.conftest import busybox_rootfs
+from tests.engine.conftest import busybox_rootfs, instance_groups
 
 TOP = Path(__file__).resolve().parent.parent
 UNIT = (TOP / "packaging/wharfie.service").read_text()
@@ -98,14 +98,17 @@ def test_it_serves_from_where_it_was_installed_and_containers_outlive_upgrades(
     assert not there.lib.exists()
     assert not there.command.exists()
     with Engine(config) as engine:
-        assert engine.inspect("lasting").state is State.RUNNING
+        found = engine.inspect("lasting")
+        assert found.state is State.RUNNING
+        name, lasting = engine.instance, found.id
+        assert instance_groups(name, lasting)
     there.make("install")
     there.make("uninstall", "PURGE=1")
     assert not config.root.exists()
     assert not config.run.exists()
     assert not (there.etc / "wharfie").exists()
     assert [path for path in there.prefix.rglob("*") if not path.is_dir()] == []
-    assert eventually(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-*/{'lasting'}")))
+    assert eventually(lambda: not instance_groups(name, lasting))
     for directory in (config.root, config.run):  # the fixture takes them away
         directory.mkdir(mode=0o700)
 

@@ -20,7 +20,7 @@ from engine.errors import Denied, InvalidRequest
 from tests.console.conftest import PASSWORD
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
-ASKED = {"create", "update", "exec", "terminal", "attach"}  # methods of Engine that policy looks at
+ASKED = {"create", "update", "exec", "terminal", "attach", "input"}  # methods of Engine that policy looks at
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ GROUP = "root:x:0:\ncrew:x:1000:\ndeck:x:2000:crew\nhold:x:2001:other\n"
 Run = Callable[..., tuple[ExitRecord, list[str]]]
 
 
-def busybox_rootfs(path: Path) -> Path:
-    """A root file system of Debian's static busybox and two tables of users."""
+def busybox_rootfs(path: Path, **more: str) -> Path:
+    """A root file system of Debian's static busybox, two tables of users, and ``more`` files by their text at /opt."""
     with tarfile.open(path, "w") as tar:
         tar.add(BUSYBOX, "bin/busybox")
         for applet in APPLETS:
@@ -36,6 +36,7 @@ def busybox_rootfs(path: Path) -> Path:
             ("opt/text", "no program\n", 0o644),
             ("opt/orphan", "#!/no/such/interpreter\n", 0o755),
             ("opt/runtime", "#!/proc/self/exe\n", 0o755),
+            *((f"opt/{name}", text, 0o644) for name, text in more.items()),
         ):
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(text), mode
@@ -46,9 +47,14 @@ def busybox_rootfs(path: Path) -> Path:
     return path
 
 
-def groups(engine: Engine, container_id: str) -> list[Path]:
-    """The control groups of a container, in every hierarchy."""
-    top, name = Path("/sys/fs/cgroup"), f"wharfie-{engine.instance}/{container_id}"
+def groups(engine: Engine, container_id: str = "") -> list[Path]:
+    """The control groups of a container, in every hierarchy; without one those of the instance, above all of them."""
+    return instance_groups(engine.instance, container_id)
+
+
+def instance_groups(instance: str, container_id: str = "") -> list[Path]:
+    """The same of an instance that has no engine any more."""
+    top, name = Path("/sys/fs/cgroup"), f"wharfie-{instance}/{container_id}"
     return [group for group in (top / name, *(path / name for path in top.iterdir())) if group.exists()]
 
 

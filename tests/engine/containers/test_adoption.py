@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, St
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
 from engine.storage import instance
+from tests import leaks
 from tests.conftest import eventually, name_of
 from tests.engine.killing import adopted, children, kill, launcher, shim
 
@@ -69,13 +71,12 @@ def test_a_new_shim_takes_over_and_everything_works(dock: Engine) -> None:
 def test_no_line_and_no_code_is_lost_while_it_writes_as_fast_as_it_can(dock: Engine, kills: int) -> None:
     count = 60_000
     container = start(dock, LINES % (count, 5))
-    for _ in range(kills):
-        time.sleep(0.05)
-        before = dock._records.shim(container.id)
-        if before is None:
-            break
+    for number in range(kills):
+        written = (number + 1) * count // 20
+        assert eventually(lambda n=written: sum(1 for _ in dock.logs(container.id)) >= n, timeout_s=30)
+        before = shim(dock, container)
         kill(before)
-        assert eventually(lambda b=before: dock._records.shim(container.id) != b)
+        assert adopted(dock, container, before), "it still writes"
     assert dock.wait(container.id, timeout_s=60).code == 5
     assert [line.text for line in dock.logs(container.id)] == [f"line {i}" for i in range(count)]
 
@@ -95,7 +96,8 @@ def test_shims_of_an_earlier_launcher_are_taken_over_too(dock: Engine) -> None:
     kill(launcher(dock))
     wake_launcher(dock)
     first = shim(dock, container)
-    time.sleep(0.3)  # the new one collects what there is
+    (keeper,) = [pid for pid in children(launcher(dock)) if name_of(pid) == "wharfie-keeper"]
+    assert eventually(lambda: holds(keeper, container)), "the new one collects what there is"
     kill(first)
     assert adopted(dock, container, first)
     assert dock.inspect(container.id).pid == container.pid
@@ -103,6 +105,12 @@ def test_shims_of_an_earlier_launcher_are_taken_over_too(dock: Engine) -> None:
     assert ended is not None
     assert ended.code in ((137,) if tells_exits() else (None,))
     assert "one" in [line.text for line in dock.logs(container.id)]
+
+
+def holds(keeper: int, container: Container) -> bool:
+    """Whether a keeper has a pidfd of a container's first process; proc_pid_fdinfo(5)."""
+    infos = Path(f"/proc/{keeper}/fdinfo").iterdir()
+    return any(f"\nPid:\t{container.pid}\n".encode() in leaks.read(info) for info in infos)
 
 
 def tells_exits() -> bool:
@@ -124,7 +132,6 @@ def test_killed_with_the_launcher_it_goes_on_and_loses_no_line(dock: Engine) -> 
     first = shim(dock, container)
     kill(launcher(dock))
     kill(first)
-    time.sleep(0.2)
     assert dock.inspect(container.id).state is State.RUNNING
     wake_launcher(dock)
     assert adopted(dock, container, first)
@@ -208,7 +215,9 @@ def test_a_start_that_races_with_a_takeover_wins_or_waits(dock: Engine) -> None:
         assert eventually(lambda c=container: dock.inspect(c.id).exit is not None)
         again = dock.start(container.id)
         assert again.state is State.RUNNING
-        time.sleep(0.1)
+        first = shim(dock, again)
+        kill(first)
+        assert adopted(dock, again, first), "who took over the run before is done with it"
         assert dock.inspect(container.id).pid == again.pid
         dock.remove(container.id, force=True)
 

@@ -18,6 +18,7 @@ from engine import Container, ContainerSpec, Engine, State
 from engine.errors import KernelError, Unavailable
 from tests.conftest import eventually, name_of, shims
 from tests.engine.conftest import groups
+from tests.engine.killing import children, kill
 
 TRIES = 40
 LINES = 20_000
@@ -50,14 +51,6 @@ client.protocol.receive = die
 Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).start(sys.argv[3])
 """
 TOP = Path(__file__).resolve().parents[3]
-
-
-def kill(pid: int) -> None:
-    pidfd = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    finally:
-        os.close(pidfd)
 
 
 @pytest.mark.parametrize("victims", ["launcher", "web", "both"])
@@ -183,14 +176,6 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
 
 def spares(launcher: int) -> list[int]:
     return [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare"]
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process with one thread; none when it is gone."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -> None:

@@ -168,11 +168,11 @@ def test_who_leaves_ends_nothing(dock: Engine, up: Container) -> None:
 
 def test_a_terminal_is_one(dock: Engine, up: Container) -> None:
     terminal = dock.terminal(
-        up.id, ExecSpec(("sh", "-c", "echo $TERM; stty size 2>/dev/null; tty; cat"), rows=33, columns=99)
+        up.id, ExecSpec(("sh", "-c", "echo $TERM; /bin/busybox stty size; /bin/busybox tty; cat"), rows=33, columns=99)
     )
     try:
         seen = shown(terminal, b"/dev/pts/0")
-        assert b"xterm-256color" in seen
+        assert b"xterm-256color\r\n33 99\r\n" in seen
         terminal.write(b"hello\n")
         assert shown(terminal, b"hello\r\nhello\r\n")
         terminal.write(b"\x04")  # the end of input, told by the line discipline

@@ -14,6 +14,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Limits, NetworkMode, State, VolumeMount
+from engine.cgroups import manager
 from engine.config import Config
 from engine.containers import state
 from engine.errors import (
@@ -98,8 +99,9 @@ def test_the_stop_signal_is_the_containers_own(dock: Engine) -> None:
 def test_what_it_left_running_ends_with_its_first_process(dock: Engine, run: Run) -> None:
     ended, lines = run("sh", "-c", "sleep 1000 & sleep 1000 & echo $!; exit 6")
     assert (ended.code, len(lines)) == (6, 1)
-    made = [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}wharfie-{dock.instance}/*")]
-    assert not [path for path in made if len(path.name) == 64]
+    made = [group for top in groups(dock) for group in top.iterdir()]
+    assert manager.ENGINE_GROUP in {group.name for group in made}
+    assert not [group for group in made if len(group.name) == 64]
 
 
 def test_the_kernels_out_of_memory_killer_is_named(run: Run) -> None:
@@ -500,33 +502,23 @@ def test_the_groups_go_with_the_last_shim_whoever_started_it(dock: Engine) -> No
     messages = dock.config.run / "launcher.log"
     assert messages.read_text() == ""
     assert groups(dock, first.id)
+    assert groups(dock)
     dock.remove(first.id, force=True)
-    assert eventually(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/wharfie-{dock.instance}")))
+    assert eventually(lambda: not groups(dock))
     assert messages.read_text() == ""
 
 
 def test_subscribers_of_another_process_wake(dock: Engine) -> None:
     subscription = dock.subscribe()
     try:
-        container = dock.create(spec("true"))
+        started = dock.start(dock.create(spec("sleep", "100")).id)
+        assert started.pid is not None
         subscription.drain()
-        dock.start(container.id)
-        dock.wait(container.id, timeout_s=10)
-        actions = [event.action for event in dock.events()]
-        assert actions[-2:] == ["start", "die"]
+        assert not wait_readable(subscription.fileno(), timeout_s=0.2)
+        os.kill(started.pid, signal.SIGKILL)
+        assert wait_readable(subscription.fileno(), timeout_s=10), "its shim told of its end"
     finally:
         subscription.close()
-
-
-def test_a_damaged_record_breaks_one_container_which_can_be_removed(dock: Engine) -> None:
-    good, bad = dock.create(spec("true")), dock.create(spec("true"))
-    with dock._database.transaction() as connection:
-        connection.execute("UPDATE containers SET spec = '{' WHERE id = ?", (bad.id,))
-    assert {c.id: c.state for c in dock.containers()} == {good.id: State.CREATED, bad.id: State.BROKEN}
-    with pytest.raises(WrongState):
-        dock.start(bad.id)
-    dock.remove(bad.id)
-    assert [c.id for c in dock.containers()] == [good.id]
 
 
 def test_what_the_host_can_do_is_found_out_in_another_process(engine: Engine) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +22,9 @@ from engine import (
 )
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
-from tests.conftest import eventually
-from tests.engine.killing import fall
+from tests.conftest import eventually, wait_readable
+from tests.engine.conftest import groups
+from tests.engine.killing import fall, shim
 
 COUNT = "echo run; read n 2>/dev/null < /n || n=0; n=$((n+1)); echo $n > /n; "
 
@@ -72,8 +73,10 @@ def test_one_that_is_to_run_always_is_stopped_for_good(dock: Engine) -> None:
     dock.start(container.id)
     assert eventually(lambda: dock.inspect(container.id).restarts == 2 and dock.inspect(container.id).pid, timeout_s=10)
     first = dock.inspect(container.id).pid
+    watched = os.pidfd_open(shim(dock, container))
     dock.stop(container.id, timeout_s=0)
-    time.sleep(0.5)
+    assert wait_readable(watched, 10), "who would start it again has ended"
+    os.close(watched)
     found = dock.inspect(container.id)
     assert found.state is State.EXITED
     assert found.exit is not None
@@ -144,7 +147,7 @@ def test_a_policy_and_limits_can_be_changed_while_it_runs(dock: Engine) -> None:
     dock.update(container.id, Limits(pids=77), RestartPolicy.parse("always"))
     dock.kill(container.id, "USR1")
     assert eventually(lambda: dock.inspect(container.id).restarts == 1 and dock.inspect(container.id).pid, timeout_s=10)
-    limits = Path("/sys/fs/cgroup").rglob(f"wharfie-{dock.instance}/{container.id}/pids.max")
+    limits = [path for group in groups(dock, container.id) if (path := group / "pids.max").exists()]
     assert [path.read_text() for path in limits] == ["77\n"], "what was changed holds for the next run too"
     dock.update(container.id, restart=RestartPolicy())
     ready(dock, container, 2)
@@ -263,13 +266,15 @@ def test_in_the_start_period_failures_do_not_count_and_success_ends_it(dock: Eng
     script = "sleep 1; echo ok > /ok; sleep 1; echo > /ok; sleep 100"
     container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script), health=check))
     dock.start(container.id)
-    seen = []
-    end = time.monotonic() + 15
-    while time.monotonic() < end and (not seen or seen[-1] != "unhealthy"):
+    seen = [status(dock, container)]
+
+    def unhealthy() -> bool:
         now = status(dock, container)
-        if not seen or seen[-1] != now:
+        if seen[-1] != now:
             seen.append(now)
-        time.sleep(0.02)
+        return now == "unhealthy"
+
+    assert eventually(unhealthy, timeout_s=15)
     assert seen == ["starting", "healthy", "unhealthy"]
     dock.remove(container.id, force=True)
 

@@ -111,9 +111,8 @@ ACTS = {
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A root file system that is not busybox's."""
-    path = busybox_rootfs(tmp_path / "second.tar")
-    return path
+    """A root file system that is not that of the image ``busybox``."""
+    return busybox_rootfs(tmp_path / "second.tar", second="of its own\n")
 
 
 @pytest.fixture

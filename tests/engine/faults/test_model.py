@@ -180,7 +180,7 @@ class Acts(RuleBasedStateMachine):
 
 
 def test_any_sequence_of_acts_is_as_the_model_says(dock: Engine, tmp_path: Path) -> None:
-    archive = busybox_rootfs(tmp_path / "second.tar")
+    archive = busybox_rootfs(tmp_path / "second.tar", second="of its own\n")
     with Actor(dock) as actor:
         kind = type("Acts", (Acts,), {"dock": dock, "actor": actor, "archive": archive})
         chosen = settings(

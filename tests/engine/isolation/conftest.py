@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -42,8 +41,6 @@ def peer(
 ) -> Facts:
     """The same under a peer with its own default configuration."""
     command = str(request.param)
-    if not shutil.which(command):
-        pytest.skip(f"{command} is not installed")
     found = findings.peer(command, starter, tmp_path_factory.mktemp(command))
     request.config.stash[FOUND][command] = found
     return found

@@ -33,6 +33,11 @@ def markdown(found: dict[str, Facts]) -> Iterable[str]:
     yield "|---" * (3 + len(found)) + "|"
     for row in ROWS:
         yield "| " + " | ".join(cell or "(empty)" for cell in cells(row, found)) + " |"
+    yield from rest()
+
+
+def rest() -> Iterable[str]:
+    """What the document says below its table."""
     yield f"\nWays into a container, each of which the tests hold to all {len(ROWS)} rows, but for what is said here:\n"
     yield from (f"* {way}{_exceptions(way)}" for way in WAYS)
     yield "\nRows that only the host can see, and the tests that look:\n"

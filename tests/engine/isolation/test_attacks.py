@@ -234,9 +234,5 @@ def test_cve_2026_50195_a_log_that_is_a_link(dock: Engine, victim: Path) -> None
     for path in dock.paths.log(container.id).iterdir():
         path.unlink()
         path.symlink_to(victim / "secret")
-    shown = ""
-    try:
-        shown = "".join(line.text for line in dock.logs(container.id))
-    except (EngineError, OSError):
-        shown = ""
-    assert SECRET not in shown
+    with pytest.raises((EngineError, OSError)):
+        list(dock.logs(container.id))

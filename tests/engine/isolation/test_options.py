@@ -243,7 +243,7 @@ def test_with_the_hosts_user_namespace_root_is_uid_0_and_still_shut_in(starter: 
         " mknod /tmp/disk b 254 0; cat /proc/keys; exit 0"
     )
     lines = shell(starter, script, namespaces=Namespaces(user="host"))
-    assert lines[:4] == ["0", "0", "0", *lines[3:4]]
+    assert lines[:3] == ["0", "0", "0"]
     assert any("Read-only file system" in line for line in lines)
     assert any("Operation not permitted" in line for line in lines)
     assert Path("/proc/sys/user/max_user_namespaces").read_text() == before, "that of the host is not the container's"
@@ -303,11 +303,8 @@ def test_no_privileged_command_runs_as_root_of_the_host(starter: Engine) -> None
 
 def test_a_device_is_there_as_its_own_and_no_other_opens(starter: Engine, tmp_path: Path) -> None:
     security = Security(devices=(Device.parse("/dev/full:/dev/more/full:r"), Device.parse("/dev/kmsg:r")))
-    script = (
-        "stat -c '%u:%g %t:%T %a' /dev/more/full; head -c1 /dev/more/full | wc -c; : 2>&1 >> /dev/more/full; exit 0"
-    )
-    lines = shell(starter, script, security=security)
-    assert lines[:2] == ["0:0 1:7 666", "1"]
+    script = "stat -c '%u:%g %t:%T %a' /dev/more/full; head -c1 /dev/more/full | wc -c"
+    assert shell(starter, script, security=security) == ["0:0 1:7 666", "1"]
     container = starter.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000"), security=security))
     try:
         starter.start(container.id)

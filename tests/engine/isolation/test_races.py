@@ -14,6 +14,7 @@ import pytest
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
 from engine.linux import files, places
 from engine.storage import atomic
+from tests.conftest import wait_readable
 from tests.engine.archives.tars import snapshot
 from tests.engine.isolation.racer import racing
 from tests.soak import amount
@@ -110,15 +111,13 @@ def test_nobody_inside_opens_the_program_that_enters(dock: Engine, runs: Contain
         "while true; do for p in /proc/[0-9]*; do"
         ' l=$(busybox readlink $p/exe 2>/dev/null) && [ "$l" != /bin/busybox ] && echo "$l"; done; done'
     )
-    watcher = dock.exec(runs.id, ExecSpec(("sh", "-c", script), stdin=False))
-    try:
+    assert attempt(dock, runs, "busybox", "cp", "/bin/busybox", "/opt/sleep")[0] == 0
+    with dock.exec(runs.id, ExecSpec(("sh", "-c", script), stdin=False)) as watcher:
         for _ in range(4 * TRIES):
             assert attempt(dock, runs, "true")[0] == 0
-        os.set_blocking(watcher.stdout, False)
-        with contextlib.suppress(BlockingIOError):
-            assert os.read(watcher.stdout, 65536) == b""
-    finally:
-        watcher.close()
+        with dock.exec(runs.id, ExecSpec(("/opt/sleep", "100"), stdin=False)):
+            assert wait_readable(watcher.stdout, timeout_s=30), "it does look"
+            assert set(os.read(watcher.stdout, 65536).split()) == {b"/opt/sleep"}, "and was shown nothing before"
 
 
 @pytest.mark.parametrize("other", ["/proc/self/environ", "fifo"])
@@ -139,17 +138,20 @@ def test_devices_that_are_swapped_while_a_terminal_opens(dock: Engine, runs: Con
     """CVE-2025-52565: what the terminal is, is not looked up by a name that the container can swap."""
     dev = root(runs) / "dev"
     assert attempt(dock, runs, "busybox", "ln", "-s", "/proc/1/fd/1", "/dev/link")[0] == 0
+    opened = 0
     with racing(dev, "ptmx", "link"), contextlib.ExitStack() as stack:
         for _ in range(TRIES):
             try:
-                terminal = dock.terminal(runs.id, ExecSpec(("stat", "-c", "%t", "/proc/self/fd/0")))
+                terminal = dock.terminal(runs.id, ExecSpec(("stat", "-L", "-c", "%t", "/proc/self/fd/0")))
             except EngineError:
                 continue
             stack.callback(terminal.close)
             shown = b""
             while data := terminal.read():
                 shown += data
-            assert not shown.strip() or terminal.exit_code is not None
+            assert (shown.strip(), terminal.exit_code) == (b"88", 0), "a pseudo-terminal of the host's number 136"
+            opened += 1
+    assert opened
 
 
 def test_a_place_that_is_swapped_while_it_is_looked_up(tmp_path: Path, victim: Path) -> None:
