@@ -63,6 +63,7 @@ _HOME = {
     "TerminalInfo": "engine.containers.spec",
     "TmpfsMount": "engine.volumes.spec",
     "Ulimit": "engine.security.spec",
+    "Version": "engine.containers.versions",
     "Volume": "engine.volumes.spec",
     "VolumeMount": "engine.volumes.spec",
     "WaitFor": "engine.containers.spec",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from engine import names
 from engine.cgroups.counters import Counters
 from engine.config import Config
-from engine.containers import create, following
+from engine.containers import create, following, versions
+from engine.containers.asked import asked
 from engine.containers.census import Census
 from engine.containers.execution import Execution, Executions
 from engine.containers.files import Files
@@ -39,6 +40,7 @@ from engine.containers.spec import (
 )
 from engine.containers.stopping import Stopping
 from engine.containers.terminals import Terminal
+from engine.containers.versions import Version
 from engine.containers.waiting import Waiting
 from engine.errors import only_engine_errors
 from engine.events import Event, Events, Subscription
@@ -83,7 +85,9 @@ class Engine:
         self._pausing = Pausing(self.instance, self._events, self._records)
         self._waiting = Waiting(self.paths, self._events, self._records)
         self._restarting = Restarting(self.paths, self._database, self._events, self._records)
-        self._stopping = Stopping(self.paths, self._records, self._pausing, self._waiting, self._restarting)
+        self._stopping = Stopping(
+            self.paths, self._events, self._records, self._pausing, self._waiting, self._restarting
+        )
         self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self._lifecycle = Lifecycle(
@@ -144,20 +148,20 @@ class Engine:
         self._lifecycle.start(container, self.image(container.image_id))
         return self._records.find(container.id)
 
-    def stop(self, ref: str, timeout_s: float | None = None) -> Container:
+    def stop(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT) -> Container:
         """Stop a container: its stop signal, then after ``timeout_s`` (default: its own; -1: never) SIGKILL."""
         container = self._records.find(ref)
-        self._stopping.stop(container, timeout_s)
+        self._stopping.stop(container, timeout_s, caller)
         return self._records.find(container.id)
 
-    def kill(self, ref: str, signal: str | int = "KILL") -> None:
+    def kill(self, ref: str, signal: str | int = "KILL", *, caller: Caller = ROOT) -> None:
         """Send a signal to a container's first process; a paused one goes on, to receive it."""
-        self._stopping.signal(self._records.find(ref), names.signal_number(signal))
+        self._stopping.signal(self._records.find(ref), names.signal_number(signal), caller)
 
-    def restart(self, ref: str, timeout_s: float | None = None) -> Container:
+    def restart(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT) -> Container:
         """Stop a container as `stop` does, and start it again: the same id, files and log."""
         container = self._records.find(ref)
-        self._lifecycle.restart(container, self.image(container.image_id), timeout_s)
+        self._lifecycle.restart(container, self.image(container.image_id), timeout_s, caller)
         return self._records.find(container.id)
 
     def pause(self, ref: str) -> None:
@@ -168,9 +172,9 @@ class Engine:
         """Let a paused container go on."""
         self._pausing.unpause(self._records.find(ref))
 
-    def rename(self, ref: str, name: str) -> None:
+    def rename(self, ref: str, name: str, *, caller: Caller = ROOT) -> None:
         """Give a container another name, running or not."""
-        self._lifecycle.rename(self._records.find(ref), name)
+        self._lifecycle.rename(self._records.find(ref), name, caller, "rename")
 
     def update(
         self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, caller: Caller = ROOT
@@ -180,7 +184,7 @@ class Engine:
         if limits is not None:
             self._limiting.update(container, limits, caller)
         if restart is not None:
-            self._restarting.update(container, restart)
+            self._restarting.update(container, restart, caller, "update")
         return self._records.find(container.id)
 
     def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:
@@ -209,9 +213,45 @@ class Engine:
         """One container, by name, id or unique prefix of an id."""
         return self._records.find(ref)
 
-    def remove(self, ref: str, *, force: bool = False) -> None:
+    def versions(self, ref: str) -> list[Version]:
+        """What a container was asked to be, now and before each change: the newest, which is now, first."""
+        return versions.versions(self._database, self._records.find(ref))
+
+    def restore(self, ref: str, number: int, *, caller: Caller = ROOT) -> Container:
+        """Give a container the name, limits and restart policy of an earlier version again."""
+        container = self._records.find(ref)
+        wanted = versions.version(self._database, container, number).spec
+        if wanted.name != container.name:
+            self._lifecycle.rename(container, wanted.name, caller, "restore")
+        if wanted.limits != container.spec.limits:
+            self._limiting.update(container, wanted.limits, caller, exactly=True)
+        if wanted.restart != container.spec.restart:
+            self._restarting.update(container, wanted.restart, caller, "restore")
+        return self._records.find(container.id)
+
+    def killed(self, ref: str) -> Event | None:
+        """The last signal that somebody asked to be sent to a container's present or last run: signal, and by whom."""
+        container = self._records.find(ref)
+        event = self._events.of(container.id, "kill")
+        return event if event and event.time_ns >= (container.started_at_ns or 0) else None
+
+    def asked(self, ref: str) -> ContainerSpec:
+        """A request that makes such a container again, without the defaults that were filled in."""
+        container = self._records.find(ref)
+        return asked(container, self.image(container.image_id))
+
+    def recreate(self, ref: str, spec: ContainerSpec, *, caller: Caller = ROOT) -> tuple[Container, Container]:
+        """Another container in the place of one: its name, its volumes, and it runs if that did. Returns both.
+
+        The old one is stopped and kept as ``<name>-before-<n>``; when anything fails it is as it was.
+        """
+        from engine.containers.replacing import recreate
+
+        return recreate(self, self._records.find(ref), spec, caller)
+
+    def remove(self, ref: str, *, force: bool = False, caller: Caller = ROOT) -> None:
         """Remove a container; with ``force`` a running one is killed first. Its volumes stay."""
-        self._lifecycle.remove(self._records.find(ref), force=force)
+        self._lifecycle.remove(self._records.find(ref), caller, force=force)
 
     def logs(
         self, ref: str, *, tail: int | None = None, follow: bool = False, since_ns: int | None = None

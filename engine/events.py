@@ -75,10 +75,10 @@ class Events:
         if cursor.lastrowid and cursor.lastrowid % 100 == 0:
             connection.execute("DELETE FROM events WHERE seq <= ?", (cursor.lastrowid - KEPT,))
 
-    def publish(self, kind: str, action: str, object_id: str, name: str) -> None:
+    def publish(self, kind: str, action: str, object_id: str, name: str, **detail: Any) -> None:
         """Add an event in a transaction of its own, and wake the watchers."""
         with self._database.transaction() as connection:
-            self.add(connection, kind, action, object_id, name)
+            self.add(connection, kind, action, object_id, name, **detail)
         self.wake()
 
     def wake(self) -> None:
@@ -89,6 +89,14 @@ class Events:
         """Events after a sequence number, oldest first, at most 1,000."""
         rows = self._database.rows("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,))
         return [Event(**(dict(row) | {"detail": _detail(row["detail"])})) for row in rows]
+
+    def of(self, object_id: str, action: str, before: int | None = None) -> Event | None:
+        """The newest event of this kind that is still known of an object, or the newest before a sequence number."""
+        row = self._database.row(
+            "SELECT * FROM events WHERE object_id = ? AND action = ? AND seq < ? ORDER BY seq DESC LIMIT 1",
+            (object_id, action, 2**62 if before is None else before),
+        )
+        return Event(**(dict(row) | {"detail": _detail(row["detail"])})) if row else None
 
     def last(self) -> int:
         """The newest sequence number; 0 before the first event."""

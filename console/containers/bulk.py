@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from console import gateway
 from console.containers.stopping import stopping
-from engine import Container, Engine, State, errors
+from engine import Caller, Container, Engine, State, errors
 
 AT_ONCE = 16  # side by side: most of a stop is waiting
 MOST = 1000
@@ -26,37 +26,37 @@ class Result(NamedTuple):
     error: str  # "" when it went well
 
 
-def _start(engine: Engine, container: Container) -> None:
+def _start(engine: Engine, container: Container, caller: Caller) -> None:
     engine.start(container.id)
 
 
-def _stop(engine: Engine, container: Container) -> None:
+def _stop(engine: Engine, container: Container, caller: Caller) -> None:
     with stopping(container.id):
-        engine.stop(container.id)
+        engine.stop(container.id, caller=caller)
 
 
-def _restart(engine: Engine, container: Container) -> None:
+def _restart(engine: Engine, container: Container, caller: Caller) -> None:
     with stopping(container.id):
-        engine.restart(container.id)
+        engine.restart(container.id, caller=caller)
 
 
-def _pause(engine: Engine, container: Container) -> None:
+def _pause(engine: Engine, container: Container, caller: Caller) -> None:
     engine.pause(container.id)
 
 
-def _unpause(engine: Engine, container: Container) -> None:
+def _unpause(engine: Engine, container: Container, caller: Caller) -> None:
     engine.unpause(container.id)
 
 
-def _kill(engine: Engine, container: Container) -> None:
-    engine.kill(container.id)
+def _kill(engine: Engine, container: Container, caller: Caller) -> None:
+    engine.kill(container.id, caller=caller)
 
 
-def _remove(engine: Engine, container: Container) -> None:
-    engine.remove(container.id, force=True)
+def _remove(engine: Engine, container: Container, caller: Caller) -> None:
+    engine.remove(container.id, force=True, caller=caller)
 
 
-ACTS: dict[str, Callable[[Engine, Container], None]] = {
+ACTS: dict[str, Callable[[Engine, Container, Caller], None]] = {
     "start": _start, "stop": _stop, "restart": _restart, "pause": _pause, "unpause": _unpause, "kill": _kill,
     "remove": _remove,
 }  # fmt: skip
@@ -76,8 +76,9 @@ def act(request: HttpRequest) -> HttpResponse:
         chosen = [each for each in (_found(engine, container_id) for container_id in ids) if each]
         living = [each for each in chosen if each.state.alive]
         return _answer(request, "ask", {"chosen": chosen, "living": living}, changed=False)
+    caller = gateway.caller(request.user)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        results = list(pool.map(lambda container_id: _done(engine, wish, container_id), ids))
+        results = list(pool.map(lambda container_id: _done(engine, wish, container_id, caller), ids))
     failed = [result for result in results if result.error]
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
 
@@ -97,13 +98,13 @@ def _found(engine: Engine, container_id: str) -> Container | None:
         return None
 
 
-def _done(engine: Engine, wish: str, container_id: str) -> Result:
+def _done(engine: Engine, wish: str, container_id: str, caller: Caller) -> Result:
     name = container_id[:12]
     try:
         container = engine.inspect(container_id)
         name = container.name
         if not (wish == "start" and container.state is State.RUNNING):
-            ACTS[wish](engine, container)
+            ACTS[wish](engine, container, caller)
     except errors.EngineError as error:
         return Result(name, gateway.sentences(error))
     return Result(name, "")

@@ -1,190 +1,246 @@
-"""The form that asks for a container, and what its texts mean."""
+"""The form that asks for a container: its texts as a spec, and a spec as its texts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import shlex
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from console import gateway, text
+from console import gateway, isolation, limits, mounts, spelling, text, upkeep
+from console.containers.fields import FOR_ADMINS, SECTIONS, Fields, Section
 from engine import (
+    Caller,
     ContainerSpec,
     HealthCheck,
     Image,
-    Limits,
     NetworkMode,
     RestartMode,
     RestartPolicy,
-    VolumeMount,
+    Role,
+    Security,
     default_limits,
     errors,
     names,
 )
 
-
-@contextmanager
-def _said_at_the_field() -> Iterator[None]:
-    """The engine's refusal of a value as the form's."""
-    try:
-        yield
-    except errors.InvalidRequest as error:
-        raise forms.ValidationError(gateway.sentences(error)) from error
+# Where the engine's word for what is wrong is no field of the form.
+PLACES = {"binds": "volumes", "log": "log_segment", "timeout": "stop_timeout_s"}
+RATE_WORDS = tuple(kind for _field, kind in spelling.RATES)
 
 
-def _area(placeholder: str) -> forms.Textarea:
-    return forms.Textarea(attrs={"rows": 4, "placeholder": placeholder, "class": "mono", "spellcheck": "false"})
+class CreateForm(Fields):
+    """A valid one has the spec that it asks for, without what the image or the host says anyway."""
 
+    spec: ContainerSpec
 
-class CreateForm(forms.Form):
-    """Everything a container may be asked to be; empty means as the image or this host says."""
-
-    image = forms.CharField(
-        label=gettext_lazy("Image"),
-        widget=forms.TextInput(attrs={"list": "images", "autocomplete": "off", "class": "mono", "spellcheck": "false"}),
-        error_messages={"required": gettext_lazy("Choose an image.")},
-    )
-    name = forms.CharField(
-        label=gettext_lazy("Name"), required=False, help_text=gettext_lazy("Empty: Wharfie chooses one")
-    )
-    command = forms.CharField(
-        label=gettext_lazy("Command"),
-        required=False,
-        help_text=gettext_lazy("Words are split as in a shell; nothing is expanded"),
-        widget=forms.TextInput(
-            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
-        ),
-    )
-    entrypoint = forms.CharField(
-        label=gettext_lazy("Entrypoint"),
-        required=False,
-        help_text=gettext_lazy("Goes before the command"),
-        widget=forms.TextInput(
-            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
-        ),
-    )
-    user = forms.CharField(
-        label=gettext_lazy("User"),
-        required=False,
-        help_text=gettext_lazy("Name or number, and :group if needed"),
-        widget=forms.TextInput(attrs={"class": "mono", "placeholder": gettext_lazy("as the image says")}),
-    )
-    workdir = forms.CharField(
-        label=gettext_lazy("Working directory"),
-        required=False,
-        widget=forms.TextInput(attrs={"class": "mono", "placeholder": gettext_lazy("as the image says")}),
-    )
-    env = forms.CharField(
-        label=gettext_lazy("Variables"),
-        required=False,
-        help_text=gettext_lazy("One NAME=value a line"),
-        widget=_area("LANG=C.UTF-8"),
-    )
-    volumes = forms.CharField(
-        label=gettext_lazy("Mounts"),
-        required=False,
-        help_text=gettext_lazy("One volume:/path a line, with :ro to forbid writing"),
-        widget=_area("data:/srv/data"),
-    )
-    network = forms.ChoiceField(
-        label=gettext_lazy("Network"),
-        choices=[
-            (NetworkMode.NONE.value, gettext_lazy("None: loopback only")),
-            (NetworkMode.HOST.value, gettext_lazy("The host's")),
-        ],
-        initial=NetworkMode.NONE.value,
-        widget=forms.RadioSelect,
-    )
-    restart = forms.ChoiceField(
-        label=gettext_lazy("When it has ended"),
-        choices=[
-            (RestartMode.NO.value, gettext_lazy("It stays ended")),
-            (RestartMode.ON_FAILURE.value, gettext_lazy("Start it again when it failed")),
-            (
-                RestartMode.UNLESS_STOPPED.value,
-                gettext_lazy("Start it again until somebody stops it; after a reboot too"),
-            ),
-            (
-                RestartMode.ALWAYS.value,
-                gettext_lazy("Start it again until somebody stops it; after a reboot even then"),
-            ),
-        ],
-        initial=RestartMode.NO.value,
-        required=False,
-        widget=forms.RadioSelect,
-    )
-    health = forms.CharField(
-        label=gettext_lazy("Health check"),
-        required=False,
-        help_text=gettext_lazy("A shell command run in it every 30 seconds; it is healthy while that ends with 0"),
-        widget=forms.TextInput(
-            attrs={"class": "mono", "spellcheck": "false", "placeholder": gettext_lazy("as the image says")}
-        ),
-    )
-    memory = forms.CharField(label=gettext_lazy("Memory"), required=False)
-    cpus = forms.FloatField(
-        label=gettext_lazy("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"})
-    )
-    pids = forms.IntegerField(
-        label=gettext_lazy("Processes"), required=False, widget=forms.TextInput(attrs={"inputmode": "numeric"})
-    )
-
-    def __init__(self, *args: Any, images: Sequence[Image] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, images: Sequence[Image] = (), caller: Caller, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
+        self.fields["image"].widget.attrs["list"] = "images"
+        self.admin = caller.role is Role.ADMIN
+        if not self.admin:
+            for name in FOR_ADMINS:
+                del self.fields[name]
+            network: Any = self.fields["network"]
+            network.choices = [choice for choice in network.choices if choice[0] == NetworkMode.NONE]
         default = default_limits()
-        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of the host's, %(size)s") % {
-            "size": text.size(default.memory_bytes)
+        total = text.size((default.memory_bytes or 0) * 2)
+        self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of this host's %(total)s") % {
+            "total": total
         }
-        self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of the host's") % {"n": default.cpus}
+        self.fields["cpus"].help_text = _("Such as 0.5. Empty: all %(n)d of this host's") % {"n": default.cpus}
         self.fields["pids"].help_text = _("Guards against fork bombs. Empty: %(n)d") % {"n": default.pids}
+        if self.admin:
+            self.fields["volumes"].help_text = _(
+                "One volume:/path or /directory/of/the/host:/path a line, with :ro to forbid writing"
+            )
         for name, field in self.fields.items():
-            field.widget.attrs.setdefault("autocomplete", "off")
             if self.is_bound and name in self.errors:
                 field.widget.attrs["aria-invalid"] = "true"
 
-    def clean_command(self) -> tuple[str, ...] | None:
-        """The command's words; None when there are none."""
-        with _said_at_the_field():
-            return names.words(self.cleaned_data["command"]) or None
+    def sections(self) -> Iterator[tuple[Section, list[list[forms.BoundField]], bool]]:
+        """Each with its fields, and whether it is open."""
+        for section in SECTIONS:
+            rows = [[self[name] for name in row if name in self.fields] for row in section.rows]
+            used = any(self[name].errors or self._set(name) for name in section.names if name in self.fields)
+            yield section, [row for row in rows if row], used
 
-    def clean_entrypoint(self) -> tuple[str, ...] | None:
-        """The entrypoint's words; None when there are none."""
-        with _said_at_the_field():
-            return names.words(self.cleaned_data["entrypoint"]) or None
+    def _set(self, name: str) -> bool:
+        return self[name].value() not in (None, "", False, "False", self.fields[name].initial)
 
-    def clean_env(self) -> tuple[str, ...]:
-        """The variables."""
-        with _said_at_the_field():
-            return names.environment(text.lines(self.cleaned_data["env"]))
+    def clean(self) -> dict[str, Any]:
+        """The spec, or an error at each field that it cannot be made of."""
+        data = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
+        if "image" not in data:
+            self.add_error("image", _("Choose an image."))
+        found: dict[str, Any] = {}
+        for part in PARTS:
+            with self._said_at_its_field():
+                found |= part(data)
+        if not self.errors:
+            self.spec = ContainerSpec(**found)
+        return self.cleaned_data
 
-    def clean_volumes(self) -> tuple[VolumeMount, ...]:
-        """The mounts."""
-        with _said_at_the_field():
-            return tuple(map(VolumeMount.parse, text.lines(self.cleaned_data["volumes"])))
+    @contextmanager
+    def _said_at_its_field(self) -> Iterator[None]:
+        try:
+            yield
+        except errors.InvalidRequest as error:
+            self.blame(error)
 
-    def clean_memory(self) -> int | None:
-        """The limit in bytes."""
-        with _said_at_the_field():
-            return names.size_bytes(self.cleaned_data["memory"]) if self.cleaned_data["memory"] else None
+    def blame(self, error: errors.EngineError) -> None:
+        """Show an engine's error at the field that it is about."""
+        place = PLACES.get(error.field, error.field)
+        self.add_error(place if place in self.fields else None, gateway.sentences(error))
 
-    def spec(self) -> ContainerSpec:
-        """What a valid form asks the engine for."""
-        data = self.cleaned_data
-        return ContainerSpec(
-            image=data["image"],
-            name=data["name"],
-            command=data["command"],
-            entrypoint=data["entrypoint"],
-            env=data["env"],
-            user=data["user"] or None,
-            workdir=data["workdir"] or None,
-            network=NetworkMode(data["network"]),
-            limits=Limits(memory_bytes=data["memory"], cpus=data["cpus"], pids=data["pids"]),
-            volumes=data["volumes"],
-            restart=RestartPolicy(RestartMode(data["restart"] or RestartMode.NO)),
-            health=HealthCheck(("/bin/sh", "-c", data["health"])) if data["health"] else None,
-        )
+
+def _at(field: str, make: Callable[[], Any]) -> Any:
+    """Name the field of an error that does not."""
+    try:
+        return make()
+    except errors.InvalidRequest as error:
+        error.field = error.field or field
+        raise
+
+
+def _identity(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in ("image", "name", "user", "workdir", "hostname", "domainname") if name in data}
+
+
+def _words(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: names.words(data[name], name) for name in ("command", "entrypoint") if name in data}
+
+
+def _lists(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "env": names.environment(text.lines(data.get("env", ""))),
+        "labels": names.labels(text.lines(data.get("labels", ""))),
+    }
+
+
+def _switches(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in ("init", "tty", "stdin", "stop_signal", "stop_timeout_s") if name in data}
+
+
+def _log(data: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"log_segment_bytes": names.size_bytes(data["log_segment"], "log")} if "log_segment" in data else {}
+    return found | ({"log_segments": data["log_segments"]} if "log_segments" in data else {})
+
+
+def _limits(data: Mapping[str, Any]) -> dict[str, Any]:
+    rates: dict[str, list[str]] = {f"device_{kind.replace('-', '_')}": [] for kind in RATE_WORDS}
+    for line in text.lines(data.get("io", "")):
+        kind, _space, rate = line.partition(" ")
+        if kind not in RATE_WORDS:
+            hint = _("begin the line with %(words)s") % {"words": ", ".join(RATE_WORDS)}
+            raise errors.InvalidRequest(_("%(line)r is not a rate of a disk") % {"line": line}, hint=hint, field="io")
+        rates[f"device_{kind.replace('-', '_')}"].append(rate.strip())
+    same = ("memory", "memory_swap", "cpus", "cpu_shares", "cpuset_cpus", "cpuset_mems")
+    options = {name: data.get(name) for name in same} | {"pids_limit": data.get("pids")}
+    options |= {"blkio_weight": data.get("io_weight"), "hugetlb": text.lines(data.get("huge_pages", ""))}
+    return {"limits": _at("huge_pages", lambda: limits.limits(Namespace(**options, **rates)))}
+
+
+def _mounts(data: Mapping[str, Any]) -> dict[str, Any]:
+    lines = text.lines(data.get("volumes", ""))
+    long = [line for line in lines if line.startswith(("type=", '"type='))]
+    short = [line for line in lines if line not in long]
+    asked = Namespace(volume=short, mount=long, tmpfs=text.lines(data.get("tmpfs", "")))
+    return _at("volumes", lambda: mounts.mounts(asked))._asdict()  # type: ignore[no-any-return]
+
+
+def _sharing(data: Mapping[str, Any]) -> dict[str, Any]:
+    kind = data.get("network", NetworkMode.NONE.value)
+    network = f"container:{data.get('network_of', '')}" if kind == NetworkMode.CONTAINER else kind
+    options = Namespace(network=network, **{each: data.get(each, "") for each in ("pid", "ipc", "uts", "userns")})
+    return {"network": isolation.network(options), "namespaces": isolation.namespaces(options)}
+
+
+def _security(data: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {name: data.get(name, "").replace(",", " ").split() for name in ("cap_add", "cap_drop", "group_add")}
+    options = Namespace(
+        privileged=bool(data.get("privileged")), read_only=bool(data.get("read_only")), security_opt=[],
+        device=text.lines(data.get("devices", "")), sysctl=text.lines(data.get("sysctls", "")),
+        ulimit=text.lines(data.get("ulimits", "")), shm_size=data.get("shm_bytes"),
+        oom_score_adj=data.get("oom_score_adj", 0), **lists,
+    )  # fmt: skip
+    seccomp = data.get("seccomp", "").strip()
+    return {"security": dataclasses.replace(isolation.security(options), seccomp=seccomp)}
+
+
+def _upkeep(data: Mapping[str, Any]) -> dict[str, Any]:
+    restart = RestartPolicy(RestartMode(data.get("restart") or RestartMode.NO), data.get("restarts", 0))
+    times = ("health_interval", "health_timeout", "health_start_period", "health_start_interval")
+    for name in times:
+        if name in data:
+            _at(name, lambda name=name: upkeep.seconds(data[name]))  # type: ignore[misc]
+    options = Namespace(
+        health_cmd=data.get("health"), health_retries=data.get("health_retries"),
+        no_healthcheck=bool(data.get("no_health")), **{name: data.get(name) for name in times},
+    )  # fmt: skip
+    return {"restart": restart, "health": _at("health", lambda: upkeep.health(options))}
+
+
+PARTS: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
+    _identity, _words, _lists, _switches, _log, _limits, _mounts, _sharing, _security, _upkeep,
+)  # fmt: skip
+
+
+def initial(spec: ContainerSpec) -> dict[str, Any]:
+    """The texts of a form that asks for this; the inverse of `CreateForm.spec`."""
+    wanted, security, check = spec.limits, spec.security, spec.health
+    usual, usual_check = ContainerSpec(""), HealthCheck(())
+    swap = wanted.memory_swap_bytes
+    texts: dict[str, Any] = {
+        name: getattr(spec, name) for name in ("image", "name", "user", "workdir", "hostname", "domainname", "init",
+                                               "tty", "stdin", "stop_signal")
+    } | {name: getattr(wanted, name) for name in ("cpus", "pids", "cpu_shares", "cpuset_cpus", "cpuset_mems",
+                                                  "io_weight")}  # fmt: skip
+    texts |= {name: shlex.join(words) for name in ("command", "entrypoint") if (words := getattr(spec, name))}
+    texts |= {
+        "memory": wanted.memory_bytes and spelling.size(wanted.memory_bytes),
+        "memory_swap": swap and ("-1" if swap == -1 else spelling.size(swap)),
+        "io": _joined(f"{kind} {rate}" for each in wanted.io for kind, rate in spelling.disk(each)),
+        "huge_pages": _joined(
+            f"{spelling.size(each.page_bytes)}={spelling.size(each.limit_bytes)}" for each in wanted.huge_pages
+        ),
+        "stop_timeout_s": None if spec.stop_timeout_s == usual.stop_timeout_s else spec.stop_timeout_s,
+        "env": _joined(spec.env),
+        "labels": _joined(f"{name}={value}" for name, value in spec.labels.items()),
+        "volumes": _joined([*map(spelling.volume, spec.volumes), *map(spelling.bind, spec.binds)]),
+        "tmpfs": _joined(map(spelling.tmpfs, spec.tmpfs)),
+        "network": spec.network.value,
+        "network_of": spec.namespaces.container("network"),
+        "restart": spec.restart.mode.value,
+        "restarts": spec.restart.most or None,
+        "no_health": check is not None and not check.test,
+        "log_segment": None if spec.log_segment_bytes == usual.log_segment_bytes else f"{spec.log_segment_bytes}b",
+        "log_segments": None if spec.log_segments == usual.log_segments else spec.log_segments,
+        "cap_add": " ".join(security.cap_add),
+        "cap_drop": " ".join(security.cap_drop),
+        "group_add": " ".join(security.group_add),
+        "devices": _joined(map(spelling.device, security.devices)),
+        "sysctls": _joined(f"{name}={value}" for name, value in security.sysctls.items()),
+        "ulimits": _joined(map(spelling.ulimit, security.ulimits)),
+        "userns": spec.namespaces.user,
+        "shm_bytes": None if security.shm_bytes == Security().shm_bytes else spelling.size(security.shm_bytes),
+        "oom_score_adj": security.oom_score_adj or None,
+    } | {name: getattr(security, name) for name in ("privileged", "seccomp", "read_only")}  # fmt: skip
+    texts |= {kind: getattr(spec.namespaces, kind) for kind in ("pid", "ipc", "uts")}
+    if check is not None and check.test:
+        texts["health"] = spelling.health(check)
+        for name in ("interval", "timeout", "start_period", "start_interval"):
+            value = getattr(check, f"{name}_s")
+            texts[f"health_{name}"] = None if value == getattr(usual_check, f"{name}_s") else spelling.seconds(value)
+        texts["health_retries"] = None if check.retries == usual_check.retries else check.retries
+    return texts
+
+
+def _joined(lines: Any) -> str:
+    return "\n".join(lines)

@@ -10,10 +10,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from console import gateway, recorder
-from console.containers.present import rows
+from console.containers.present import drawn, rows
 from console.containers.tabs import head_of
 
-PAGE = 100  # rows
+PAGE = 50  # rows
 FILTERS = (
     ("", gettext_lazy("All")),
     ("running", gettext_lazy("Running")),
@@ -74,8 +74,10 @@ def _window(text: str, state: str, order: str, page: str) -> dict[str, object]:
     counts = dict(found.counts)
     total = sum(counts.values()) - counts.get("unhealthy", 0)  # who is, runs
     wishes = _wishes(text, state, order)
+    shown = rows(found.containers, found.owners)
     return {
-        "rows": rows(found.containers, found.owners),
+        "rows": shown,
+        "drawn": drawn(shown),
         "total": total,
         "chips": [
             (value, word, count, urlencode(_wishes(text, value, order)))

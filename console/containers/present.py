@@ -1,12 +1,17 @@
-"""What a row of the list shows, made ready in Python: a template that looks it all up costs ten times as much."""
+"""What a row of the list shows. Each kind of row is rendered once a page, and filled in for each row of that kind:
+rendering every row costs ten times as much."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.safestring import SafeString
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
 
 from console.containers.stopping import is_stopping
 from console.templatetags.wharfie import brief, moment, state
@@ -57,3 +62,21 @@ def _row(container: Container, top: str, owner: str) -> Row:
         brief=brief(container),
         created=moment(container.created_at_ns),
     )
+
+
+_HOLE = re.compile("\x02([a-z]+)\x03")
+_FILLED = ("id", "name", "image", "page", "acts", "owner", "state", "brief", "created")
+_HOLES = {field: mark_safe(f"\x02{field}\x03") for field in _FILLED}
+
+
+def drawn(rows: Sequence[Row]) -> SafeString:
+    """The rows as the table has them. What is filled in is escaped, and no text can bring a hole of its own."""
+    kinds: dict[Row, str] = {}
+    done = []
+    for row in rows:
+        kind = dataclasses.replace(row, **_HOLES)
+        if kind not in kinds:
+            kinds[kind] = render_to_string("containers/_row.html", {"row": kind})
+        texts = {field: conditional_escape(getattr(row, field) or "–") for field in _FILLED}
+        done.append(_HOLE.sub(lambda hole, texts=texts: texts[hole[1]], kinds[kind]))  # type: ignore[misc]
+    return mark_safe("".join(done))

@@ -2,18 +2,22 @@
 
 from django.urls import include, path
 
-from console.containers import bulk, lists, tabs, views
-from console.containers.tabs import overview
+from console.containers import bulk, creating, lists, tabs, views
+from console.containers.tabs import config, overview
 
 app_name = "containers"
 urlpatterns = [
     path("", lists.show, name="list"),
     path("-/bulk/", bulk.act, name="bulk"),  # no name begins with a dash
-    path("-/create/", views.create, name="create"),
+    path("-/create/", creating.create, name="create"),
+    path("-/equivalents/", creating.equivalents, name="equivalents"),
     path("<str:ref>/", overview.show, name="details"),
     path("<str:ref>/head/", tabs.head, name="head"),
     path("<str:ref>/terminals/", include("console.containers.terminals.urls")),
     path("<str:ref>/menu/", lists.menu, name="menu"),
+    path("<str:ref>/config/", config.show, name="config"),
+    path("<str:ref>/config/<int:number>/restore/", config.restore, name="restore"),
+    path("<str:ref>/recreate/", creating.recreate, name="recreate"),
     path("<str:ref>/start/", views.start, name="start"),
     path("<str:ref>/stop/", views.stop, name="stop"),
     path("<str:ref>/restart/", views.restart, name="restart"),

@@ -11,7 +11,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from console import text
 from engine import Container, Event, ExitRecord, RestartPolicy
@@ -21,6 +21,20 @@ register = template.Library()
 ASKED = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
 LOOKS = {"running": "ok", "paused": "warn", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad",
          "restarting": "busy", "starting": "busy", "healthy": "ok", "unhealthy": "bad"}  # fmt: skip
+
+
+WORDS = {
+    "running": gettext_lazy("Running"),
+    "paused": gettext_lazy("Paused"),
+    "restarting": gettext_lazy("Restarting"),
+    "created": gettext_lazy("Created"),
+    "exited": gettext_lazy("Stopped"),
+    "failed": gettext_lazy("Failed"),
+    "broken": gettext_lazy("Broken"),
+    "starting": gettext_lazy("Starting up"),
+    "healthy": gettext_lazy("Healthy"),
+    "unhealthy": gettext_lazy("Unhealthy"),
+}
 
 
 @register.simple_tag
@@ -82,20 +96,10 @@ def state(container: Container, stopping: bool = False) -> SafeString:
     """Shape, colour and word of a container's state."""
     if stopping and container.state.alive:
         return format_html('<span class="state busy">{}</span>', _("Stopping"))
-    words = {
-        "running": _("Running"),
-        "paused": _("Paused"),
-        "restarting": _("Restarting"),
-        "created": _("Created"),
-        "exited": _("Stopped"),
-        "failed": _("Failed"),
-        "broken": _("Broken"),
-    }
-    health = {"starting": _("Starting up"), "healthy": _("Healthy"), "unhealthy": _("Unhealthy")}
     shown = look(container)
     if shown == "running" and container.health:
         shown = container.health.status
-    return format_html('<span class="state {}">{}</span>', LOOKS[shown], (words | health)[shown])
+    return format_html('<span class="state {}">{}</span>', LOOKS[shown], WORDS[shown])
 
 
 @register.filter

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine import names
 from engine.cgroups import manager
-from engine.containers import roots, shims, state
+from engine.containers import roots, shims, state, versions
 from engine.containers.execution import first_session
 from engine.containers.filling import Filling
 from engine.containers.records import Records
@@ -25,8 +25,8 @@ from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
 from engine.linux import files
 from engine.security.confinement import confinement, unseals
-from engine.security.spec import HOST
-from engine.storage import atomic, documents
+from engine.security.spec import HOST, Caller
+from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -209,14 +209,14 @@ class Lifecycle:
             return NetworkMode.NONE
         return spec.network
 
-    def restart(self, container: Container, image: Image, timeout_s: float | None) -> None:
+    def restart(self, container: Container, image: Image, timeout_s: float | None, caller: Caller) -> None:
         """Stop it as `Stopping.stop` does, then start it: the same id, files and log. Else it is a start."""
         state.require("restart", container.state, container.name)
-        self._stopping.stop(container, timeout_s)
+        self._stopping.stop(container, timeout_s, caller)
         self.start(self._records.find(container.id), image)
         self._events.publish("container", "restart", container.id, container.name)
 
-    def rename(self, container: Container, name: str) -> None:
+    def rename(self, container: Container, name: str, caller: Caller, change: str) -> None:
         """Give it another name, running or not. InvalidRequest for one that is none, AlreadyExists for a taken one."""
         names.container_name(name)
         with self._records.locked(container):
@@ -224,10 +224,8 @@ class Lifecycle:
             state.require("rename", container.state, container.name)
             try:
                 with self._database.transaction(durable=True) as connection:
-                    connection.execute(
-                        "UPDATE containers SET name = ?, spec = ? WHERE id = ?",
-                        (name, documents.dump(dataclasses.replace(container.spec, name=name)), container.id),
-                    )
+                    spec = dataclasses.replace(container.spec, name=name)
+                    versions.keep(connection, container, spec, caller.name, change)
                     self._events.add(connection, "container", "rename", container.id, name, before=container.name)
             except sqlite3.IntegrityError as error:
                 raise AlreadyExists(
@@ -235,10 +233,10 @@ class Lifecycle:
                 ) from error
         self._events.wake()
 
-    def remove(self, container: Container, *, force: bool) -> None:
+    def remove(self, container: Container, caller: Caller, *, force: bool) -> None:
         """Remove it with its writable layer and log. Volumes stay."""
         if force and container.state not in (State.CREATED, State.BROKEN):
-            self._stopping.stop(container, 0)
+            self._stopping.stop(container, 0, caller)
             container = self._records.find(container.id)
         state.require("remove", container.state, container.name)
         with self._records.locked(container), roots.locked(self._paths, container):

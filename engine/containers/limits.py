@@ -10,7 +10,7 @@ import sys
 
 from engine import policy
 from engine.cgroups import bounds, manager
-from engine.containers import state
+from engine.containers import state, versions
 from engine.containers.pausing import GONE, ended
 from engine.containers.records import Records
 from engine.containers.spec import Container, IoLimit, Limits, State
@@ -18,7 +18,6 @@ from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongStat
 from engine.events import Events
 from engine.linux import files
 from engine.security.spec import Caller
-from engine.storage import documents
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -59,27 +58,26 @@ class Limiting:
         self._events = events
         self._records = records
 
-    def update(self, container: Container, wanted: Limits, caller: Caller) -> None:
+    def update(self, container: Container, wanted: Limits, caller: Caller, *, exactly: bool = False) -> None:
         """Give it other limits, at once and for each later start: all of them, or none when it raises.
 
         Denied for what is not for this caller, InvalidRequest for what this host does not have, Busy for less than is
-        in use, Unsupported for what its kernel cannot do. What is None or empty stays.
+        in use, Unsupported for what its kernel cannot do. What is None or empty stays,
+        unless these are to be ``exactly`` its limits: then they are those of an earlier version of it.
         """
         with self._records.locked(container):
             container = self._records.find(container.id)
             state.require("update", container.state, container.name)
             policy.check_update(wanted, caller)
             before = container.spec.limits
-            limits = merge(before, wanted)
+            limits = wanted if exactly else merge(before, wanted)
             bounds.check(limits)
             # The kernel first, for it may refuse. Killed between the two, what is stored is right: see `settle`.
             self._change(container, limits)
             try:
                 with self._database.transaction(durable=True) as connection:
-                    connection.execute(
-                        "UPDATE containers SET spec = ? WHERE id = ?",
-                        (documents.dump(dataclasses.replace(container.spec, limits=limits)), container.id),
-                    )
+                    spec = dataclasses.replace(container.spec, limits=limits)
+                    versions.keep(connection, container, spec, caller.name, "restore" if exactly else "update")
                     self._events.add(connection, "container", "update", container.id, container.name)
             except BaseException:
                 self._change(container, before)

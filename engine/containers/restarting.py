@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 
 from engine import policy
-from engine.containers import state
+from engine.containers import state, versions
 from engine.containers.records import Records
 from engine.containers.spec import Container, RestartMode, RestartPolicy, State
 from engine.errors import EngineError
 from engine.events import Events
 from engine.linux import process
-from engine.storage import atomic, documents
+from engine.security.spec import Caller
+from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
@@ -43,17 +44,15 @@ class Restarting:
             if not self._paths.boot.exists():  # no console has started yet
                 atomic.write_atomically(self._paths.boot, process.boot_id().encode())
 
-    def update(self, container: Container, wanted: RestartPolicy) -> None:
+    def update(self, container: Container, wanted: RestartPolicy, caller: Caller, change: str) -> None:
         """Give it another policy, at once if it runs."""
         policy.check_restart(wanted)
         with self._records.locked(container):
             container = self._records.find(container.id)
             state.require("update", container.state, container.name)
             with self._database.transaction(durable=True) as connection:
-                connection.execute(
-                    "UPDATE containers SET spec = ? WHERE id = ?",
-                    (documents.dump(dataclasses.replace(container.spec, restart=wanted)), container.id),
-                )
+                spec = dataclasses.replace(container.spec, restart=wanted)
+                versions.keep(connection, container, spec, caller.name, change)
                 self._events.add(connection, "container", "update", container.id, container.name)
             if container.state.alive:
                 self._write(container, wanted)

@@ -14,7 +14,9 @@ from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, State
 from engine.containers.waiting import Waiting
 from engine.errors import Busy, Unavailable, WrongState
+from engine.events import Events
 from engine.linux import process
+from engine.security.spec import Caller
 from engine.storage.paths import Paths
 
 AFTER_KILL_S = 10.0
@@ -26,17 +28,20 @@ class Stopping:
     one that is killed run no instruction more."""
 
     def __init__(
-        self, paths: Paths, records: Records, pausing: Pausing, waiting: Waiting, restarting: Restarting
-    ) -> None:
+        self, paths: Paths, events: Events, records: Records, pausing: Pausing, waiting: Waiting,
+        restarting: Restarting,
+    ) -> None:  # fmt: skip
+        self._events = events
         self._restarting = restarting
         self._paths = paths
         self._records = records
         self._pausing = pausing
         self._waiting = waiting
 
-    def signal(self, container: Container, number: int) -> None:
+    def signal(self, container: Container, number: int, caller: Caller) -> None:
         """Send a signal to its first process. One that is meant to end it ends its restart policy too."""
         state.require("kill", container.state, container.name)
+        self._events.publish("container", "kill", container.id, container.name, signal=number, by=caller.name)
         if number in (signal.SIGKILL, names.signal_number(container.spec.stop_signal or "TERM")):
             self._restarting.forget(container)
         answer = shims.ask(self._paths, container.id, {"op": "signal", "signal": number}, ANSWER_S)
@@ -58,7 +63,7 @@ class Stopping:
         finally:
             os.close(pidfd)
 
-    def stop(self, container: Container, timeout_s: float | None) -> None:
+    def stop(self, container: Container, timeout_s: float | None, caller: Caller) -> None:
         """Ask with its stop signal, wait, then kill; -1 waits for ever. Nothing to do when it does not run.
 
         InvalidRequest for a timeout that is none; Busy when a process of it does not die.
@@ -71,15 +76,15 @@ class Stopping:
             return
         try:
             if patience_s != 0:
-                self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"))
+                self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"), caller)
                 if self._ended(container, None if patience_s < 0 else patience_s):
                     return
-            self.signal(self._records.find(container.id), signal.SIGKILL)
+            self.signal(self._records.find(container.id), signal.SIGKILL, caller)
         except WrongState:  # it ended between two looks, which was the wish; but its policy may not know that yet
             if self._stay_ended(self._records.find(container.id)).pid is None:
                 return
             with contextlib.suppress(WrongState):
-                self.signal(self._records.find(container.id), signal.SIGKILL)
+                self.signal(self._records.find(container.id), signal.SIGKILL, caller)
         if not self._ended(container, AFTER_KILL_S):
             raise Busy(
                 f"container {container.name!r} does not die: a process of it is stuck in the kernel",

@@ -28,7 +28,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   tell();
 });
 // A menu has done its work when one of its acts was sent.
-document.addEventListener("htmx:beforeRequest", (event) => event.target.closest("dialog.menu") && event.target.matches("button") && event.target.closest("dialog").close());
+document.addEventListener("htmx:afterRequest", (event) => event.target.closest("dialog.menu") && event.target.matches("button") && event.target.closest("dialog").close());
 document.querySelector("[data-find] select").addEventListener("change", (event) => event.target.form.requestSubmit());
 if ("moving" in list.dataset) {
   setInterval(() => { if (!document.hidden) htmx.trigger(document.body, "wharfie:changed"); }, EVERY_MS);

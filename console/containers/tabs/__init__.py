@@ -20,6 +20,7 @@ from engine import Container, errors, for_admins
 TABS = (
     ("overview", _("Overview"), "containers:details"),
     ("terminal", _("Terminal"), "containers:terminals:list"),
+    ("config", _("Config"), "containers:config"),
 )
 
 

@@ -1,0 +1,117 @@
+"""Creating a container: anew, like another one, or in the place of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import compose, gateway, spelling
+from console.containers.forms import CreateForm, initial
+from engine import Container, ContainerSpec, errors
+
+
+def _form(request: HttpRequest, **given: Any) -> CreateForm:
+    images = gateway.engine().images()
+    data = request.POST if request.method == "POST" else None
+    return CreateForm(data, images=images, caller=gateway.caller(request.user), **given)
+
+
+def _page(
+    request: HttpRequest, form: CreateForm, title: str, status: int = 200, replaces: Container | None = None
+) -> HttpResponse:
+    engine = gateway.engine()
+    context = {"form": form, "title": title, "images": form.tags, "volumes": engine.volumes(), "replaces": replaces}
+    return render(request, "containers/create.html", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def create(request: HttpRequest) -> HttpResponse:
+    """The form, filled in like the container ``like`` if one is named; and the act. "Create and start" is one act: when
+    the start fails, nothing is left behind."""
+    engine = gateway.engine()
+    if request.method != "POST":
+        return _page(request, _form(request, initial=_first(request)), _("Create container"))
+    form = _form(request)
+    if not form.is_valid():
+        return _page(request, form, _("Create container"), 400)
+    try:
+        container = engine.create(form.spec, caller=gateway.caller(request.user))
+        if request.POST.get("act") != "create":
+            _start_or_undo(container)
+    except errors.EngineError as error:
+        form.blame(error)
+        return _page(request, form, _("Create container"), gateway.status_of(error))
+    return redirect("containers:details", container.name)
+
+
+def _first(request: HttpRequest) -> dict[str, Any]:
+    engine = gateway.engine()
+    if like := request.GET.get("like"):
+        return initial(engine.asked(like)) | {"name": ""}
+    images = engine.images()
+    return {"image": request.GET.get("image", images[0].tags[0] if images and images[0].tags else "")}
+
+
+def _start_or_undo(container: Container) -> None:
+    engine = gateway.engine()
+    try:
+        engine.start(container.id)
+    except errors.EngineError as error:
+        try:
+            engine.remove(container.id, force=True)
+        except errors.EngineError as second:
+            error.message = _("%(first)s; and removing the container failed: %(second)s") % {
+                "first": error.message,
+                "second": second.message,
+            }
+        raise
+
+
+@require_POST
+def equivalents(request: HttpRequest) -> HttpResponse:
+    """What the form asks for as a `docker run` and as a compose file; or what is still wrong with it."""
+    form = _form(request)
+    if not form.is_valid():
+        faults = [
+            (form.fields[name].label if name in form.fields else "", message)
+            for name, said in form.errors.items()
+            for message in said
+        ]
+        return render(request, "containers/_equivalents.html", {"faults": faults})
+    return render(request, "containers/_equivalents.html", said(form.spec))
+
+
+def said(spec: ContainerSpec) -> dict[str, str]:
+    """A spec in others' words."""
+    profile = spelling.PROFILE if spec.security.seccomp not in ("", "unconfined") else ""
+    return {"run": spelling.shell(spelling.run(spec)), "compose": compose.compose(spec), "profile": profile}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def recreate(request: HttpRequest, ref: str) -> HttpResponse:
+    """Another container in the place of one, for what cannot be changed in place. The old one is kept, stopped."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    title = _("Edit and create %(name)s anew") % {"name": container.name}
+    if request.method != "POST":
+        form = _form(request, initial=initial(engine.asked(container.id)))
+        return _page(request, form, title, replaces=container)
+    form = _form(request)
+    if not form.is_valid():
+        return _page(request, form, title, 400, container)
+    try:
+        made, before = engine.recreate(container.id, form.spec, caller=gateway.caller(request.user))
+    except errors.EngineError as error:
+        form.blame(error)
+        return _page(request, form, title, gateway.status_of(error), container)
+    messages.success(
+        request, _("%(name)s was created anew. The one before is kept as %(before)s.") % {
+            "name": made.name, "before": before.name,
+        },
+    )  # fmt: skip
+    return redirect("containers:details", made.name)

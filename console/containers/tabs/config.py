@@ -1,0 +1,158 @@
+"""What a container was asked to be: all of it, what can be changed while it runs, and each version before."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import gateway
+from console.containers import creating, tabs
+from console.containers.fields import FOR_ADMINS, SECTIONS, Fields
+from console.containers.forms import CreateForm, initial
+from engine import Caller, Container, ContainerSpec, Limits, Role, Version, errors
+
+EDITED = ("name", *SECTIONS[0].names, "restart", "restarts")
+CHANGES: dict[str, str | Promise] = {
+    "create": gettext_lazy("created"),
+    "rename": gettext_lazy("renamed"),
+    "update": gettext_lazy("changed"),
+    "restore": gettext_lazy("restored"),
+}
+
+
+class EditForm(CreateForm):
+    """What can be changed without a new container."""
+
+    def __init__(self, *args: Any, caller: Caller, **kwargs: Any) -> None:
+        super().__init__(*args, caller=caller, **kwargs)
+        for name in list(self.fields):
+            if name not in EDITED or (name in FOR_ADMINS and caller.role is not Role.ADMIN):
+                del self.fields[name]
+        for name in ("memory", "cpus", "pids"):
+            self.fields[name].help_text = _("Empty: it stays as it is")
+        self.fields["name"].help_text = ""
+
+    def clean(self) -> dict[str, Any]:
+        """As of the whole form, of which the rest is not asked."""
+        self.cleaned_data["image"] = "same"
+        return super().clean()
+
+    def rows(self) -> list[list[forms.BoundField]]:
+        """Fields side by side."""
+        return [[self[name] for name in row if name in self.fields] for row in SECTIONS[0].rows]
+
+
+class Change(NamedTuple):
+    """One thing that is other in one version than in another one."""
+
+    label: str | Promise
+    before: str
+    after: str
+
+
+class Past(NamedTuple):
+    """One version, and how it came to be."""
+
+    version: Version
+    word: str | Promise
+    changes: list[Change]  # against the one before
+    back: list[Change]  # what a restore of it would change now
+
+
+def changes(before: ContainerSpec, after: ContainerSpec) -> list[Change]:
+    """What is other, in the words of the form."""
+    was, now = initial(before), initial(after)
+    labels = {name: field.label or name for name, field in Fields.base_fields.items()}
+    return [
+        Change(labels[name], _said(was.get(name)), _said(now.get(name)))
+        for name in labels
+        if _said(was.get(name)) != _said(now.get(name))
+    ]
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else ""
+    return "" if value is None else str(value)
+
+
+def _history(container: Container) -> list[Past]:
+    found = gateway.engine().versions(container.id)
+    older = [*found[1:], None]
+    return [
+        Past(
+            version, CHANGES.get(version.change, version.change), changes(before.spec, version.spec) if before else [],
+            changes(container.spec, version.spec),
+        )
+        for version, before in zip(found, older, strict=True)
+    ]  # fmt: skip
+
+
+def _page(request: HttpRequest, container: Container, form: EditForm, status: int = 200) -> HttpResponse:
+    spec = gateway.engine().asked(container.id)
+    facts = [
+        (Fields.base_fields[name].label, _said(value))
+        for name, value in initial(container.spec).items()
+        if _said(value) and name in Fields.base_fields
+    ]
+    context = {"form": form, "facts": facts, "history": _history(container)} | creating.said(spec)
+    return tabs.show(request, container, "config", context, status=status)
+
+
+def _form(request: HttpRequest, container: Container) -> EditForm:
+    data = request.POST if request.method == "POST" else None
+    texts = initial(container.spec)
+    if texts["memory_swap"] == texts["memory"]:  # so it stays when the memory changes
+        texts["memory_swap"] = ""
+    return EditForm(data, caller=gateway.caller(request.user), initial=texts)
+
+
+def _other(limits: Limits, wanted: Limits) -> Limits:
+    """Of the limits that are wanted those that are not so already."""
+    given = {field.name: getattr(wanted, field.name) for field in dataclasses.fields(Limits)}
+    return Limits(**{name: value for name, value in given.items() if value != getattr(limits, name)})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: HttpRequest, ref: str) -> HttpResponse:
+    """The configuration; and the change of what can be changed, at once."""
+    engine, caller = gateway.engine(), gateway.caller(request.user)
+    container = engine.inspect(ref)
+    form = _form(request, container)
+    if request.method != "POST":
+        return _page(request, container, form)
+    if not form.is_valid():
+        return _page(request, container, form, 400)
+    wanted = form.spec
+    try:
+        limits = _other(container.spec.limits, wanted.limits)
+        if limits != Limits():
+            engine.update(container.id, limits, caller=caller)
+        if wanted.restart != container.spec.restart:
+            engine.update(container.id, restart=wanted.restart, caller=caller)
+        if wanted.name and wanted.name != container.name:
+            engine.rename(container.id, wanted.name, caller=caller)
+    except errors.EngineError as error:
+        form.blame(error)
+        return _page(request, engine.inspect(container.id), form, gateway.status_of(error))
+    messages.success(request, _("Changed %(name)s.") % {"name": wanted.name or container.name})
+    return redirect("containers:config", container.id)
+
+
+@require_POST
+def restore(request: HttpRequest, ref: str, number: int) -> HttpResponse:
+    """Have an earlier version again."""
+    container = gateway.engine().restore(ref, number, caller=gateway.caller(request.user))
+    messages.success(
+        request, _("%(name)s is as in version %(number)d again.") % {"name": container.name, "number": number}
+    )
+    return redirect("containers:config", container.id)

@@ -1,0 +1,101 @@
+"""A container's configuration: changed while it runs, remembered, restored, and made anew where nothing else helps."""
+
+from __future__ import annotations
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from console import gateway
+from engine import ContainerSpec, Engine, Image, RestartPolicy, State, VolumeMount, errors
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def dock(image: Image) -> Engine:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    return engine
+
+
+def shown(page: Client, ref: str = "web") -> HttpResponse:
+    return page.get(f"/containers/{ref}/config/")
+
+
+def test_limits_name_and_policy_change_while_it_runs_and_each_change_is_a_version(page: Client, dock: Engine) -> None:
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"))
+    before = dock.start(dock.create(spec).id)
+    form = {"name": "shop", "memory": "64m", "cpus": "0.5", "restart": "on-failure", "restarts": "2"}
+    assert page.post("/containers/web/config/", form).status_code == 302
+    now = dock.inspect("shop")
+    assert (now.id, now.pid) == (before.id, before.pid)
+    assert (now.spec.limits.memory_bytes, now.spec.limits.memory_swap_bytes) == (64 * 2**20, 64 * 2**20)
+    assert str(now.spec.restart) == "on-failure:2"
+    assert [(each.change, each.by) for each in dock.versions("shop")] == [
+        ("rename", "captain"), ("update", "captain"), ("update", "captain"), ("create", ""),
+    ]  # fmt: skip
+    history = shown(page, "shop").context["history"]
+    assert [(change.before, change.after) for change in history[0].changes] == [("web", "shop")]
+    assert ("Memory", "64m") in [(str(change.label), change.after) for change in history[2].changes]
+    assert page.post("/containers/shop/config/", form).status_code == 302
+    assert len(dock.versions("shop")) == 4, "what stays is no version"
+    assert page.post(f"/containers/{now.id}/config/1/restore/").status_code == 302
+    again = dock.inspect("web")
+    assert (again.spec, again.pid) == (before.spec, before.pid)
+    assert dock.versions("web")[0].change == "restore"
+
+
+def test_a_limit_that_cannot_be_is_said_at_its_field(page: Client, dock: Engine) -> None:
+    dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    answer = page.post("/containers/web/config/", {"name": "web", "memory": "1k"})
+    assert answer.status_code == 400
+    assert set(answer.context["form"].errors) == {"memory"}
+    assert len(dock.versions("web")) == 1
+
+
+def test_a_duplicate_is_asked_for_as_the_original_was(page: Client, dock: Engine) -> None:
+    dock.create_volume("data")
+    spec = ContainerSpec(
+        image="wharfie/starter", name="web", command=("sleep", "5"), env=("A=1",),
+        volumes=(VolumeMount("data", "/srv"),), labels={"team": "web"},
+    )  # fmt: skip
+    dock.create(spec)
+    form = page.get("/containers/-/create/?like=web").context["form"]
+    assert form["name"].value() == ""
+    assert (form["env"].value(), form["memory"].value(), form["user"].value()) == ("A=1", None, None)
+    data = {name: value for name, value in form.initial.items() if value not in (None, "", False)}
+    page.post("/containers/-/create/", data | {"name": "twin", "act": "create"})
+    twin, web = dock.asked("twin"), dock.asked("web")
+    assert (twin.name, web.name) == ("twin", "web")
+    assert twin.volumes == web.volumes == spec.volumes
+    assert (twin.env, twin.labels, twin.limits) == (spec.env, spec.labels, spec.limits)
+
+
+def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock: Engine) -> None:
+    spec = ContainerSpec(
+        image="wharfie/starter", name="web", command=("sleep", "1000"), restart=RestartPolicy.parse("always")
+    )
+    old = dock.start(dock.create(spec).id)
+    asked = {"image": "wharfie/starter", "command": "sleep 2000", "network": "none", "restart": "always"}
+    assert page.post("/containers/web/recreate/", asked)["Location"] == "/containers/web/"
+    new, kept = dock.inspect("web"), dock.inspect("web-before-1")
+    assert (new.state, new.argv) == (State.RUNNING, ("sleep", "2000"))
+    assert (kept.id, kept.state) == (old.id, State.EXITED)
+    assert str(kept.spec.restart) == "no", "else it would be back after a reboot"
+
+
+def test_what_cannot_be_made_anew_runs_as_before(dock: Engine) -> None:
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"))
+    old = dock.start(dock.create(spec).id)
+    with pytest.raises(errors.EngineError):
+        dock.recreate("web", ContainerSpec(image="wharfie/starter", command=("/no/such",)))
+    assert [(each.id, each.name, each.state) for each in dock.containers()] == [(old.id, "web", State.RUNNING)]
+
+
+def test_the_form_is_shown_in_others_words(page: Client, image: Image) -> None:
+    answer = page.post("/containers/-/equivalents/", {"image": "team/empty:1", "command": "echo '$A'"})
+    text = answer.content.decode()
+    assert "team/empty:1 echo" in text
+    assert "$$A" in text
+    assert "Choose an image" in page.post("/containers/-/equivalents/", {}).content.decode()
