@@ -229,11 +229,13 @@ class Engine:
             self._restarting.update(container, wanted.restart, caller, "restore")
         return self._records.find(container.id)
 
-    def killed(self, ref: str) -> Event | None:
-        """The last signal that somebody asked to be sent to a container's present or last run: signal, and by whom."""
+    def kills(self, ref: str) -> list[Event]:
+        """The signals that somebody asked to be sent to a container's last run, the newest first; two at most. Their
+        details are the signal, and by whom: "" from the command line."""
         container = self._records.find(ref)
-        event = self._events.of(container.id, "kill")
-        return event if event and event.time_ns >= (container.started_at_ns or 0) else None
+        return [
+            each for each in self._events.of(container.id, "kill", 2) if each.time_ns >= (container.started_at_ns or 0)
+        ]
 
     def asked(self, ref: str) -> ContainerSpec:
         """A request that makes such a container again, without the defaults that were filled in."""

@@ -90,13 +90,13 @@ class Events:
         rows = self._database.rows("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,))
         return [Event(**(dict(row) | {"detail": _detail(row["detail"])})) for row in rows]
 
-    def of(self, object_id: str, action: str, before: int | None = None) -> Event | None:
-        """The newest event of this kind that is still known of an object, or the newest before a sequence number."""
-        row = self._database.row(
-            "SELECT * FROM events WHERE object_id = ? AND action = ? AND seq < ? ORDER BY seq DESC LIMIT 1",
-            (object_id, action, 2**62 if before is None else before),
+    def of(self, object_id: str, action: str, count: int) -> list[Event]:
+        """The newest events of this kind that are still known of an object, the newest first."""
+        rows = self._database.rows(
+            "SELECT * FROM events WHERE object_id = ? AND action = ? ORDER BY seq DESC LIMIT ?",
+            (object_id, action, count),
         )
-        return Event(**(dict(row) | {"detail": _detail(row["detail"])})) if row else None
+        return [Event(**(dict(row) | {"detail": _detail(row["detail"])})) for row in rows]
 
     def last(self) -> int:
         """The newest sequence number; 0 before the first event."""

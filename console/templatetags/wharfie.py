@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from console import text
+from console import endings, text
 from engine import Container, Event, ExitRecord, RestartPolicy
 
 register = template.Library()
@@ -111,12 +111,7 @@ def brief(container: Container) -> str | SafeString:
         return container.broken
     if not container.exit:
         return _("never started")
-    end = container.exit
-    if end.oom_killed:
-        return _("out of memory")
-    if end.code is None:
-        return _("exit code unknown")
-    return _("exit code %(code)d") % {"code": end.code}
+    return endings.short(container.exit)
 
 
 @register.filter
@@ -153,41 +148,6 @@ def happened(event: Event) -> str:
     }
     kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume")}
     return f"{kinds.get(event.kind, event.kind)} {acts.get(event.action, event.action)}"
-
-
-@register.filter
-def ending(container: Container) -> str:
-    """How the last run ended, in a sentence or two."""
-    end = container.exit
-    if not end:
-        return ""
-    name = _signal_name(end.signal) if end.signal else ""
-    limit = container.spec.limits.memory_bytes
-    if end.oom_killed:
-        said = _("The kernel killed it: out of memory.")
-        if limit:
-            said = _("The kernel killed it: out of memory at its limit of %(limit)s.") % {"limit": text.size(limit)}
-    elif end.code is None:
-        said = _("It ended, and nobody could learn its exit code.")
-    elif end.signal:
-        said = _("Signal %(signal)s ended it; exit code %(code)d.") % {"signal": name, "code": end.code}
-    elif end.code == 0:
-        said = _("It ended by itself, without an error.")
-    elif end.code > 128 and _signal_name(end.code - 128):
-        said = _("It ended with exit code %(code)d, as after signal %(signal)s.") % {
-            "code": end.code,
-            "signal": _signal_name(end.code - 128),
-        }
-    else:
-        said = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
-    return f"{said} {text.sentence(end.reason)}" if end.reason else said
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return str(number) if 1 <= number <= 64 else ""
 
 
 @register.filter

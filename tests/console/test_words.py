@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from console.endings import explain, short
 from console.secret import read_or_make_key
-from console.templatetags.wharfie import ending, look, span
-from engine import Container, ContainerSpec, ExitRecord, Limits, State
+from console.templatetags.wharfie import look, span
+from engine import Container, ContainerSpec, EndedBy, Event, ExitRecord, Limits, State
 
 
 def ended(code: int | None, signal: int | None = None, *, oom: bool = False, memory: int | None = None) -> Container:
@@ -31,7 +33,43 @@ def ended(code: int | None, signal: int | None = None, *, oom: bool = False, mem
 )
 def test_an_end_is_explained_in_words(container: Container, shown: str, words: str) -> None:
     assert look(container) == shown
-    assert words in ending(container)
+    found = explain(container)
+    assert found is not None
+    assert words in found.said
+
+
+def kill(signal: int, by: str, at_s: int) -> Event:
+    return Event(1, at_s * 10**9, "container", "kill", "0" * 64, "web", {"signal": signal, "by": by})
+
+
+def why(record: ExitRecord, *kills: Event, restarts: int = 0) -> str:
+    container = dataclasses.replace(ended(0), exit=record, restarts=restarts)
+    found = explain(container, kills)
+    assert found is not None
+    return " ".join([*found.why, str(found.act[1]) if found.act else ""])
+
+
+def test_why_it_stopped_says_what_the_code_means_who_wanted_it_and_what_to_do() -> None:
+    assert "was not found. Correct the command" in why(ExitRecord(127, None, False, 1, ended_by=EndedBy.ITSELF))
+    assert "cannot be run" in why(ExitRecord(126, None, False, 1, ended_by=EndedBy.ITSELF))
+    assert "it crashed. Read its last lines" in why(ExitRecord(139, 11, False, 1, ended_by=EndedBy.STRANGER))
+    oom = ExitRecord(137, 9, True, 1, oom_limit_bytes=2**25, ended_by=EndedBy.OOM)
+    assert "Give it more memory" in why(oom)
+    assert "memory of this host ran out" in why(dataclasses.replace(oom, oom_limit_bytes=None))
+    assert "Nobody asked Wharfie" in why(ExitRecord(137, 9, False, 1, ended_by=EndedBy.STRANGER))
+    asked = ExitRecord(137, 9, False, 1, asked_signal=9, ended_by=EndedBy.ENGINE)
+    told = why(asked, kill(9, "captain", 20), kill(15, "captain", 10))
+    assert told == "captain asked for it, with SIGKILL. It had not heeded SIGTERM within 10 s. "
+    assert "somebody at the command line" in why(asked, kill(9, "", 20))
+    failing = ExitRecord(1, None, False, 2 * 10**9, ended_by=EndedBy.ITSELF)
+    assert "restart loop" in why(failing, restarts=5)
+    assert "restart loop" not in why(failing, restarts=2)
+
+
+def test_a_list_has_the_reason_in_a_few_words() -> None:
+    assert short(ExitRecord(127, None, False, 1)) == "exit code 127: not found"
+    assert short(ExitRecord(143, 15, False, 1, ended_by=EndedBy.ENGINE)) == "was stopped, exit code 143"
+    assert short(ExitRecord(139, 11, False, 1)) == "SIGSEGV, exit code 139"
 
 
 def test_a_span_takes_its_largest_unit() -> None:

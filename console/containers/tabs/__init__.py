@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from console import gateway
+from console import endings, gateway
 from console.containers.stopping import is_stopping
 from engine import Container, errors, for_admins
 
@@ -37,7 +37,13 @@ def show(
 
 def head_of(container: Container) -> dict[str, Any]:
     """What the head above every tab shows."""
-    return {"container": container, "stopping": is_stopping(container.id), "opened": for_admins(container.spec)}
+    ended = container.state in ("exited", "restarting") and container.exit
+    return {
+        "container": container,
+        "stopping": is_stopping(container.id),
+        "opened": for_admins(container.spec),
+        "ending": endings.explain(container, gateway.engine().kills(container.id)) if ended else None,
+    }
 
 
 @require_safe
