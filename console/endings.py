@@ -114,7 +114,7 @@ def _meaning(end: ExitRecord) -> tuple[list[str], tuple[str, Words] | None]:
 
 
 def _who(end: ExitRecord, kills: Sequence[Event]) -> list[str]:
-    if end.ended_by is EndedBy.STRANGER:
+    if end.ended_by is EndedBy.STRANGER and end.signal not in CRASHES:
         return [
             _("Nobody asked Wharfie for that: the signal came from a process of its own, or from root of this host.")
         ]

@@ -57,6 +57,7 @@ from engine.volumes.store import VolumeStore
 
 if TYPE_CHECKING:
     from engine.backup.manifest import Manifest
+    from engine.containers.commit import Commits
     from engine.images.store import ImageStore
     from engine.linux.probe import Report
 
@@ -275,9 +276,23 @@ class Engine:
 
     def commit(self, ref: str, spec: CommitSpec) -> Image:
         """Make an image of a container's files and settings."""
+        return self._commits.commit(ref, spec)
+
+    def clone(self, ref: str, name: str, *, caller: Caller = ROOT) -> Container:
+        """Another container like this one, with the same files and copies of its volumes; it does not run yet."""
+        from engine.containers.cloning import Cloning
+
+        cloning = Cloning(
+            self.paths, self._records, self.files, self._pausing, self._images, self._volumes, self._commits,
+            lambda spec, who: self.create(spec, caller=who),
+        )  # fmt: skip
+        return cloning.clone(self._records.find(ref), name, caller)
+
+    @property
+    def _commits(self) -> Commits:
         from engine.containers.commit import Commits
 
-        return Commits(self._records, self._events, self.files, self._pausing, self._images).commit(ref, spec)
+        return Commits(self._records, self._events, self.files, self._pausing, self._images)
 
     # Further commands in running containers
 

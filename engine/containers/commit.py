@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from engine import policy
@@ -14,8 +13,7 @@ from engine.archives.streams import DiskGuard
 from engine.containers.files import Files
 from engine.containers.pausing import Pausing
 from engine.containers.records import Records
-from engine.containers.spec import CommitSpec, Container, State
-from engine.errors import WrongState
+from engine.containers.spec import CommitSpec, Container
 from engine.events import Events
 from engine.images import instructions
 from engine.images.config import History
@@ -43,7 +41,7 @@ class Commits:
         base = self._images.get(container.image_id)
         settings = instructions.apply(settings_of(container, base), spec.changes)
         with tempfile.TemporaryFile(dir=self._images.scratch) as file:
-            with self._still(container) if spec.pause else contextlib.nullcontext():
+            with self._pausing.still(container) if spec.pause else contextlib.nullcontext():
                 entries = self._spool(container, file)
             made = History(time.time_ns(), f"wharfie commit {container.short_id}", spec.author, spec.message)
             image = self._images.derive(base.id, file if entries else None, settings, made, spec.name)
@@ -59,21 +57,6 @@ class Commits:
             entries: int = stream.counts["entries"]
         file.seek(0)
         return entries
-
-    @contextlib.contextmanager
-    def _still(self, container: Container) -> Iterator[None]:
-        """Inside, nothing of it runs. One that ended, or was paused or unpaused by somebody meanwhile, stays so."""
-        paused = False
-        if container.state is State.RUNNING:
-            with contextlib.suppress(WrongState):
-                self._pausing.pause(container)
-                paused = True
-        try:
-            yield
-        finally:
-            if paused:
-                with contextlib.suppress(WrongState):
-                    self._pausing.unpause(self._records.find(container.id))
 
 
 def settings_of(container: Container, image: Image) -> ImageConfig:

@@ -106,10 +106,13 @@ class Files:
         with self._root(ref) as (root, lock), _nowhere() as nowhere:
             return PathStat(**self._serve("stat", root, nowhere, lock, path=path, follow=follow))
 
-    def copy_out(self, ref: str, path: str, name: str, *, follow: bool = False, one_mount: bool = False) -> Outgoing:
+    def copy_out(
+        self, ref: str, path: str, name: str, *, follow: bool = False, one_mount: bool = False, top: bool = False
+    ) -> Outgoing:
         """A file or directory as a tar stream in which it is called ``name``; "": what is in the directory.
 
-        ``follow`` a link at the path's end; ``one_mount`` leaves out what is mounted below.
+        ``follow`` a link at the path's end; ``one_mount`` leaves out what is mounted below; with ``top`` owner and mode
+        of the directory whose content it is come first.
         """
         policy.check_path(path)
         held = ExitStack()
@@ -118,7 +121,7 @@ class Files:
         except BaseException:
             held.close()
             raise
-        wanted = {"path": path, "name": name, "follow": follow, "one_mount": one_mount, "top": False}
+        wanted = {"path": path, "name": name, "follow": follow, "one_mount": one_mount, "top": top}
         return Outgoing(lambda stream: self._serve("send", root, stream, lock, **wanted), held)
 
     def copy_in(self, ref: str, path: str, source: Source, *, owner: tuple[int, int] | None = None) -> Counts:
