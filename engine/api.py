@@ -33,6 +33,7 @@ from engine.containers.spec import (
     ContainerSpec,
     ExecSpec,
     ExitRecord,
+    HealthResult,
     Limits,
     RestartPolicy,
     TerminalInfo,
@@ -229,6 +230,16 @@ class Engine:
         if wanted.restart != container.spec.restart:
             self._restarting.update(container, wanted.restart, caller, "restore")
         return self._records.find(container.id)
+
+    def check_health(self, ref: str, *, caller: Caller = ROOT) -> HealthResult:
+        """Run a container's health check now and say how it went; its status stays what its own checks say."""
+        from engine.containers.checking import check
+
+        return check(self._executions, self._records.find(ref), caller)
+
+    def health_changes(self, ref: str, count: int = 50) -> list[Event]:
+        """When a container's health became another one, the newest first; details have the status."""
+        return self._events.of(self._records.find(ref).id, "health_status", count)
 
     def kills(self, ref: str) -> list[Event]:
         """The signals that somebody asked to be sent to a container's last run, the newest first; two at most. Their

@@ -2,8 +2,8 @@
 
 from django.urls import include, path
 
-from console.containers import bulk, creating, lists, tabs, views
-from console.containers.tabs import config, overview
+from console.containers import bulk, cloning, creating, lists, tabs, views
+from console.containers.tabs import config, health, metrics, overview
 
 app_name = "containers"
 urlpatterns = [
@@ -15,6 +15,10 @@ urlpatterns = [
     path("<str:ref>/head/", tabs.head, name="head"),
     path("<str:ref>/terminals/", include("console.containers.terminals.urls")),
     path("<str:ref>/menu/", lists.menu, name="menu"),
+    path("<str:ref>/clone/", cloning.clone, name="clone"),
+    path("<str:ref>/health/", health.show, name="health"),
+    path("<str:ref>/metrics/", metrics.show, name="metrics"),
+    path("<str:ref>/metrics/points/", metrics.points, name="points"),
     path("<str:ref>/config/", config.show, name="config"),
     path("<str:ref>/config/<int:number>/restore/", config.restore, name="restore"),
     path("<str:ref>/recreate/", creating.recreate, name="recreate"),

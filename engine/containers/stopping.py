@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 
 from engine import names, policy
@@ -48,20 +47,8 @@ class Stopping:
         if answer is None:
             record = self._records.running(container.id)
             if record is not None:  # no shim answers: the kernel still does
-                self._directly(record["pid"], record["start_time"], number)
+                process.kill(record["pid"], record["start_time"], number)
         self._pausing.thaw(container)
-
-    @staticmethod
-    def _directly(pid: int, start_time: int, number: int) -> None:
-        pidfd = process.opened(pid, start_time)
-        if pidfd is None:
-            return
-        try:
-            signal.pidfd_send_signal(pidfd, number)
-        except ProcessLookupError:  # it has just ended, and is not reaped
-            return
-        finally:
-            os.close(pidfd)
 
     def stop(self, container: Container, timeout_s: float | None, caller: Caller) -> None:
         """Ask with its stop signal, wait, then kill; -1 waits for ever. Nothing to do when it does not run.

@@ -207,6 +207,19 @@ def opened(pid: int, began: int) -> int | None:
     return None
 
 
+def kill(pid: int, began: int, number: int) -> None:
+    """Send a signal to exactly this process; nothing when it has ended."""
+    pidfd = opened(pid, began)
+    if pidfd is None:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:  # it has just ended, and is not reaped
+        return
+    finally:
+        os.close(pidfd)
+
+
 def ended(pidfd: int, timeout_s: float | None = 0) -> bool:
     """Whether a process has ended, within ``timeout_s``; None waits for that. pidfd_open(2), "poll"."""
     poll = select.poll()

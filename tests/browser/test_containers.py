@@ -56,3 +56,50 @@ def test_many_are_chosen_acted_upon_and_stay_chosen(page: Page, console: Console
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     picture(page, "list-phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_form_shows_a_command_and_a_compose_file_while_one_types(
+    page: Page, console: Console, fleet: Engine
+) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/-/create/?like=anchor")
+    expect(page.get_by_label("Command", exact=True)).to_have_value("sleep 1000")
+    page.get_by_text("The same as a command").click()
+    page.get_by_text("Variables", exact=True).first.click()
+    page.get_by_label("Variables", exact=True).fill("A=it's\nB=2")
+    shown = page.locator("#equivalents")
+    expect(shown).to_contain_text("--env 'A=it'\"'\"'s'")
+    expect(shown).to_contain_text('"it\'s"')
+    picture(page, "create-equivalents")
+    page.get_by_text("Isolation", exact=True).click()
+    page.emulate_media(color_scheme="dark")
+    page.locator("#section-isolation").scroll_into_view_if_needed()
+    picture(page, "create-isolation-night")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    picture(page, "create-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_figures_are_drawn_and_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/anchor/metrics/")
+    line = page.locator("[data-line=memory]")
+    expect(line).to_have_attribute("d", re.compile("L"), timeout=20_000)
+    before = line.get_attribute("d")
+    expect(line).not_to_have_attribute("d", before or "", timeout=10_000)
+    page.get_by_label("Shown").select_option("300")
+    picture(page, "metrics")
+    page.goto(f"{console.address}/containers/anchor/config/")
+    page.get_by_label("Memory", exact=True).fill("64m")
+    page.get_by_role("button", name="Change", exact=True).click()
+    expect(page.get_by_text("Changed anchor.")).to_be_visible()
+    picture(page, "config")
+    page.get_by_role("button", name="Restore version 1").click()
+    expect(page.get_by_text("as in version 1 again")).to_be_visible()
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    picture(page, "config-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fleet.kill("anchor")
+    page.goto(f"{console.address}/containers/anchor/")
+    expect(page.get_by_text("somebody at the command line asked for it")).to_be_visible(timeout=10_000)
+    picture(page, "ending-phone")

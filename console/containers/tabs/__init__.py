@@ -20,6 +20,8 @@ from engine import Container, errors, for_admins
 TABS = (
     ("overview", _("Overview"), "containers:details"),
     ("terminal", _("Terminal"), "containers:terminals:list"),
+    ("metrics", _("Metrics"), "containers:metrics"),
+    ("health", _("Health"), "containers:health"),
     ("config", _("Config"), "containers:config"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine import Caller, ContainerSpec, Engine, ExecSpec, Role, State, VolumeMount
+from engine import Caller, ContainerSpec, Engine, ExecSpec, NetworkMode, Role, State, VolumeMount
 from engine.errors import AlreadyExists, Denied, EngineError
 from engine.volumes.store import VolumeStore
 
@@ -73,8 +73,7 @@ def test_what_may_not_be_is_refused_before_anything_is_copied(dock: Engine) -> N
     source(dock)
     with pytest.raises(AlreadyExists):
         dock.clone("web", "web")
-    dock.create(ContainerSpec(image="busybox", name="open", command=("true",), binds=()))
-    spec = ContainerSpec(image="busybox", name="host", command=("true",), network="host")  # type: ignore[arg-type]
+    spec = ContainerSpec(image="busybox", name="host", command=("true",), network=NetworkMode.HOST)
     dock.create(spec)
     with pytest.raises(Denied):
         dock.clone("host", "twin", caller=Caller(Role.MEMBER, "mate"))

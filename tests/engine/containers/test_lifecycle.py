@@ -469,7 +469,7 @@ def test_a_second_engine_on_the_same_store_joins_it(dock: Engine) -> None:
         assert other.instance == dock.instance
         dock.stop("shared", timeout_s=0)
         assert other.inspect("shared").state is State.EXITED
-        assert [event.action for event in other.events()][-3:] == ["create", "start", "die"]
+        assert [event.action for event in other.events()][-4:] == ["create", "start", "kill", "die"]
 
 
 def test_a_store_is_opened_with_one_run_directory_while_something_of_it_lives(dock: Engine, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_restart_keeps_id_log_and_files_and_changes_the_process(dock: Engine) ->
     assert again.pid != first.pid
     assert eventually(lambda: [line.text for line in dock.logs(container.id)] == ["again"] * 3)
     actions = [e.action for e in dock.events() if e.object_id == container.id]
-    assert actions == ["create", "start", "die", "start", "restart"]
+    assert actions == ["create", "start", "kill", "die", "start", "restart"]
 
 
 def test_restart_starts_what_does_not_run_and_resumes_what_is_paused(dock: Engine) -> None:

@@ -1,0 +1,66 @@
+"""A clone with data: the form that asks for its name, and the job that makes it."""
+
+from __future__ import annotations
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from console import gateway, jobs
+from console.jobs.models import Record
+from engine import Container, errors, names
+
+
+class CloneForm(forms.Form):
+    """What the clone is called, and whether it is to run."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name of the clone"),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "mono", "spellcheck": "false"}),
+    )
+    start = forms.BooleanField(label=gettext_lazy("Start it"), required=False)
+
+    def clean_name(self) -> str:
+        """A name that no container has."""
+        name: str = self.cleaned_data["name"]
+        try:
+            names.container_name(name)
+        except errors.InvalidRequest as error:
+            raise forms.ValidationError(gateway.sentences(error)) from error
+        try:
+            gateway.engine().inspect(name)
+        except errors.EngineError:
+            return name
+        raise forms.ValidationError(_("The name is taken. Choose another."))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def clone(request: HttpRequest, ref: str) -> HttpResponse:
+    """Ask for a name, then copy in a job."""
+    container = gateway.engine().inspect(ref)
+    form = CloneForm(request.POST or None, initial={"name": f"{container.name}-2"})
+    if request.method == "POST" and form.is_valid():
+        return redirect(_begin(request, container, form))
+    status = 400 if request.method == "POST" else 200
+    name = "containers/clone/_dialog.html" if request.htmx else "containers/clone/page.html"
+    return render(request, name, {"container": container, "form": form}, status=status)
+
+
+def _begin(request: HttpRequest, container: Container, form: CloneForm) -> Record:
+    name, start = form.cleaned_data["name"], form.cleaned_data["start"]
+    caller = gateway.caller(request.user)
+
+    def work(job: jobs.Job) -> jobs.Results:
+        engine = gateway.engine()
+        job.step(_("Copying files and volumes of %(name)s") % {"name": container.name})
+        made = engine.clone(container.id, name, caller=caller)
+        if start:
+            job.step(_("Starting %(name)s") % {"name": name})
+            engine.start(made.id)
+        return [(made.name, reverse("containers:details", args=(made.id,)))]
+
+    return jobs.begin(request.user, _("Clone %(name)s") % {"name": container.name}, work)

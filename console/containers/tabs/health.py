@@ -1,0 +1,43 @@
+"""How well a container is: what its check found lately, when that changed, and the check run now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_http_methods
+
+from console import gateway
+from console.containers import tabs
+from console.spelling import health, seconds
+from console.text import clean
+from engine import HealthResult
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: HttpRequest, ref: str) -> HttpResponse:
+    """The tab; a POST runs the check."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    check = container.spec.health
+    context: dict[str, Any] = {"changes": engine.health_changes(container.id)}
+    if check is not None:
+        context["command"] = health(check)
+        context["times"] = {
+            name: seconds(getattr(check, f"{name}_s"))
+            for name in ("interval", "timeout", "start_period", "start_interval")
+        } | {"retries": check.retries}
+    if request.method == "POST":
+        context["now"] = _row(engine.check_health(container.id, caller=gateway.caller(request.user)))
+    if container.health:
+        context["results"] = [_row(result) for result in reversed(container.health.results)]
+    return tabs.show(request, container, "health", context)
+
+
+def _row(result: HealthResult) -> dict[str, Any]:
+    return {
+        "at_ns": result.finished_at_ns,
+        "took_ms": (result.finished_at_ns - result.started_at_ns) // 1_000_000,
+        "code": result.code,
+        "output": "\n".join(map(clean, result.output.splitlines())),
+    }

@@ -1,0 +1,94 @@
+"""The sides of a container that tell how it goes: its health and its figures."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+
+import pytest
+from django.test import Client
+
+from console import gateway, jobs, recorder
+from console.containers.tabs.metrics import joined
+from console.jobs.models import Record
+from engine import ContainerSpec, Engine, Figure, HealthCheck, Image, Series
+from tests.conftest import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def dock(image: Image) -> Engine:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    return engine
+
+
+def test_the_check_is_run_when_asked_and_does_not_count(page: Client, dock: Engine) -> None:
+    check = HealthCheck(("/bin/sh", "-c", "echo 'so <b>so'; exit 3"), interval_s=3600)
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), health=check)
+    container = dock.start(dock.create(spec).id)
+    before = page.get("/containers/web/health/").content.decode()
+    assert "Not checked yet" in before
+    assert "so &lt;b&gt;so" not in before.partition("Last checks")[2]
+    after = page.post("/containers/web/health/").content.decode()
+    assert "exit code 3" in after
+    assert re.search(r"<pre[^>]*>so &lt;b&gt;so</pre>", after)
+    now = dock.inspect(container.id).health
+    assert now is not None
+    assert now.results == ()
+
+
+def test_a_check_that_hangs_is_killed(page: Client, dock: Engine) -> None:
+    check = HealthCheck(("sleep", "999"), interval_s=3600, timeout_s=0.5)
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), health=check)
+    container = dock.start(dock.create(spec).id)
+    assert "took too long" in page.post("/containers/web/health/").content.decode()
+    assert eventually(lambda: dock.counters(container.id).pids == 1, timeout_s=10)
+
+
+def test_changes_of_health_are_told(page: Client, dock: Engine) -> None:
+    check = HealthCheck(("false",), interval_s=0.1, retries=1)
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), health=check)
+    dock.start(dock.create(spec).id)
+    assert eventually(lambda: "Changes" in page.get("/containers/web/health/").content.decode(), timeout_s=20)
+
+
+def test_one_without_a_check_says_how_to_get_one(page: Client, dock: Engine) -> None:
+    dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    assert "It has no health check" in page.get("/containers/web/health/").content.decode()
+
+
+def test_points_come_once_and_from_where_somebody_left(page: Client, dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    history, now = recorder.recorder().history, time.time()
+    for ago in (3.0, 2.0, 1.0):
+        history.add({container.id: Figure(0.25, 2**20, 3)}, {}, now_s=now - ago)
+    found = page.get("/containers/web/metrics/points/").json()
+    assert (len(found["t"]), found["cpu"], found["memory"][0], found["read"]) == (3, [0.25] * 3, 2**20, [None] * 3)
+    assert page.get(f"/containers/web/metrics/points/?since={found['t'][1]}").json()["t"] == [found["t"][2]]
+    assert page.get(f"/containers/web/metrics/points/?since={found['t'][2]}").json()["t"] == []
+    assert "the last hour" in page.get("/containers/web/metrics/").content.decode()
+
+
+def test_many_points_are_joined_to_their_means() -> None:
+    series = Series()
+    for second in range(10):
+        series.times.append(float(second))
+        for name, values in series.points.items():
+            values.append(math.nan if name == "read" else float(second))
+    found = joined(series, most=5)
+    assert found["t"] == [1.0, 3.0, 5.0, 7.0, 9.0]
+    assert (found["cpu"], found["read"]) == ([0.5, 2.5, 4.5, 6.5, 8.5], [None] * 5)
+
+
+def test_a_clone_is_made_by_a_job(page: Client, dock: Engine) -> None:
+    dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    assert "Clone web with its data" in page.get("/containers/web/clone/").content.decode()
+    assert "is taken" in page.post("/containers/web/clone/", {"name": "web"}).content.decode()
+    answer = page.post("/containers/web/clone/", {"name": "twin", "start": "on"})
+    job = jobs.finished(Record.objects.get())
+    assert answer["Location"] == job.get_absolute_url()
+    assert job.error == ""
+    assert dock.inspect("twin").state == "running"
