@@ -122,7 +122,7 @@ def _who(end: ExitRecord, kills: Sequence[Event]) -> list[str]:
         return []
     last = kills[0]
     number = last.detail.get("signal") or 0
-    who = last.detail.get("by") or _("somebody at the command line")
+    who = last.detail.get("by") or _("Somebody at the command line")
     told = [_("%(who)s asked for it, with %(signal)s.") % {"who": who, "signal": signal_name(number)}]
     if number == signal.SIGKILL and len(kills) > 1 and end.signal == signal.SIGKILL:
         first = kills[1].detail.get("signal") or 0

@@ -101,5 +101,5 @@ def test_figures_are_drawn_and_a_change_can_be_taken_back(page: Page, console: C
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     fleet.kill("anchor")
     page.goto(f"{console.address}/containers/anchor/")
-    expect(page.get_by_text("somebody at the command line asked for it")).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("Somebody at the command line asked for it")).to_be_visible(timeout=10_000)
     picture(page, "ending-phone")
