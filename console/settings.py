@@ -174,6 +174,7 @@ CACHES = {
 # Over plain http a Secure cookie would vanish without a word, so the names and flags follow the transport.
 _PREFIX = "__Host-" if SECURE else ""
 SESSION_COOKIE_NAME = f"{_PREFIX}wharfie_session"
+SESSION_ENGINE = "console.accounts.session"
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_SAVE_EVERY_REQUEST = True  # twelve hours without use, not twelve hours
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE

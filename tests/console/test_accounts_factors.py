@@ -7,16 +7,21 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from console.accounts.models import SetupLink, User
 from console.accounts.profile import client as named
+from console.accounts.session import SessionStore
 from console.accounts.throttle import Throttle
 from tests.console.conftest import PASSWORD
 
@@ -54,7 +59,7 @@ def add_app(browser: Client) -> tuple[str, list[str]]:
     assert 'src="data:image/svg' in page
     answer = browser.post("/account/app/add/", {"code": code(secret)})
     assert answer["Location"] == "/account/codes/"
-    shown = re.search(r'<pre class="code">([^<]+)', browser.get("/account/codes/").content.decode())[1].split()
+    shown = re.search(r'<pre class="code whole">([^<]+)', browser.get("/account/codes/").content.decode())[1].split()
     assert len(shown) == 10
     return secret, shown
 
@@ -143,6 +148,36 @@ def test_a_session_is_ended_from_another(user: User) -> None:
     number = re.search(r"/account/sessions/(\d+)/end/\"[^<]*<[^<]*<button[^>]*>End this session", shown)[1]
     here.post(f"/account/sessions/{number}/end/")
     assert (inside(here), inside(there)) == (True, False)
+
+
+def test_a_request_that_takes_long_does_not_undo_what_another_did(user: User) -> None:
+    browser = sign_in()
+    slow = SessionStore(browser.session.session_key)
+    assert slow["_auth_user_id"] == str(user.pk)  # it has read all
+    confirm(browser, "/account/app/add/")
+    slow.save()
+    assert browser.get("/account/app/add/").status_code == 200
+
+
+def test_twelve_hours_count_from_the_last_use(user: User) -> None:
+    browser = sign_in()
+    stored = Session.objects.filter(session_key=browser.session.session_key)
+    stored.update(expire_date=timezone.now() + timedelta(minutes=1))
+    assert inside(browser)
+    assert stored.get().expire_date > timezone.now() + timedelta(hours=11, minutes=59)
+    stored.update(expire_date=timezone.now() - timedelta(seconds=1))
+    assert not inside(browser)
+
+
+def test_a_session_that_has_ended_does_not_come_back(user: User) -> None:
+    browser = sign_in()
+    slow = SessionStore(browser.session.session_key)
+    assert slow["_auth_user_id"]
+    slow._ends_at -= timedelta(hours=1)
+    browser.post("/sign-out/")
+    with pytest.raises(UpdateError):
+        slow.save()
+    assert not Session.objects.exists()
 
 
 def test_nobody_ends_the_session_of_another(user: User) -> None:
