@@ -61,4 +61,5 @@ for (const form of document.querySelectorAll("[data-passkey]")) {
       fault.hidden = false;
     }
   });
+  form.querySelector("button.primary")?.removeAttribute("disabled"); // sooner, it would send an empty form
 }

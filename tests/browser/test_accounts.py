@@ -63,6 +63,8 @@ def test_a_passkey_is_the_second_step_and_signs_in_alone(page: Page, local: Cons
     expect(page.get_by_text("my laptop")).to_be_visible()
     expect(page.get_by_text("signs in alone")).to_be_visible()
     picture(page, "account")
+    page.emulate_media(color_scheme="dark")
+    picture(page, "account-night")
 
     sign_out(page)
     picture(page, "sign-in-passkey")
