@@ -52,14 +52,14 @@ def start(request: HttpRequest, ref: str) -> JsonResponse:
 @require_POST
 def stop(request: HttpRequest, ref: str) -> JsonResponse:
     """Its stop signal, and SIGKILL when its time is over; answers when it has ended."""
-    return JsonResponse(_full(gateway.engine().stop(ref)))
+    return JsonResponse(_full(gateway.engine().stop(ref, caller=_caller(request))))
 
 
 @login_not_required
 @require_POST
 def restart(request: HttpRequest, ref: str) -> JsonResponse:
     """Stopped as `stop` does, and started again."""
-    return JsonResponse(_full(gateway.engine().restart(ref)))
+    return JsonResponse(_full(gateway.engine().restart(ref, caller=_caller(request))))
 
 
 def _spec(body: bytes) -> ContainerSpec:

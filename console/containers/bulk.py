@@ -8,15 +8,24 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from console import gateway
+from console import gateway, jobs
 from console.containers.stopping import stopping
 from engine import Caller, Container, Engine, State, errors
 
 AT_ONCE = 16  # side by side: most of a stop is waiting
+SOON = 25  # so many are done while somebody waits; more are a job
 MOST = 1000
+TITLES = {
+    "start": gettext_lazy("Start containers"), "stop": gettext_lazy("Stop containers"),
+    "restart": gettext_lazy("Restart containers"), "pause": gettext_lazy("Pause containers"),
+    "unpause": gettext_lazy("Unpause containers"), "kill": gettext_lazy("Kill containers"),
+    "remove": gettext_lazy("Remove containers"),
+}  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -77,10 +86,40 @@ def act(request: HttpRequest) -> HttpResponse:
         living = [each for each in chosen if each.state.alive]
         return _answer(request, "ask", {"chosen": chosen, "living": living}, changed=False)
     caller = gateway.caller(request.user)
+    if len(ids) > SOON:
+        return gateway.go(
+            request, jobs.begin(request.user, str(TITLES[wish]), _work(wish, ids, caller)).get_absolute_url()
+        )
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda container_id: _done(engine, wish, container_id, caller), ids))
     failed = [result for result in results if result.error]
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
+
+
+def _work(wish: str, ids: list[str], caller: Caller) -> jobs.Work:
+    """The same as a job: its log has a line for each, and it fails when one did."""
+
+    def work(job: jobs.Job) -> jobs.Results:
+        engine = gateway.engine()
+        failed = 0
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            waiting = [pool.submit(_done, engine, wish, container_id, caller) for container_id in ids]
+            try:
+                for number, future in enumerate(waiting, 1):
+                    result = future.result()
+                    failed += bool(result.error)
+                    job.say(f"{result.name}: {result.error or _('done')}")
+                    job.progress(number, len(ids), _("containers"))
+            except jobs.Cancelled:
+                for future in waiting:
+                    future.cancel()
+                raise
+        if failed:
+            words = ngettext("%(n)d container failed", "%(n)d containers failed", failed) % {"n": failed}
+            raise errors.Busy(words, hint=_("the log says why"))
+        return [(_("All containers"), reverse("containers:list"))]
+
+    return work
 
 
 def _answer(request: HttpRequest, name: str, context: dict[str, object], *, changed: bool = True) -> HttpResponse:

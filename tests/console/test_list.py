@@ -8,7 +8,9 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from console import gateway, recorder
+from console import gateway, jobs, recorder
+from console.containers import bulk
+from console.jobs.models import Record
 from engine import ContainerSpec, Engine, Figure, Image
 from tests.console.conftest import HTMX
 
@@ -79,6 +81,19 @@ def test_removing_many_asks_first(page: Client, fleet: Engine) -> None:
     sure = re.findall(r'name="(id|sure)" value="(\w+)"', asked)
     page.post("/containers/-/bulk/", wish | {"sure": dict(sure)["sure"]})
     assert {each.name for each in fleet.containers()} == {"buoy", "dock"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_very_many_are_a_job_with_a_line_for_each(page: Client, fleet: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "SOON", 1)
+    ids = [fleet.inspect(name).id for name in ("anchor", "crane")]
+    answer = page.post("/containers/-/bulk/", {"act": "pause", "id": ids})
+    job = jobs.finished(Record.objects.get())
+    assert (answer.status_code, answer["Location"]) == (303, job.get_absolute_url())
+    assert "1 container failed" in job.error
+    shown = page.get(answer["Location"]).content.decode()
+    assert "anchor: done" in shown
+    assert re.search("crane: .*it is created", shown)
 
 
 def test_nothing_chosen_is_said(page: Client, fleet: Engine) -> None:
