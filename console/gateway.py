@@ -95,7 +95,10 @@ def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
         response["HX-Retarget"] = "#toasts"
         response["HX-Reswap"] = "beforeend"
         return response
-    return render(request, "shell/error.html", context, status=status)
+    response = render(request, "shell/error.html", context, status=status)
+    if status == 503 and request.method == "GET":
+        response["Refresh"] = "5"  # the page says so; it needs no script
+    return response
 
 
 class EngineErrorMiddleware:

@@ -8,6 +8,7 @@ WHARFIE_PROXY=1             a TLS proxy stands in front and sets X-Forwarded-Pro
 WHARFIE_TRUSTED_PROXY       its IP address: from others these headers are dropped (console/proxy.py)
 WHARFIE_OIDC_ISSUER         an OpenID Connect provider to sign in with, and what it knows this console as:
 WHARFIE_OIDC_CLIENT_ID, WHARFIE_OIDC_SECRET; WHARFIE_OIDC_NAME is what the sign-in page calls it
+WHARFIE_DEBUG=1             for who works on Wharfie: errors show code and settings, /styleguide/ shows every piece
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from engine.storage.paths import Paths
 BASE_DIR = Path(__file__).resolve().parent.parent
 PATHS = Paths(Config.from_environment())
 
-DEBUG = False
+DEBUG = os.environ.get("WHARFIE_DEBUG") == "1"
 # Lazy: `manage.py help` and the tests' collection must not need a writable WHARFIE_ROOT.
 SECRET_KEY = lazy(lambda: read_or_make_key(PATHS.secret_key), str)()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.i18n import set_language
@@ -21,9 +22,13 @@ urlpatterns = [
     path("jobs/", include("console.jobs.urls")),
     path("system/", include("console.system.urls")),
     path("language/", login_not_required(set_language), name="language"),
+    path("search/", include("console.search.urls")),
     path("live/", include("console.live.urls")),
     path("static/<path:name>", assets.serve, name="static"),
 ]
+
+if settings.DEBUG:
+    urlpatterns.append(path("styleguide/", include("console.styleguide.urls")))
 
 handler400 = "console.errors.bad_request"
 handler403 = "console.errors.permission_denied"

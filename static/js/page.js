@@ -1,9 +1,10 @@
 // Toasts, dialogs, and what the htmx fragments need around them.
 const STAYS_MS = 6000;
 
-// A toast about a failure stays until it is closed; others go.
+// A toast about a failure stays until it is closed; others go, but not while somebody reads them.
 function settle(toast) {
-  if (!toast.classList.contains("error")) setTimeout(() => toast.remove(), STAYS_MS);
+  if (toast.classList.contains("error")) return;
+  setTimeout(() => (toast.matches(":hover, :focus-within") ? settle(toast) : toast.remove()), STAYS_MS);
 }
 
 document.querySelectorAll("#toasts .toast").forEach(settle);
@@ -43,12 +44,30 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 // Without an answer there is no fragment that could say so. Once is enough: what polls fails each second.
+// And who leaves the page ends its requests: that is no silence.
+const LEAVING_MS = 10000;
+let left = -Infinity;
+addEventListener("beforeunload", () => { left = performance.now(); });
 document.addEventListener("htmx:sendError", () => {
-  if (document.querySelector("#toasts .silence")) return;
-  const toast = document.createElement("div");
-  toast.className = "toast error silence";
-  toast.textContent = "Wharfie does not answer. Your click did nothing; try again when it is back.";
+  if (performance.now() - left < LEAVING_MS || document.querySelector("#toasts .silence")) return;
+  const toast = document.getElementById("silence").content.cloneNode(true);
+  toast.firstElementChild.classList.add("silence");
   document.getElementById("toasts").append(toast);
+});
+
+// Copies, and says so for a moment. Over plain http browsers offer no clipboard: then the text is selected.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.previousElementSibling;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy || text.textContent);
+  } catch {
+    return getSelection().selectAllChildren(text);
+  }
+  button.classList.add("copied");
+  button.querySelector("[role=status]").textContent = button.dataset.copied;
+  setTimeout(() => { button.classList.remove("copied"); button.querySelector("[role=status]").textContent = ""; }, 2000);
 });
 
 // A file may be gigabytes: everything else in its form is looked at first, and stays as it is when that fails.

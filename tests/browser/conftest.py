@@ -88,7 +88,9 @@ def page(browser: Browser, console: Console) -> Iterator[Page]:
 
     def hear(message: ConsoleMessage) -> None:
         # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.
-        if message.type == "error" and message.location["url"] != page.url:
+        # Nor is a request of htmx that ends with its page; one that is answered badly the browser logs itself.
+        cut = message.text.startswith(("htmx:afterRequest", "htmx:sendError"))
+        if message.type == "error" and message.location["url"] != page.url and not cut:
             errors.append(message.text)
 
     page.on("console", hear)

@@ -1,0 +1,62 @@
+"""Where one can go, and what one can begin, from every page: the navigation, the palette and the keys read this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page. `key` follows g on the keyboard; `group` is the heading that it stands under."""
+
+    group: str | Promise
+    target: str  # the name of its address
+    drawing: str  # its icon
+    word: str | Promise
+    key: str = ""
+    admins: bool = False  # members may not go there, and do not see it
+
+    @property
+    def noun(self) -> str:
+        """What all addresses of this part of the console have in common."""
+        return self.target.partition(":")[0]
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return reverse(self.target)
+
+
+RUN, STORE, WATCH, MANAGE = _("Run"), _("Store"), _("Watch"), _("Manage")
+
+PLACES = (
+    Place(RUN, "overview", "overview", _("Overview"), "o"),
+    Place(RUN, "containers:list", "container", _("Containers"), "c"),
+    Place(STORE, "images:list", "image", _("Images"), "i"),
+    Place(STORE, "volumes:list", "volume", _("Volumes"), "v"),
+    Place(MANAGE, "jobs:list", "jobs", _("Jobs"), "j"),
+    Place(MANAGE, "users:list", "user", _("Users"), "u", admins=True),
+    Place(MANAGE, "system:report", "system", _("System"), "s"),
+)
+
+# What begins something new; `group` is what the palette shows beside it.
+BEGINNINGS = (
+    Place(RUN, "containers:create", "plus", _("Create container")),
+    Place(STORE, "images:import", "in", _("Import image")),
+)
+
+
+def places(admin: bool) -> list[Place]:
+    """Those that the user may go to."""
+    return [place for place in PLACES if admin or not place.admins]
+
+
+def groups(admin: bool) -> list[tuple[str | Promise, list[Place]]]:
+    """The navigation: headings and the places below them, each heading once."""
+    shown = places(admin)
+    headings = dict.fromkeys(place.group for place in shown)
+    return [(heading, [place for place in shown if place.group == heading]) for heading in headings]

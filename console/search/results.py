@@ -1,0 +1,115 @@
+"""What a few typed words mean: `vol` is a page, `web` a container, `restart web` an act upon it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
+
+from console.navigation import BEGINNINGS, Place, places
+from engine import Container, Engine
+
+SHOWN = 8  # of each kind; who wants more narrows it down
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Something to do to a container, when it is in a state for it."""
+
+    word: str | Promise
+    sentence: str | Promise  # with the container's name
+    drawing: str
+    target: str
+    posts: bool = True
+
+    def fits(self, container: Container) -> bool:
+        """Whether it makes sense now; the engine has the last word."""
+        if self.target == "containers:start":
+            return not container.state.alive and container.state != "broken"
+        if self.target == "containers:unpause":
+            return container.state == "paused"
+        if self.target in ("containers:details", "containers:remove"):
+            return True
+        return container.state.alive and not (self.target == "containers:pause" and container.state == "paused")
+
+
+VERBS = (
+    Verb(gettext_lazy("Start"), gettext_lazy("Start %(name)s"), "play", "containers:start"),
+    Verb(gettext_lazy("Stop"), gettext_lazy("Stop %(name)s"), "stop", "containers:stop"),
+    Verb(gettext_lazy("Restart"), gettext_lazy("Restart %(name)s"), "again", "containers:restart"),
+    Verb(gettext_lazy("Pause"), gettext_lazy("Pause %(name)s"), "pause", "containers:pause"),
+    Verb(gettext_lazy("Unpause"), gettext_lazy("Unpause %(name)s"), "play", "containers:unpause"),
+    Verb(
+        gettext_lazy("Terminal"), gettext_lazy("Terminal of %(name)s"), "terminal", "containers:terminals:list", False
+    ),
+    Verb(gettext_lazy("Log"), gettext_lazy("Log of %(name)s"), "logs", "containers:details", False),
+    Verb(gettext_lazy("Remove"), gettext_lazy("Remove %(name)s…"), "trash", "containers:remove", False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the palette: a link, or a form with one button."""
+
+    drawing: str
+    word: str
+    url: str
+    posts: bool = False
+    beside: str = ""
+    container: Container | None = None
+
+
+def find(text: str, engine: Engine, admin: bool) -> list[tuple[str, list[Result]]]:
+    """Results under their headings, those that were most likely meant first; without words all pages."""
+    wish = text.casefold()
+    acts = _acts(wish, engine)
+    named = [
+        Result("container", container.name, reverse("containers:details", args=(container.id,)), container=container)
+        for container in (engine.listing(text, count=SHOWN).containers if text else [])
+    ]
+    pages = [_place(place) for place in places(admin) if _sounds(wish, place.word)]
+    begun = [_place(place) for place in BEGINNINGS if _sounds(wish, place.word)]
+    headings = [(_("Do"), acts), (_("Containers"), named), (_("Go to"), pages), (_("Begin"), begun)]
+    return [(heading, results) for heading, results in headings if results]
+
+
+def _acts(wish: str, engine: Engine) -> list[Result]:
+    """Acts upon containers, for words that begin as a verb does and go on with a name."""
+    begin, space, name = wish.partition(" ")
+    verbs = [verb for verb in VERBS if _begins(begin, verb.word)] if space and name.strip() else []
+    if not verbs:
+        return []
+    return [
+        Result(
+            verb.drawing,
+            str(verb.sentence) % {"name": container.name},
+            reverse(verb.target, args=(container.id,)),
+            verb.posts,
+            container.image,
+        )
+        for container in engine.listing(name.strip(), count=SHOWN).containers
+        for verb in verbs
+        if verb.fits(container)
+    ][:SHOWN]
+
+
+def _place(place: Place) -> Result:
+    return Result(place.drawing, str(place.word), place.url, beside=str(place.group))
+
+
+def _words(word: str | Promise) -> list[str]:
+    """A word as it is shown, and in English: who knows the English one may go on using it."""
+    with override("en"):
+        english = str(word)
+    return [str(word).casefold(), english.casefold()]
+
+
+def _sounds(wish: str, word: str | Promise) -> bool:
+    return any(wish in each for each in _words(word))
+
+
+def _begins(wish: str, word: str | Promise) -> bool:
+    return any(each.startswith(wish) for each in _words(word))

@@ -1,0 +1,18 @@
+"""The command palette: pages, what can be begun, containers by name and what can be done to them."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console import gateway
+from console.search.results import find
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    """What fits ``q``: a list for the palette, a page where there is no JavaScript."""
+    text = request.GET.get("q", "")[:200].strip()
+    context = {"q": text, "results": find(text, gateway.engine(), request.user.is_superuser)}
+    return render(request, "search/_results.html" if request.htmx else "search/show.html", context)
