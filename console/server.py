@@ -1,7 +1,8 @@
 """daphne with request bodies on disk. As it comes, it and Twisted hold each body in memory, several times over.
 
-headers ─▶ a small body, or an import by somebody signed in?     no ─▶ 413; what still comes is thrown away
+headers ─▶ a small body, or an upload by somebody signed in?     no ─▶ 413; what still comes is thrown away
    body ─▶ a file beside the layers (Twisted) ─▶ Django reads that very file (console/asgi.py)
+ answer ─▶ a long one waits for the browser: it is not read faster than it is taken
 """
 
 from __future__ import annotations
@@ -9,30 +10,64 @@ from __future__ import annotations
 import asyncio
 import io
 from typing import Any
+from urllib.parse import unquote
 
 # daphne first: it picks Twisted's reactor.
 import daphne.server as daphne_server
 from channels.db import database_sync_to_async
 from daphne import http_protocol
 from django.conf import settings
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 from twisted.internet import reactor
 
 from console.middleware import signed_in
 
 LINGER_S = 5.0  # a refused client may send on for so long; cut off at once, it would not read why
 
+# Who is signed in may send large files to these.
+UPLOADS = {"images:import", "containers:upload"}
+
 NO_LENGTH = "Send Content-Length: a body in chunks is not taken.\n"
 TOO_LARGE = """\
 This is too large: {limit} KiB at most are taken here.
-An image is uploaded at {address} by somebody who is signed in. Sign in again, or import it by its path on the server.
+An image is uploaded at {address}, and a file on the page of a container's files, by somebody who is signed in.
+Sign in again, or import an image by its path on the server.
 """
+
+
+def _view(path: bytes) -> str:
+    """The name of the view that an address is of; "" of none."""
+    try:
+        return resolve(unquote(path.partition(b"?")[0].decode("latin-1"))).view_name
+    except Resolver404:
+        return ""
+
+
+class _Pace:
+    """Told by Twisted when enough waits to be sent (IPushProducer)."""
+
+    def __init__(self) -> None:
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    def pauseProducing(self) -> None:
+        """Wait."""
+        self.flows.clear()
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self.flows.set()
+
+    def stopProducing(self) -> None:
+        """Nobody is there any more: whoever waits finds that out by going on."""
+        self.flows.set()
 
 
 class Request(http_protocol.WebRequest):
     """One request; asks who sends a large body before it lets the body come."""
 
     refused = False
+    _pace: _Pace | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Twisted would read a form of any size into memory and parse it there, in the thread that answers everybody.
@@ -45,11 +80,38 @@ class Request(http_protocol.WebRequest):
             self._refuse(b"411 Length Required", NO_LENGTH)
         elif length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return
-        elif self.channel._path.partition(b"?")[0].decode("latin-1") == reverse("images:import"):
+        elif _view(self.channel._path) in UPLOADS:
             self.channel._networkProducer.pauseProducing()
             self._asking = asyncio.ensure_future(self._ask())
         else:
             self._refuse_size()
+
+    async def room(self) -> None:
+        """Wait until the browser has taken most of what was written; at once when it has gone."""
+        if self.channel is not None and not self.finished:
+            if self._pace is None:
+                self._pace = _Pace()
+                self.registerProducer(self._pace, True)
+            await self._pace.flows.wait()
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        if self._pace is not None:
+            self.unregisterProducer()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The browser went."""
+        super().connectionLost(reason)
+        if self._pace is not None:
+            self._pace.resumeProducing()
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """The application failed. An answer that had begun is broken off: its reader must not take it for whole."""
+        if not self._response_started:
+            super().handle_exception(exception)
+        elif self.channel is not None:
+            self.channel.transport.abortConnection()
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
@@ -103,3 +165,9 @@ class Server(daphne_server.Server):
             protocol.content = io.BytesIO()
             protocol.content.close()  # there is nothing left to queue: daphne leaves a closed body alone
         return queue
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """A message of the application; on return there is room for the next."""
+        await super().handle_reply(protocol, message)
+        if message.get("more_body"):
+            await protocol.room()

@@ -16,6 +16,7 @@ from engine.cgroups.counters import Counters
 from engine.config import Config
 from engine.containers import create, following, versions
 from engine.containers.asked import asked
+from engine.containers.browsing import Browsing
 from engine.containers.census import Census
 from engine.containers.execution import Execution, Executions
 from engine.containers.files import Files
@@ -70,7 +71,8 @@ UNPACK_TIMEOUT_S = 3600.0
 class Engine:
     """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
 
-    Copies of files, and what a container changed of its image, are acts of `files`.
+    Copies of files, and what a container changed of its image, are acts of `files`; looking at single files and
+    directories, and changing them, are those of `browse`.
 
     With ``spawn_launcher`` a launcher is started when none answers; the web process leaves that to its supervisor.
     """
@@ -92,6 +94,7 @@ class Engine:
         )
         self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
+        self.browse = Browsing(self.files)
         self._lifecycle = Lifecycle(
             self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
             self._restarting, Filling(self.paths, self.files),
@@ -285,9 +288,9 @@ class Engine:
         """Tells which of many logs have grown."""
         return LogWatch(self.paths)
 
-    def commit(self, ref: str, spec: CommitSpec) -> Image:
+    def commit(self, ref: str, spec: CommitSpec, *, caller: Caller = ROOT) -> Image:
         """Make an image of a container's files and settings."""
-        return self._commits.commit(ref, spec)
+        return self._commits.commit(ref, spec, caller)
 
     def clone(self, ref: str, name: str, *, caller: Caller = ROOT) -> Container:
         """Another container like this one, with the same files and copies of its volumes; it does not run yet."""

@@ -34,6 +34,8 @@ MAX_ENV_BYTES = 2**20
 MAX_HEALTH_S = 86_400.0
 MAX_TEXT = 4096  # characters that an image may say of its making
 MAX_COPY_BYTES = 64 * 2**30  # of all files of one copy into a container
+MAX_EDIT_BYTES = 2**20  # of a file that is read or written at once, in memory
+MAX_LISTED = 1000  # entries of a directory at once
 DEFAULT_PIDS = 2048  # guards against fork bombs
 
 
@@ -157,6 +159,29 @@ def check_path(path: str) -> None:
     """InvalidRequest unless a container may be asked for this path. Where it leads is the container's own affair."""
     if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > 4095:
         raise InvalidRequest(f"{path!r} is not an absolute path", hint="begin it with /", field="path")
+
+
+def check_file(path: str) -> None:
+    """InvalidRequest unless the path ends in a name that a file can have."""
+    name = path.rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise InvalidRequest(f"{path!r} ends in no name", hint="name a file or directory", field="name")
+    if len(os.fsencode(name)) > 255:
+        raise InvalidRequest("the name is too long", hint="use 255 bytes at most", field="name")
+
+
+def check_part(first: int, count: int, most: int) -> None:
+    """InvalidRequest unless this much may be asked for at once."""
+    if not (0 <= first < 2**62 and 0 < count <= most):
+        raise InvalidRequest("that is too much at once", hint=f"ask for {most} at most", field="count")
+
+
+def check_edit(data: bytes) -> None:
+    """InvalidRequest for more than may be written at once."""
+    if len(data) > MAX_EDIT_BYTES:
+        raise InvalidRequest(
+            "the text is too long to be edited here", hint="use 1 MiB at most, or upload it", field="text"
+        )
 
 
 def check_commit(spec: CommitSpec) -> None:

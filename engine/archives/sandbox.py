@@ -49,7 +49,8 @@ RIGHTS = ((1 << 16) - 1) & ~(landlock.EXECUTE | landlock.MAKE_BLOCK | landlock.M
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "MKNOD")
 _FILE_CALLS = """
     chdir fchmod fchmodat fchown fchownat fcntl fgetxattr flistxattr fsetxattr ftruncate getdents64 ioctl linkat mkdirat
-    mknod mknodat dup fstatfs openat openat2 readlinkat renameat symlinkat unlinkat utimensat
+    mknod mknodat dup fstatfs openat openat2 readlinkat renameat renameat2
+    symlinkat fsync unlinkat utimensat
 """
 SYSTEM_CALLS = INTERPRETER | frozenset(_FILE_CALLS.split())
 MEMORY_BYTES = 1 << 30  # of address space; the interpreter takes about 50 MB of it

@@ -9,15 +9,15 @@ from engine.linux.files import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, openat2
 SAFE = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
 
 
-def remove_tree(parent: int, name: bytes) -> None:
+def remove_tree(parent: int, name: bytes, *, resolve: int = SAFE) -> None:
     """Remove a directory and all in it."""
-    directory = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, resolve=SAFE)
+    directory = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, resolve=resolve)
     try:
         for child in os.listdir(directory):
             try:
                 os.unlink(child, dir_fd=directory)
             except IsADirectoryError:
-                remove_tree(directory, os.fsencode(child))
+                remove_tree(directory, os.fsencode(child), resolve=resolve)
     finally:
         os.close(directory)
     os.rmdir(name, dir_fd=parent)

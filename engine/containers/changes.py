@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,13 @@ class Change:
 
     kind: ChangeKind
     path: str  # bytes that are no text as os.fsdecode gives them
+    mode: int = 0  # with the file type, as it is now; 0 of what was deleted
+    size_bytes: int = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a regular file is there now."""
+        return stat.S_ISREG(self.mode)
 
 
 def parse(source: Source) -> Iterator[Change]:
@@ -31,4 +39,5 @@ def parse(source: Source) -> Iterator[Change]:
     while data := source.read(2**16):
         *whole, rest = (rest + data).split(b"\0")
         for line in whole:
-            yield Change(ChangeKind(line[:1].decode()), line[1:].decode(errors="surrogateescape"))
+            kind, mode, size, path = line.split(b" ", 3)
+            yield Change(ChangeKind(kind.decode()), path.decode(errors="surrogateescape"), int(mode), int(size))

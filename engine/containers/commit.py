@@ -19,6 +19,7 @@ from engine.images import instructions
 from engine.images.config import History
 from engine.images.spec import Image, ImageConfig
 from engine.images.store import ImageStore
+from engine.security.spec import Caller
 
 
 class Commits:
@@ -31,13 +32,14 @@ class Commits:
         self._pausing = pausing
         self._images = images
 
-    def commit(self, ref: str, spec: CommitSpec) -> Image:
+    def commit(self, ref: str, spec: CommitSpec, caller: Caller) -> Image:
         """An image of a container's files and settings: its own image, and one more layer where it changed something.
 
         Paused while its files are read, unless the spec says not to or it is paused already.
         """
         policy.check_commit(spec)
         container = self._records.find(ref)
+        policy.enter(container.spec, caller)
         base = self._images.get(container.image_id)
         settings = instructions.apply(settings_of(container, base), spec.changes)
         with tempfile.TemporaryFile(dir=self._images.scratch) as file:

@@ -24,6 +24,7 @@ from engine.containers.spec import PathStat
 from engine.errors import KernelError
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
+from engine.security.spec import ROOT, Caller
 from engine.storage.paths import Paths
 
 DEADLINE_S = 6 * 3600.0
@@ -83,7 +84,8 @@ class Outgoing:
 class Files:
     """Looks at, copies out and copies in files of containers. Paths are absolute, in the container.
 
-    While a copy of a container lasts that does not run, it cannot start; one of a running one ends with it.
+    While a copy of a container lasts that does not run, it cannot start; one of a running one ends with it. Whoever may
+    not enter a container may not have its files either: Denied, by `policy.enter`.
     """
 
     def __init__(
@@ -100,47 +102,57 @@ class Files:
         self._image_of = image_of
         self._unpack_base = unpack_base
 
-    def stat(self, ref: str, path: str, *, follow: bool = True) -> PathStat:
+    def stat(self, ref: str, path: str, *, follow: bool = True, caller: Caller = ROOT) -> PathStat:
         """What a path is; NotFound when there is nothing."""
-        policy.check_path(path)
-        with self._root(ref) as (root, lock), _nowhere() as nowhere:
-            return PathStat(**self._serve("stat", root, nowhere, lock, path=path, follow=follow))
+        return PathStat(**self.ask(ref, caller, "stat", path=path, follow=follow))
+
+    def ask(self, ref: str, caller: Caller, act: str, **wanted: Any) -> Counts:
+        """One act of `engine.files.worker` that needs no stream."""
+        policy.check_path(wanted["path"])
+        with self._root(ref, caller) as (root, lock), _nowhere() as nowhere:
+            return self._serve(act, root, nowhere, lock, **wanted)
+
+    def outgoing(self, ref: str, caller: Caller, act: str, **wanted: Any) -> Outgoing:
+        """One that writes to a stream."""
+        policy.check_path(wanted["path"])
+        held = ExitStack()
+        try:
+            root, lock = held.enter_context(self._root(ref, caller))
+        except BaseException:
+            held.close()
+            raise
+        return Outgoing(lambda stream: self._serve(act, root, stream, lock, **wanted), held)
+
+    def incoming(self, ref: str, caller: Caller, act: str, source: Source, **wanted: Any) -> Counts:
+        """One that reads a stream, which is fed from ``source`` in this thread."""
+        policy.check_path(wanted["path"])
+        with self._root(ref, caller) as (root, lock):
+            guard = DiskGuard(self._paths.containers)
+            return self._fed(lambda stream: self._serve(act, root, stream, lock, **wanted), source, guard)
 
     def copy_out(
-        self, ref: str, path: str, name: str, *, follow: bool = False, one_mount: bool = False, top: bool = False
-    ) -> Outgoing:
+        self, ref: str, path: str, name: str, *, follow: bool = False, one_mount: bool = False, top: bool = False,
+        caller: Caller = ROOT,
+    ) -> Outgoing:  # fmt: skip
         """A file or directory as a tar stream in which it is called ``name``; "": what is in the directory.
 
         ``follow`` a link at the path's end; ``one_mount`` leaves out what is mounted below; with ``top`` owner and mode
         of the directory whose content it is come first.
         """
-        policy.check_path(path)
-        held = ExitStack()
-        try:
-            root, lock = held.enter_context(self._root(ref))
-        except BaseException:
-            held.close()
-            raise
-        wanted = {"path": path, "name": name, "follow": follow, "one_mount": one_mount, "top": top}
-        return Outgoing(lambda stream: self._serve("send", root, stream, lock, **wanted), held)
+        return self.outgoing(ref, caller, "send", path=path, name=name, follow=follow, one_mount=one_mount, top=top)
 
-    def copy_in(self, ref: str, path: str, source: Source, *, owner: tuple[int, int] | None = None) -> Counts:
+    def copy_in(
+        self, ref: str, path: str, source: Source, *, owner: tuple[int, int] | None = None, caller: Caller = ROOT
+    ) -> Counts:
         """Unpack a tar stream below a directory; with ``owner`` all is its, and no set-id bit comes along.
 
         Returns entries, size_bytes and skipped_devices.
         """
-        policy.check_path(path)
-        wanted = {"owner": owner, "set_id": True, "keep_top": False}
-        with self._root(ref) as (root, lock):
-            return self._fed(
-                lambda stream: self._serve("receive", root, stream, lock, path=path, **wanted),
-                source,
-                DiskGuard(self._paths.containers),
-            )
+        return self.incoming(ref, caller, "receive", source, path=path, owner=owner, set_id=True, keep_top=False)
 
-    def export(self, ref: str) -> Outgoing:
+    def export(self, ref: str, *, caller: Caller = ROOT) -> Outgoing:
         """The whole root as a tar stream, without what is mounted in it."""
-        return self.copy_out(ref, "/", "", one_mount=True)
+        return self.copy_out(ref, "/", "", one_mount=True, caller=caller)
 
     @staticmethod
     def pack(path: str, name: str, *, owner: tuple[int, int] | None = None) -> Outgoing:
@@ -181,17 +193,18 @@ class Files:
         nowhere = held.enter_context(_nowhere())
         return Outgoing(lambda stream: self._serve("send", root, stream, nowhere, **wanted), held)
 
-    def changes(self, ref: str) -> Iterator[Change]:
+    def changes(self, ref: str, *, caller: Caller = ROOT) -> Iterator[Change]:
         """What a container changed of its image, sorted by name within each directory."""
-        with self._of_upper(ref, "changes") as stream:
+        with self._of_upper(ref, "changes", caller) as stream:
             yield from changes.parse(stream)
 
     def layer(self, ref: str) -> Outgoing:
         """The same as a layer, a tar stream."""
-        return self._of_upper(ref, "layer")
+        return self._of_upper(ref, "layer", ROOT)
 
-    def _of_upper(self, ref: str, act: str) -> Outgoing:
+    def _of_upper(self, ref: str, act: str, caller: Caller) -> Outgoing:
         container = self._records.find(ref)
+        policy.enter(container.spec, caller)
         state.require("copy", container.state, container.name)
         image = self._image_of(container.image_id)
         root = {"kind": "changes", "uid_base": container.uid_base, **roots.overlay(self._paths, container.id, image)}
@@ -199,8 +212,9 @@ class Files:
         lock = held.enter_context(roots.locked(self._paths, container, shared=True))
         return Outgoing(lambda stream: self._serve(act, root, stream, lock), held)
 
-    def _root(self, ref: str) -> AbstractContextManager[tuple[Request, int]]:
+    def _root(self, ref: str, caller: Caller) -> AbstractContextManager[tuple[Request, int]]:
         container = self._records.find(ref)
+        policy.enter(container.spec, caller)
         return roots.root(self._paths, self._records, container, self._image_of(container.image_id))
 
     def _serve(self, act: str, root: Request, stream: int, other: int, **wanted: Any) -> Counts:

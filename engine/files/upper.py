@@ -69,17 +69,20 @@ def _is_opaque(directory: int) -> bool:
 
 
 def changes(request: dict[str, Any], stream: int) -> dict[str, Any]:
-    """In the worker: to the stream for each change a letter, the path, and a zero byte.
+    """In the worker: to the stream for each change a letter, mode and size as numbers, the path, and a zero byte.
 
     A added, C changed, D deleted; what is below a deleted directory is not told. Docker's letters ("docker diff").
+    Mode and size are 0 of what was deleted.
     """
     count = 0
     with open(stream, "wb", buffering=READ_BYTES, closefd=False) as sink:
 
-        def emit(kind: str, path: bytes, _parent: int, _name: bytes) -> None:
+        def emit(kind: str, path: bytes, parent: int, name: bytes) -> None:
             nonlocal count
             count += 1
-            sink.write(kind.encode() + b"/" + path + b"\0")
+            status = None if kind == "D" else _status(parent, name)
+            mode, size = (status.st_mode, status.st_size) if status else (0, 0)
+            sink.write(b"%s %d %d /%s\0" % (kind.encode(), mode, size, path))
 
         _Comparison(request["opaque"], emit, lambda _path: None).run()
     return {"entries": count}

@@ -1,6 +1,8 @@
 """The launcher's operation "files": look at, send and receive files of a root that nobody trusts.
 
     stat       what a path is
+    list, read, content         what is in a directory, or in a file; see `engine.files.browse`
+    write, mkdir, rename, remove    see `engine.files.edit`
     send       files as a tar stream
     receive    a tar stream as files below a directory
     changes    what a container changed of its image; see `engine.files.upper`
@@ -14,20 +16,17 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable
 from typing import Any
 
 from engine.archives import sandbox
-from engine.archives.collect import KERNELS_OWN, Collector
+from engine.archives.collect import Collector
 from engine.archives.copying import Copier
 from engine.archives.tar import READ_BYTES, Reader, printable
 from engine.archives.write import Writer
 from engine.errors import EngineError, InvalidRequest, KernelError, NotFound
-from engine.files import roots, upper
-from engine.linux import files
+from engine.files import browse, edit, lookup, roots, upper
 
-_IN_ROOT = files.IN_ROOT | files.NO_MAGICLINKS
 _FULL_HINT = "free some space there"
 
 
@@ -77,19 +76,6 @@ def _translated(error: OSError) -> EngineError:
     return KernelError.from_os(error, "copying", hint=_FULL_HINT if full else "")
 
 
-def _stat(request: dict[str, Any], _stream: int) -> dict[str, Any]:
-    found = _find(request["path"], os.O_PATH | (0 if request["follow"] else os.O_NOFOLLOW))
-    status = os.fstat(found)
-    link = os.readlink("", dir_fd=found) if stat.S_ISLNK(status.st_mode) else ""
-    return {"mode": status.st_mode, "uid": status.st_uid, "gid": status.st_gid, "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns, "link": link}  # fmt: skip
-
-
-def _find(path: str, flags: int) -> int:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return files.openat2(root, path.encode(errors="surrogateescape") or b".", flags, resolve=_IN_ROOT)
-
-
 def _send(request: dict[str, Any], stream: int) -> dict[str, Any]:
     """``name`` "": what is in the directory, and with ``top`` its own entry; else the path itself, called so."""
     path, name = request["path"], os.fsencode(request["name"])
@@ -98,30 +84,24 @@ def _send(request: dict[str, Any], stream: int) -> dict[str, Any]:
         collector = Collector(writer, one_mount=request["one_mount"])
         before, _, last = path.rpartition("/")
         if not name:
-            directory = _readable(_find(path, os.O_RDONLY | os.O_DIRECTORY), path)
+            directory = lookup.readable(lookup.find(path, os.O_RDONLY | os.O_DIRECTORY), path)
             if request["top"]:
                 collector.directory(directory, b".")
             collector.content(directory, b"")
         elif request["follow"] or last in ("", ".", ".."):
-            collector.opened(_readable(_find(path, os.O_RDONLY | os.O_NONBLOCK), path), name)
+            collector.opened(lookup.readable(lookup.find(path, os.O_RDONLY | os.O_NONBLOCK), path), name)
         else:
-            parent = _readable(_find(f"{before}/", os.O_PATH | os.O_DIRECTORY), path)
-            os.close(_readable(_find(path, os.O_PATH | os.O_NOFOLLOW), path))  # not there: told, not left out
+            parent = lookup.readable(lookup.find(f"{before}/", os.O_PATH | os.O_DIRECTORY), path)
+            os.close(
+                lookup.readable(lookup.find(path, os.O_PATH | os.O_NOFOLLOW), path)
+            )  # not there: told, not left out
             collector.add(parent, os.fsencode(last), name)
         writer.end()
     return collector.counts()
 
 
-def _readable(descriptor: int, path: str) -> int:
-    if files.filesystem_magic(descriptor) in KERNELS_OWN:
-        raise InvalidRequest(
-            f"{printable(os.fsencode(path))} is the kernel's, no file", hint="read it with `exec … cat`", field="path"
-        )
-    return descriptor
-
-
 def _receive(request: dict[str, Any], stream: int) -> dict[str, Any]:
-    target = _readable(_find(request["path"], os.O_PATH | os.O_DIRECTORY), request["path"])
+    target = lookup.readable(lookup.find(request["path"], os.O_PATH | os.O_DIRECTORY), request["path"])
     with open(stream, "rb", buffering=READ_BYTES, closefd=False) as source:
         copier = Copier(
             target,
@@ -137,4 +117,8 @@ def _receive(request: dict[str, Any], stream: int) -> dict[str, Any]:
     return {"entries": copier.entries, "size_bytes": copier.size_bytes, "skipped_devices": copier.skipped_devices}
 
 
-_WORK = {"stat": _stat, "send": _send, "receive": _receive, "changes": upper.changes, "layer": upper.layer}
+_WORK = {
+    "stat": browse.status, "list": browse.directory, "read": browse.part, "content": browse.content,
+    "write": edit.write, "mkdir": edit.make_directory, "rename": edit.rename, "remove": edit.remove,
+    "send": _send, "receive": _receive, "changes": upper.changes, "layer": upper.layer,
+}  # fmt: skip

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
 
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 0x01, 0x02, 0x04, 0x08, 0x10  # RESOLVE_*
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
 PROC_SUPER_MAGIC = 0x9FA0
 SYSFS_MAGIC = 0x62656572
@@ -27,6 +28,7 @@ FUSE_SUPER_MAGIC = 0x65735546
 IN_MODIFY, IN_CREATE, IN_ONLYDIR = 0x2, 0x100, 0x01000000
 
 _openat2 = Syscall("openat2", fd, text, pointer, size)
+_renameat2 = Syscall("renameat2", fd, text, fd, text, ctypes.c_uint)
 _inotify_init1 = Syscall("inotify_init1", flags)
 _inotify_add_watch = Syscall("inotify_add_watch", fd, text, ctypes.c_uint32)
 _inotify_rm_watch = Syscall("inotify_rm_watch", fd, flags)
@@ -51,6 +53,11 @@ def openat2(dirfd: int, path: str | bytes, flag: int, *, mode: int = 0, resolve:
             return _openat2(dirfd, os.fsencode(path), ctypes.addressof(how), ctypes.sizeof(how), path=path)
         except BlockingIOError:  # EAGAIN: a rename raced with the lookup; openat2(2) says to try again
             continue
+
+
+def renameat2(old: int, old_name: bytes, new: int, new_name: bytes, flag: int) -> None:
+    """renameat2(2) of a name in one open directory to a name in another; ``flag`` is a RENAME_ constant above, or 0."""
+    _renameat2(old, old_name, new, new_name, flag, path=old_name)
 
 
 @contextmanager
