@@ -18,6 +18,17 @@ def clean(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+def shown(path: str) -> str:
+    """A path or name of a file, any bytes but zero, as text of one line: what could steer or reorder it is escaped."""
+    known = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), known.replace("\t", "\\t"))
+
+
+def printed(text: str) -> str:
+    """A text of several lines, the same way; tabs and ends of lines stay."""
+    return _CONTROLS.sub(lambda match: match[0] if match[0] == "\n" else shown(match[0]), text.replace("\r\n", "\n"))
+
+
 def size(count: float | None) -> str:
     """Bytes in units of 1024."""
     if count is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
+import stat
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +48,7 @@ def icon(name: str) -> SafeString:
 
 register.filter("size", text.size)
 register.filter("sentence", text.sentence)
+register.filter("filemode", stat.filemode)
 
 
 def span(seconds: float) -> str:

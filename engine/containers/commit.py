@@ -19,7 +19,7 @@ from engine.images import instructions
 from engine.images.config import History
 from engine.images.spec import Image, ImageConfig
 from engine.images.store import ImageStore
-from engine.security.spec import Caller
+from engine.security.spec import ROOT, Caller
 
 
 class Commits:
@@ -32,7 +32,7 @@ class Commits:
         self._pausing = pausing
         self._images = images
 
-    def commit(self, ref: str, spec: CommitSpec, caller: Caller) -> Image:
+    def commit(self, ref: str, spec: CommitSpec, caller: Caller = ROOT) -> Image:
         """An image of a container's files and settings: its own image, and one more layer where it changed something.
 
         Paused while its files are read, unless the spec says not to or it is paused already.

@@ -23,6 +23,8 @@ TABS = (
     ("metrics", _("Metrics"), "containers:metrics"),
     ("health", _("Health"), "containers:health"),
     ("config", _("Config"), "containers:config"),
+    ("files", _("Files"), "containers:files"),
+    ("changes", _("Changes"), "containers:changes"),
 )
 
 

@@ -1,0 +1,127 @@
+"""What a container changed of its image: look at it, make an image of it, take all of it away as a tar."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console import gateway, text
+from console.containers import tabs
+from console.containers.tabs import paths
+from console.streaming import download
+from engine import Change, ChangeKind, CommitSpec, Container, errors
+
+PAGE = 200  # changes
+LOOKS = {ChangeKind.ADDED: "ok", ChangeKind.CHANGED: "warn", ChangeKind.DELETED: "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A change, made ready for the page."""
+
+    look: str
+    word: str
+    path: str
+    opens: str  # where it can be looked at; "" for what is gone
+    size: int | None
+
+
+@require_safe
+def show(request: HttpRequest, ref: str) -> HttpResponse:
+    """A page of changes. All are read to be counted; those of the page alone are kept."""
+    container = gateway.engine().inspect(ref)
+    asked, wish = request.GET.get("page", ""), request.GET.get("kind", "")
+    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10**7 else 1
+    kind = ChangeKind(wish) if wish in list(ChangeKind) else None
+    first = (number - 1) * PAGE
+    counts: Counter[ChangeKind] = Counter()
+    kept: list[Change] = []
+    try:
+        for change in gateway.engine().files.changes(container.id, caller=gateway.caller(request.user)):
+            counts[change.kind] += 1
+            at = counts[kind] if kind else counts.total()
+            if change.kind == (kind or change.kind) and first < at <= first + PAGE:
+                kept.append(change)
+    except errors.EngineError as error:
+        return tabs.show(request, container, "changes", {"error": error}, status=gateway.status_of(error))
+    words = _words()
+    matching = counts[kind] if kind else counts.total()
+    context = {
+        "rows": [_row(container, change, words) for change in kept],
+        "kind": kind or "",
+        "chips": [("", _("All"), counts.total()), *((each, words[each], counts[each]) for each in ChangeKind)],
+        "first": first + 1,
+        "last": first + len(kept),
+        "total": matching,
+        "before": number > 1 and f"kind={kind or ''}&page={number - 1}",
+        "after": first + PAGE < matching and f"kind={kind or ''}&page={number + 1}",
+    }
+    return tabs.show(request, container, "changes", context)
+
+
+def _words() -> dict[ChangeKind, str]:
+    return {ChangeKind.ADDED: _("Added"), ChangeKind.CHANGED: _("Changed"), ChangeKind.DELETED: _("Deleted")}
+
+
+def _row(container: Container, change: Change, words: dict[ChangeKind, str]) -> Row:
+    return Row(
+        LOOKS[change.kind],
+        words[change.kind],
+        text.shown(change.path),
+        "" if change.kind is ChangeKind.DELETED else paths.address(container, change.path),
+        change.size_bytes if change.is_file else None,
+    )
+
+
+class CommitForm(forms.Form):
+    """How the new image is called, and what it says of itself."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=255,
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": "team/web:2", "spellcheck": "false"}),
+    )
+    author = forms.CharField(label=gettext_lazy("Author"), required=False, max_length=4096)
+    message = forms.CharField(label=gettext_lazy("What was changed, and why"), required=False, max_length=4096)
+    pause = forms.BooleanField(
+        label=gettext_lazy("Pause the container meanwhile, so that its files fit together"),
+        required=False,
+        initial=True,
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def commit(request: HttpRequest, ref: str) -> HttpResponse:
+    """Make an image of it."""
+    container = gateway.engine().inspect(ref)
+    form = CommitForm(request.POST or None, initial={"author": request.user.get_username()})
+    status = 200
+    if request.method == "POST":
+        status = 400
+        if form.is_valid():
+            data = form.cleaned_data
+            spec = CommitSpec(data["name"], data["author"], data["message"], pause=data["pause"])
+            try:
+                gateway.engine().commit(container.id, spec, caller=gateway.caller(request.user))
+                messages.success(request, _("Made the image %(name)s.") % {"name": data["name"]})
+                return redirect("images:list")
+            except errors.EngineError as error:
+                gateway.blame(form, error)
+                status = gateway.status_of(error)
+    return tabs.show(request, container, "commit", {"tab": "changes", "form": form}, status=status)
+
+
+@require_safe
+def export(request: HttpRequest, ref: str) -> StreamingHttpResponse:
+    """The whole root as a tar."""
+    container = gateway.engine().inspect(ref)
+    stream = gateway.engine().files.export(container.id, caller=gateway.caller(request.user))
+    return download(stream, f"{container.name}.tar")
