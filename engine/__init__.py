@@ -53,6 +53,8 @@ _HOME = {
     "LogWatch": "engine.containers.logs",
     "Namespaces": "engine.security.spec",
     "NetworkMode": "engine.containers.spec",
+    "Process": "engine.metrics.spec",
+    "ProcessWatch": "engine.containers.processes",
     "RestartMode": "engine.containers.spec",
     "RestartPolicy": "engine.containers.spec",
     "Outgoing": "engine.containers.files",

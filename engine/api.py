@@ -26,6 +26,7 @@ from engine.containers.limits import Limiting
 from engine.containers.listing import Listing, listing
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.pausing import Pausing
+from engine.containers.processes import Processes, ProcessWatch
 from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import (
@@ -49,7 +50,7 @@ from engine.events import Event, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.metrics.sampler import counters, sample, several
-from engine.metrics.spec import Sample
+from engine.metrics.spec import Process, Sample
 from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
 from engine.storage.database import Database
@@ -92,6 +93,7 @@ class Engine:
         self._stopping = Stopping(
             self.paths, self._events, self._records, self._pausing, self._waiting, self._restarting
         )
+        self._processes = Processes(self.instance, self._records, self._stopping)
         self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self.browse = Browsing(self.files)
@@ -333,6 +335,25 @@ class Engine:
     def terminals(self, ref: str) -> list[TerminalInfo]:
         """A container's open terminals, the oldest first."""
         return self._executions.open_terminals(self._records.find(ref))
+
+    # Processes
+
+    def processes(self, ref: str, *, caller: Caller = ROOT) -> list[Process]:
+        """A container's processes now, by pid; none when it does not run. Denied for who may not enter it."""
+        return self.process_watch(ref, caller=caller).read()
+
+    def process_watch(self, ref: str, *, caller: Caller = ROOT) -> ProcessWatch:
+        """The same again and again, for less: what a process is called is asked once."""
+        return self._processes.watch(self._records.find(ref), caller)
+
+    def signal_process(self, ref: str, pid: int, start_time: int, signal: str | int, *, caller: Caller = ROOT) -> None:
+        """Send a signal to one process, of that pid on the host and that start time. NotFound when it has ended.
+
+        In a paused container it is acted on once that goes on, which the first process's lets it do at once, as `kill`
+        does. Denied for who may not enter the container.
+        """
+        number = names.signal_number(signal)
+        self._processes.signal(self._records.find(ref), pid, start_time, number, caller)
 
     # Images
 

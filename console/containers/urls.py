@@ -13,6 +13,7 @@ urlpatterns = [
     path("-/equivalents/", creating.equivalents, name="equivalents"),
     path("<str:ref>/", overview.show, name="details"),
     path("<str:ref>/head/", tabs.head, name="head"),
+    path("<str:ref>/", include("console.containers.tabs.urls")),
     path("<str:ref>/terminals/", include("console.containers.terminals.urls")),
     path("<str:ref>/menu/", lists.menu, name="menu"),
     path("<str:ref>/clone/", cloning.clone, name="clone"),

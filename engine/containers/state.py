@@ -14,6 +14,7 @@ LEGAL: dict[str, frozenset[State]] = {
         {State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED, State.CREATED}
     ),  # not alive: a start
     "kill": frozenset({State.RUNNING, State.PAUSED}),
+    "signal": frozenset({State.RUNNING, State.PAUSED}),  # a process of it
     "pause": frozenset({State.RUNNING}),
     "unpause": frozenset({State.PAUSED}),
     "rename": frozenset({State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.EXITED}),
@@ -33,6 +34,9 @@ HINTS = {
     ("pause", State.RESTARTING): "try again when it runs",
     ("unpause", State.RESTARTING): "it waits to be started again by itself",
     ("remove", State.RESTARTING): "stop it first, or remove it by force",
+    ("signal", State.RESTARTING): "try again when it runs",
+    ("signal", State.CREATED): "start it first",
+    ("signal", State.EXITED): "start it first",
     ("kill", State.CREATED): "start it first",
     ("kill", State.EXITED): "start it first",
     ("exec", State.CREATED): "start it first",

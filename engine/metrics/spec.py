@@ -1,4 +1,4 @@
-"""What a container uses, read from its cgroup at one moment. Plain, frozen data."""
+"""What a container, or a process of it, uses at one moment. Plain, frozen data."""
 
 from __future__ import annotations
 
@@ -15,3 +15,20 @@ class Sample:
     memory_limit_bytes: int
     pids: int
     cpus: float  # cores' worth of CPU time that the container may use
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a container at one moment."""
+
+    pid: int  # on the host; one process for good together with start_time
+    pid_inside: int  # in the container's pid namespace
+    start_time: int  # clock ticks since boot
+    uid: int  # the effective one, in the container
+    name: str
+    command: str  # its words with spaces between; "" of a zombie. Whatever the process says of itself
+    state: str  # proc_pid_stat(5): R, S, D, T, Z …
+    threads: int
+    cpu_time_ns: int  # user and system, since its start
+    memory_bytes: int  # resident
+    started_at_ns: int

@@ -25,6 +25,7 @@ TABS = (
     ("config", _("Config"), "containers:config"),
     ("files", _("Files"), "containers:files"),
     ("changes", _("Changes"), "containers:changes"),
+    ("processes", _("Processes"), "containers:processes"),
 )
 
 

@@ -350,6 +350,10 @@ def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
     assert len(list(dock.paths.containers.iterdir())) == 1
 
 
+def first_process(dock: Engine, ref: str) -> tuple[int, int]:
+    return next(((each.pid, each.start_time) for each in dock.processes(ref)), (1, 1))
+
+
 def test_every_act_in_every_state_is_as_the_table_says(dock: Engine) -> None:
     acts = {
         "start": lambda ref: dock.start(ref),
@@ -363,6 +367,7 @@ def test_every_act_in_every_state_is_as_the_table_says(dock: Engine) -> None:
         "update": lambda ref: dock.update(ref, Limits(pids=99)),
         "exec": lambda ref: dock.exec(ref, ExecSpec(("true",))).close(),
         "copy": lambda ref: dock.files.stat(ref, "/"),
+        "signal": lambda ref: dock.signal_process(ref, *first_process(dock, ref), "CONT"),
     }
     assert acts.keys() == state.LEGAL.keys()
     for act, call in acts.items():
