@@ -6,17 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 from django import forms
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import gateway, text
+from console import downloads, gateway, jobs, text
 from console.containers import tabs
 from console.containers.tabs import paths
-from console.streaming import download
 from engine import Change, ChangeKind, CommitSpec, Container, errors
 
 PAGE = 200  # changes
@@ -103,20 +102,20 @@ def commit(request: HttpRequest, ref: str) -> HttpResponse:
     """Make an image of it."""
     container = gateway.engine().inspect(ref)
     form = CommitForm(request.POST or None, initial={"author": request.user.get_username()})
-    status = 200
-    if request.method == "POST":
-        status = 400
-        if form.is_valid():
-            data = form.cleaned_data
-            spec = CommitSpec(data["name"], data["author"], data["message"], pause=data["pause"])
-            try:
-                gateway.engine().commit(container.id, spec, caller=gateway.caller(request.user))
-                messages.success(request, _("Made the image %(name)s.") % {"name": data["name"]})
-                return redirect("images:list")
-            except errors.EngineError as error:
-                gateway.blame(form, error)
-                status = gateway.status_of(error)
-    return tabs.show(request, container, "commit", {"tab": "changes", "form": form}, status=status)
+    if request.method != "POST" or not form.is_valid():
+        return tabs.show(
+            request, container, "commit", {"tab": "changes", "form": form}, status=400 if form.errors else 200
+        )
+    data, caller = form.cleaned_data, gateway.caller(request.user)
+    spec = CommitSpec(data["name"], data["author"], data["message"], pause=data["pause"])
+
+    def work(job: jobs.Job) -> jobs.Results:
+        job.step(_("Reading the container's files"))
+        image = gateway.engine().commit(container.id, spec, caller=caller)
+        return [(image.tags[0] if image.tags else image.short_id, reverse("images:list"))]
+
+    title = _("Make the image %(image)s of %(name)s") % {"image": data["name"], "name": container.name}
+    return redirect(jobs.begin(request.user, title, work, again=reverse("containers:commit", args=(container.id,))))
 
 
 @require_safe
@@ -124,4 +123,4 @@ def export(request: HttpRequest, ref: str) -> StreamingHttpResponse:
     """The whole root as a tar."""
     container = gateway.engine().inspect(ref)
     stream = gateway.engine().files.export(container.id, caller=gateway.caller(request.user))
-    return download(stream, f"{container.name}.tar")
+    return downloads.stream(stream, f"{container.name}.tar")

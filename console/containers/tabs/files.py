@@ -14,11 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import gateway, text
+from console import downloads, gateway, text
 from console.containers import tabs
 from console.containers.tabs import paths
 from console.containers.tabs.contents import EditForm, facts, opened, piece
-from console.streaming import download
 from engine import Container, DirectoryEntry, PathStat, errors
 
 PAGE = 200  # entries
@@ -156,8 +155,10 @@ def fetch(request: HttpRequest, ref: str) -> StreamingHttpResponse:
     found = engine.files.stat(container.id, path, caller=caller)
     name = path.rpartition("/")[2] or container.name
     if found.is_directory:
-        return download(engine.files.copy_out(container.id, path, name, follow=True, caller=caller), f"{name}.tar")
-    return download(engine.browse.content(container.id, path, found.size, caller=caller), name, found.size)
+        return downloads.stream(
+            engine.files.copy_out(container.id, path, name, follow=True, caller=caller), f"{name}.tar"
+        )
+    return downloads.stream(engine.browse.content(container.id, path, found.size, caller=caller), name, found.size)
 
 
 @require_POST

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Caller, Container, ContainerSpec, Engine, Process, Role, Security, State
+from engine import Caller, Container, ContainerSpec, Engine, ExecSpec, Process, Role, Security, State
 from engine.errors import Denied, InvalidRequest, NotFound, WrongState
 from tests.conftest import eventually
 
