@@ -43,8 +43,8 @@ def file(path: Path, name: str) -> StreamingHttpResponse:
 
 
 def stream(source: Outgoing, name: str, size_bytes: int | None = None) -> StreamingHttpResponse:
-    """What comes out of a container, to be kept under a name. What is wrong at its beginning is raised here; what ends it
-    early breaks the connection (`console.server`), so that half of it is never taken for all."""
+    """What comes out of a container, to be kept under a name. What is wrong at its beginning is raised here; what
+    ends it early breaks the connection (`console.server`), so that half of it is never taken for all."""
     try:
         first = source.read(PIECE)
     except BaseException:
@@ -53,13 +53,17 @@ def stream(source: Outgoing, name: str, size_bytes: int | None = None) -> Stream
 
     async def pieces() -> AsyncIterator[bytes]:
         data = first
-        while data:
-            yield data
-            data = await asyncio.to_thread(source.read, PIECE)
+        try:
+            while data:
+                yield data
+                data = await asyncio.to_thread(source.read, PIECE)
+        finally:
+            await asyncio.shield(asyncio.to_thread(close))
 
     response = StreamingHttpResponse(pieces(), content_type="application/octet-stream")
-    # Called once, by whoever comes first: the end of the answer, or its loss when the browser went before it began.
-    response._resource_closers.append(weakref.finalize(response, source.close))
+    # Called once, by whoever comes first: the end of the pieces or, when the browser went before they began, of this.
+    close = weakref.finalize(response, source.close)
+    response._resource_closers.append(close)
     return _kept(response, name, size_bytes)
 
 

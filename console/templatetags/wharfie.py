@@ -48,7 +48,12 @@ def icon(name: str) -> SafeString:
 
 register.filter("size", text.size)
 register.filter("sentence", text.sentence)
-register.filter("filemode", stat.filemode)
+
+
+@register.filter
+def filemode(mode: int) -> str:
+    """A mode with its file type as ls(1) has it."""
+    return stat.filemode(mode)
 
 
 def span(seconds: float) -> str:

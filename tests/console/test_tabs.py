@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from html import unescape
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -191,10 +192,8 @@ def test_a_download_that_ends_early_is_not_taken_for_whole(box: Box) -> None:
         answer = connection.getresponse()
         assert answer.read(1000)
         box.engine.stop(box.container.id, 0)
-        with pytest.raises((ConnectionError, OSError, ValueError)) as broken:
-            while answer.read(2**20):
-                pass
-        assert broken
+        with pytest.raises((OSError, HTTPException)):  # reset, or ended without the last chunk
+            list(iter(lambda: answer.read(2**20), b""))
     finally:
         connection.close()
     eventually(lambda: box.engine.inspect(box.container.id).state is State.EXITED)
@@ -221,7 +220,7 @@ def test_changes_are_listed_and_become_an_image(box: Box) -> None:
     with tarfile.open(fileobj=io.BytesIO(box.ask(f"/containers/{box.container.id}/export/").body)) as tar:
         assert "etc/added" in tar.getnames()
     form = {"name": "team/made:1", "author": "captain", "message": "why", "pause": "on"}
-    assert box.ask(f"/containers/{box.container.id}/commit/", form | {"name": "No Such"}).status == 400
+    assert box.ask(f"/containers/{box.container.id}/commit/", form | {"name": "no such"}).status == 400
     assert box.ask(f"/containers/{box.container.id}/commit/", form).status == 302
     assert eventually(lambda: "team/made:1" in [tag for each in box.engine.images() for tag in each.tags], 60)
 

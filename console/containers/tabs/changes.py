@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console import downloads, gateway, jobs, text
 from console.containers import tabs
 from console.containers.tabs import paths
-from engine import Change, ChangeKind, CommitSpec, Container, errors
+from engine import Change, ChangeKind, CommitSpec, Container, errors, names
 
 PAGE = 200  # changes
 LOOKS = {ChangeKind.ADDED: "ok", ChangeKind.CHANGED: "warn", ChangeKind.DELETED: "bad"}
@@ -95,6 +95,13 @@ class CommitForm(forms.Form):
         required=False,
         initial=True,
     )
+
+    def clean_name(self) -> str:
+        """A name that an image can have."""
+        try:
+            return names.image_reference(self.cleaned_data["name"])
+        except errors.InvalidRequest as error:
+            raise forms.ValidationError(gateway.sentences(error)) from error
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
