@@ -37,7 +37,9 @@ class NameForm(forms.Form):
         label=gettext_lazy("Name"),
         max_length=255,
         strip=False,
-        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "autocomplete": "off"}),
+        widget=forms.TextInput(
+            attrs={"class": "mono", "spellcheck": "false", "autocomplete": "off", "placeholder": gettext_lazy("Name")}
+        ),
     )
 
     def clean_name(self) -> str:
