@@ -59,6 +59,7 @@ def test_files_are_looked_at_uploaded_edited_and_removed(page: Page, console: Co
     )
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_text("is there already")).to_be_visible()
+    expect(page.get_by_text("required")).to_have_count(0)
     both_themes(page, "files-taken")
     on_a_phone(page, "files")
     page.get_by_role("link", name="notes.txt", exact=True).click()

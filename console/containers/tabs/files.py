@@ -183,9 +183,9 @@ def upload(request: HttpRequest, ref: str) -> HttpResponse:
             messages.success(request, _("Uploaded %(name)s.") % {"name": text.shown(file.name)})
             return redirect(paths.address(container, path))
     except errors.EngineError as error:
+        if announced:  # its form lacks the file, which is not what is wrong
+            return render(request, "containers/tabs/_upload.html", {"problem": gateway.sentences(error)}, status=400)
         gateway.blame(form, error)
-        if announced:
-            return render(request, "containers/tabs/_upload.html", {"upload": form}, status=400)
     return _directory(request, container, path, {"upload": form}, status=400)
 
 
