@@ -25,7 +25,7 @@ from console.middleware import signed_in
 LINGER_S = 5.0  # a refused client may send on for so long; cut off at once, it would not read why
 
 # Who is signed in may send large files to these.
-UPLOADS = {"images:import", "containers:upload"}
+UPLOADS = {"images:import", "containers:files"}
 
 NO_LENGTH = "Send Content-Length: a body in chunks is not taken.\n"
 TOO_LARGE = """\

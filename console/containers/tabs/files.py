@@ -63,9 +63,11 @@ class Row:
     query: str
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, ref: str) -> HttpResponse:
-    """A directory's entries, or a file's text."""
+    """A directory's entries, or a file's text; what is sent to a directory's address is put into it."""
+    if request.method == "POST":
+        return _upload(request, ref)
     container, path = gateway.engine().inspect(ref), paths.asked(request)
     try:
         found = gateway.engine().files.stat(container.id, path, caller=gateway.caller(request.user))
@@ -163,9 +165,8 @@ def fetch(request: HttpRequest, ref: str) -> StreamingHttpResponse:
     return downloads.stream(engine.browse.content(container.id, path, found.size, caller=caller), name, found.size)
 
 
-@require_POST
-def upload(request: HttpRequest, ref: str) -> HttpResponse:
-    """Put a file into a directory. A page announces its name before it sends its bytes: then only that is looked at."""
+def _upload(request: HttpRequest, ref: str) -> HttpResponse:
+    """A page announces a file's name before it sends its bytes: then only that is looked at."""
     engine, path = gateway.engine(), paths.asked(request)
     container, caller = engine.inspect(ref), gateway.caller(request.user)
     announced = request.POST.get("upload", "")

@@ -7,7 +7,6 @@ from console.containers.tabs import changes, files, processes
 urlpatterns = [
     path("files/", files.show, name="files"),
     path("files/download/", files.fetch, name="download"),
-    path("files/upload/", files.upload, name="upload"),
     path("files/folder/", files.make_directory, name="folder"),
     path("files/edit/", files.edit, name="edit"),
     path("files/rename/", files.rename, name="rename-file"),
