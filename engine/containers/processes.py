@@ -61,7 +61,9 @@ class Processes:
             if pid not in manager.group(self._instance, container.id).pids():
                 raise gone
             if pid == container.pid:
-                self._stopping.signal(container, number)  # whoever ends that one ends its restart policy as well
+                self._stopping.signal(
+                    container, number, caller
+                )  # whoever ends that one ends its restart policy as well
             else:
                 signal.pidfd_send_signal(pidfd, number)
         except ProcessLookupError:

@@ -20,12 +20,12 @@ from engine import Container, errors, for_admins
 TABS = (
     ("overview", _("Overview"), "containers:details"),
     ("terminal", _("Terminal"), "containers:terminals:list"),
-    ("metrics", _("Metrics"), "containers:metrics"),
-    ("health", _("Health"), "containers:health"),
-    ("config", _("Config"), "containers:config"),
     ("files", _("Files"), "containers:files"),
     ("changes", _("Changes"), "containers:changes"),
     ("processes", _("Processes"), "containers:processes"),
+    ("metrics", _("Metrics"), "containers:metrics"),
+    ("health", _("Health"), "containers:health"),
+    ("config", _("Config"), "containers:config"),
 )
 
 
