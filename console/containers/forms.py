@@ -47,8 +47,8 @@ class CreateForm(Fields):
         if not self.admin:
             for name in FOR_ADMINS:
                 del self.fields[name]
-            network: Any = self.fields["network"]
-            network.choices = [choice for choice in network.choices if choice[0] == NetworkMode.NONE]
+            network: Any = self.fields["network"]  # what is not offered is still the engine's to refuse
+            network.widget.choices = [choice for choice in network.choices if choice[0] == NetworkMode.NONE]
         default = default_limits()
         total = text.size((default.memory_bytes or 0) * 2)
         self.fields["memory"].help_text = _("Such as 512m or 2g. Empty: half of this host's %(total)s") % {
