@@ -102,14 +102,17 @@ def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
 
 
 class EngineErrorMiddleware:
-    """Answers for every view that lets an engine's error pass."""
+    """Answers for every view that lets an engine's error pass; what a view does is told as the act of who asked."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass on."""
-        return self.get_response(request)
+        from engine import acting
+
+        with acting(request.user.get_username()):
+            return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Turn an engine's error into an answer; anything else is a fault and stays one."""

@@ -95,6 +95,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "console.context.page",
                 "console.jobs.context.frame",
+                "console.disk.frame",
             ],
             "loaders": [("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
             "builtins": [
@@ -103,6 +104,7 @@ TEMPLATES = [
                 "django.templatetags.static",
                 "console.templatetags.wharfie",
                 "console.templatetags.jobs",
+                "console.templatetags.events",
             ],
         },
     }

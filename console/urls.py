@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from console import assets
+from console import assets, healthz
 from console.overview import views as overview
 
 urlpatterns = [
@@ -19,11 +19,13 @@ urlpatterns = [
     path("containers/", include("console.containers.urls")),
     path("images/", include("console.images.urls")),
     path("volumes/", include("console.volumes.urls")),
+    path("events/", include("console.events.urls")),
     path("jobs/", include("console.jobs.urls")),
     path("system/", include("console.system.urls")),
     path("language/", login_not_required(set_language), name="language"),
     path("search/", include("console.search.urls")),
     path("live/", include("console.live.urls")),
+    path("healthz", healthz.show, name="healthz"),
     path("static/<path:name>", assets.serve, name="static"),
 ]
 

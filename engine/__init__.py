@@ -32,7 +32,9 @@ _HOME = {
     "EndedBy": "engine.containers.spec",
     "Engine": "engine.api",
     "EngineError": "engine.errors",
+    "DiskUsage": "engine.metrics.spec",
     "Event": "engine.events",
+    "EventFilter": "engine.events",
     "ExecSpec": "engine.containers.spec",
     "Execution": "engine.containers.execution",
     "ExitRecord": "engine.containers.spec",
@@ -73,6 +75,7 @@ _HOME = {
     "VolumeMount": "engine.volumes.spec",
     "WaitFor": "engine.containers.spec",
     "default_limits": "engine.policy",
+    "acting": "engine.events",
     "for_admins": "engine.policy",
 }
 

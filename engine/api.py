@@ -45,12 +45,13 @@ from engine.containers.stopping import Stopping
 from engine.containers.terminals import Terminal
 from engine.containers.versions import Version
 from engine.containers.waiting import Waiting
-from engine.errors import only_engine_errors
-from engine.events import Event, Events, Subscription
+from engine.errors import Unavailable, only_engine_errors
+from engine.events import Event, EventFilter, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.metrics.sampler import counters, sample, several
-from engine.metrics.spec import Process, Sample
+from engine.metrics.spec import DiskUsage, Process, Sample
+from engine.metrics.usage import usage
 from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
 from engine.storage.database import Database
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from engine.backup.manifest import Manifest
     from engine.containers.commit import Commits
     from engine.images.store import ImageStore
-    from engine.linux.probe import Report
+    from engine.linux.probe import Check, Report
 
 Progress = Callable[[str], None]
 UNPACK_TIMEOUT_S = 3600.0
@@ -438,6 +439,22 @@ class Engine:
         ids = [entry.id for entry in self._census.look() if entry.state.alive]
         return [found for found in self._records.several(ids) if found.state.alive]
 
+    def disk_usage(self) -> DiskUsage:
+        """How many bytes of the disk all of it takes, by object. Looks at every file: it takes a while."""
+        return usage(self.paths, self._database)
+
+    def findings(self) -> list[Check]:
+        """What is wrong with this instance, and what to do."""
+        from engine import doctor
+
+        return doctor.examine(self.config)
+
+    def ping(self) -> None:
+        """Return at once when containers could be started; Unavailable when nobody would serve that."""
+        self._events.last()
+        if not instance.is_locked(self.paths.launcher_lock):
+            raise Unavailable("no launcher serves", hint="start the console with `make run`, or look at `doctor`")
+
     def report(self) -> Report:
         """What this host can do, in words."""
         from engine.linux import probe
@@ -448,6 +465,10 @@ class Engine:
     def events(self, after: int = 0) -> list[Event]:
         """What happened after a sequence number, oldest first."""
         return self._events.after(after)
+
+    def find_events(self, wish: EventFilter, count: int = 100) -> list[Event]:
+        """Those that a filter leaves, the newest first; the last ten thousand are kept."""
+        return self._events.find(wish, count)
 
     def last_event(self) -> int:
         """The newest event's sequence number; 0 before the first."""

@@ -7,6 +7,9 @@ import os
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,20 @@ from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 KEPT = 10_000
+# What happens by itself is nobody's act, whoever looks when it is noticed.
+BY_ITSELF = frozenset({"die", "health_status"})
+
+_acting: ContextVar[str] = ContextVar("acting", default="")
+
+
+@contextmanager
+def acting(name: str) -> Iterator[None]:
+    """Inside, what this thread or task does is told as this person's act; outside, as the command line's."""
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,25 @@ class Event:
     object_id: str
     name: str
     detail: dict[str, Any]
+
+    @property
+    def by(self) -> str:
+        """Who did it; "" for the command line, and for what happened by itself."""
+        return str(self.detail.get("by", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to find; what is empty leaves all."""
+
+    before: int = 0  # a sequence number: older ones than that
+    kind: str = ""
+    action: str = ""
+    object_id: str = ""
+    name: str = ""  # a part of it
+    by: str = ""
+    since_ns: int = 0
+    until_ns: int = 0
 
 
 class Subscription:
@@ -68,6 +104,8 @@ class Events:
         self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str, **detail: Any
     ) -> None:
         """Add an event inside the caller's transaction; call `wake` after its commit."""
+        if action not in BY_ITSELF and (by := _acting.get()):
+            detail.setdefault("by", by)
         cursor = connection.execute(
             "INSERT INTO events (time_ns, kind, action, object_id, name, detail) VALUES (?, ?, ?, ?, ?, ?)",
             (time.time_ns(), kind, action, object_id, name, json.dumps(detail)),
@@ -92,9 +130,24 @@ class Events:
 
     def of(self, object_id: str, action: str, count: int) -> list[Event]:
         """The newest events of this kind that are still known of an object, the newest first."""
+        return self.find(EventFilter(object_id=object_id, action=action), count)
+
+    def find(self, wish: EventFilter, count: int = 100) -> list[Event]:
+        """Those that a filter leaves, the newest first."""
+        terms = {
+            "seq < ?": wish.before or None,
+            "kind = ?": wish.kind or None,
+            "action = ?": wish.action or None,
+            "object_id = ?": wish.object_id or None,
+            "name LIKE ? ESCAPE '\\'": f"%{_literal(wish.name)}%" if wish.name else None,
+            "time_ns >= ?": wish.since_ns or None,
+            "time_ns < ?": wish.until_ns or None,
+            "json_valid(detail) AND json_extract(detail, '$.by') = ?": wish.by or None,
+        }
+        chosen = {term: value for term, value in terms.items() if value is not None}
+        where = " AND ".join(chosen) or "1"
         rows = self._database.rows(
-            "SELECT * FROM events WHERE object_id = ? AND action = ? ORDER BY seq DESC LIMIT ?",
-            (object_id, action, count),
+            f"SELECT * FROM events WHERE {where} ORDER BY seq DESC LIMIT ?", (*chosen.values(), count)
         )
         return [Event(**(dict(row) | {"detail": _detail(row["detail"])})) for row in rows]
 
@@ -106,6 +159,10 @@ class Events:
     def subscribe(self) -> Subscription:
         """A new subscription; the caller closes it."""
         return Subscription(self._paths)
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _detail(text: str) -> dict[str, Any]:

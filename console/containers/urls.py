@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from console.containers import bulk, cloning, creating, lists, tabs, views
-from console.containers.tabs import config, health, metrics, overview
+from console.containers.tabs import config, events, health, metrics, overview
 
 app_name = "containers"
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("<str:ref>/head/", tabs.head, name="head"),
     path("<str:ref>/", include("console.containers.tabs.urls")),
     path("<str:ref>/terminals/", include("console.containers.terminals.urls")),
+    path("<str:ref>/events/", events.show, name="events"),
     path("<str:ref>/menu/", lists.menu, name="menu"),
     path("<str:ref>/clone/", cloning.clone, name="clone"),
     path("<str:ref>/health/", health.show, name="health"),

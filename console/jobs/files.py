@@ -27,6 +27,7 @@ class Files:
         self.directory = directory
         self.upload = directory / "upload"
         self.output = directory / "output"
+        self.scratch = directory / "scratch"
         self._log = directory / "log"
         self._lock = directory / "lock"
 
@@ -83,11 +84,16 @@ class Files:
         """Names and bytes of the files that it made for its owner."""
         if not self.output.is_dir():
             return []
-        return sorted((entry.name, entry.stat().st_size) for entry in os.scandir(self.output) if entry.is_file())
+        with os.scandir(self.output) as entries:
+            return sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
 
     def drop_upload(self) -> None:
         """It is not needed any more."""
         self.upload.unlink(missing_ok=True)
+
+    def drop_scratch(self) -> None:
+        """What is half made goes."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def delete(self) -> None:
         """All of it."""

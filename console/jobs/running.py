@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from console.jobs.models import Record, Status
 from console.jobs.work import Cancelled, Job, Work, named, news
-from engine import errors
+from engine import acting, errors
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser, AnonymousUser
@@ -127,6 +127,7 @@ def recover() -> None:
         if held is None:  # another console on the same store works on it
             continue
         os.close(held)
+        record.files.drop_scratch()
         work = named(record.kind) if record.inputs_there and not record.cancel_asked else None
         if getattr(work, "resumes", False) and record.attempts < MOST_ATTEMPTS and run_again(record):
             continue
@@ -155,11 +156,13 @@ def _run(job: Job, work: Work, arguments: dict[str, Any], held: int) -> None:
     record = job.record
     news.send(Job, record=record, changed=True)
     try:
-        with translation.override(record.language):
+        name = record.owner.get_username() if record.owner else ""
+        with translation.override(record.language), acting(name):
             end = _end_of(job, work, arguments)
         if end["status"] != Status.DONE:
             record.files.say(str(Status(end["status"]).label) + (f": {end['error']}" if end.get("error") else ""))
         record.files.drop_upload()
+        record.files.drop_scratch()
         end |= record.figures() | {"ended_at_ns": time.time_ns()}
         for name, value in end.items():
             setattr(record, name, value)

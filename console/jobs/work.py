@@ -90,6 +90,12 @@ class Job:
         self._files.output.mkdir(mode=0o700, exist_ok=True)
         return self._files.output
 
+    @property
+    def scratch(self) -> Path:
+        """A directory for what is half made, on the store's disk: rename what is whole from there. Gone at the end."""
+        self._files.scratch.mkdir(mode=0o700, exist_ok=True)
+        return self._files.scratch
+
     def cancel(self) -> None:
         """Ask it to stop; from any thread."""
         self._cancel.set()

@@ -1,52 +1,125 @@
-"""The first page: what runs here, how full the host is, what happened last."""
+"""The first page: what runs here, what is wrong, who uses the most, how full the host is, what happened last."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from console import gateway
+from console import disk, gateway, recorder
+from console.jobs.models import Record, Status
 from console.templatetags.wharfie import look
+from engine import Container, Engine, EventFilter, errors
+
+TOP = 5  # users of each kind
+SHOWN = 10  # troubles of each kind
+EVENTS = 12
+DAY_NS = 24 * 3600 * 10**9
+AILING = (
+    ("unhealthy", gettext_lazy("its health check fails")),
+    ("restarting", gettext_lazy("it ends and is restarted again and again")),
+    ("broken", gettext_lazy("its record is damaged")),
+)
 
 
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     """The page, or its changing part for htmx."""
     engine = gateway.engine()
-    containers = engine.containers()
+    counts = dict(engine.listing(count=0).counts)
+    total = sum(counts.values()) - counts.get("unhealthy", 0)  # who is, runs
     context = {
-        "containers": containers,
-        "ids": {c.id for c in containers},
-        "running": [c for c in containers if c.state.alive],
-        "failed": [c for c in containers if look(c) == "failed"],
-        "images": engine.images(),
-        "volumes": engine.volumes(),
-        "events": _latest(engine.events(), 12),
+        "counts": counts,
+        "total": total,
+        "alive": sum(counts.get(state, 0) for state in ("running", "paused")),
+        "troubles": list(_troubles(request, engine, counts)),
+        "users": _users(engine),
+        "images": len(engine.images()),
+        "volumes": len(engine.volumes()),
+        "events": engine.find_events(EventFilter(), EVENTS),
         "host": _host(),
+        "room": disk.room(),
     }
     return render(request, "overview/_facts.html" if request.htmx else "overview/show.html", context)
 
 
-def _latest(events: list[Any], count: int) -> list[Any]:
-    return events[: -count - 1 : -1]
+def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """What somebody should look at: a state, a name, where it is, why."""
+    for state, why in AILING:
+        if counts.get(state):
+            for container in engine.listing(state=state, count=SHOWN).containers:
+                reason = container.broken if state == "broken" else why
+                yield {"container": container, "name": container.name or container.short_id, "why": reason,
+                       "url": reverse("containers:details", args=[container.id])}  # fmt: skip
+    for container in _ended_badly(engine):
+        oom = bool(container.exit and container.exit.oom_killed)
+        why = _("the kernel killed it: out of memory") if oom else _("it ended with an error")
+        yield {"container": container, "name": container.name, "why": why, "time_ns": container.exit.finished_at_ns,
+               "url": reverse("containers:details", args=[container.id])}  # fmt: skip
+    since = {"ended_at_ns__gte": time.time_ns() - DAY_NS, "status__in": (Status.FAILED, Status.INTERRUPTED)}
+    for job in Record.objects.seen_by(request.user).filter(**since)[:SHOWN]:
+        yield {"job": job, "name": job.title, "why": job.error or _("the console ended while it was running"),
+               "time_ns": job.ended_at_ns, "url": job.get_absolute_url()}  # fmt: skip
+
+
+def _ended_badly(engine: Engine) -> Iterator[Container]:
+    """Containers whose last run ended with an error in the last day, and that nobody has started since."""
+    wish = EventFilter(kind="container", action="die", since_ns=time.time_ns() - DAY_NS)
+    bad = [event.object_id for event in engine.find_events(wish, 500) if event.detail.get("code") != 0]
+    shown = 0
+    for container_id in dict.fromkeys(bad):
+        try:
+            container = engine.inspect(container_id)
+        except errors.NotFound:
+            continue
+        if look(container) == "failed":
+            yield container
+            shown += 1
+        if shown == SHOWN:
+            return
+
+
+def _users(engine: Engine) -> list[dict[str, Any]]:
+    """Who uses the most of each: from the figures that are read once a second for all pages, and the last count."""
+    figures = recorder.recorder().take()
+    usage = disk.counter.latest()
+    kinds = (
+        ("cpu", _("CPU, cores"), {each: of["cpu"] for each, of in figures.items() if of["cpu"]}),
+        ("mem", _("Memory"), {each: of["mem"] for each, of in figures.items()}),
+        ("disk", _("Disk"), {} if usage is None else {
+            each: size + usage.logs.get(each, 0) for each, size in usage.containers.items()
+        }),
+    )  # fmt: skip
+    found = []
+    for kind, word, values in kinds:
+        chosen = sorted(values.items(), key=lambda item: -item[1])[:TOP]
+        rows = []
+        for container_id, value in chosen:
+            try:
+                container = engine.inspect(container_id)
+            except errors.NotFound:  # removed since it was counted
+                continue
+            rows.append({"container": container, "value": value, "share": value / chosen[0][1] if chosen[0][1] else 0})
+        found.append({"kind": kind, "word": word, "rows": rows, "waits": kind == "disk" and usage is None})
+    return found
 
 
 def _host() -> dict[str, Any]:
     import psutil  # only the pages that show the host pay for it
 
     memory = psutil.virtual_memory()
-    disk = psutil.disk_usage(str(settings.PATHS.root))
     return {
         "cores": os.cpu_count() or 1,
         "load": os.getloadavg()[0],
         "memory_used": memory.total - memory.available,
         "memory_total": memory.total,
-        "disk_used": disk.used,
-        "disk_total": disk.used + disk.free,
         "boot_ns": int(psutil.boot_time() * 1e9),
     }

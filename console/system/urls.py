@@ -1,8 +1,13 @@
-"""The address of the system page."""
+"""Addresses of the system page and its backups."""
 
 from django.urls import path
 
-from console.system import views
+from console.system import backups, views
 
 app_name = "system"
-urlpatterns = [path("", views.report, name="report")]
+urlpatterns = [
+    path("", views.report, name="report"),
+    path("backups/", backups.begin, name="backups"),
+    path("backups/<str:name>", backups.download, name="backup"),
+    path("backups/<str:name>/remove/", backups.remove, name="remove-backup"),
+]

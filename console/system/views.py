@@ -1,4 +1,4 @@
-"""What this host can do, in words."""
+"""What this host can do, what is wrong, what fills the disk, and what the console had to say."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import django
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from console import gateway
+from console import disk, gateway, ownlog
+from console.system import backups
+
+LARGEST = 3
 
 
 @require_safe
 def report(request: HttpRequest) -> HttpResponse:
-    """The engine's checks, the versions in use, and the directories."""
+    """The engine's checks, the versions in use, and the directories; to admins also logs and backups."""
     found = gateway.engine().report()
     versions = [
         ("Linux", platform.release()),
@@ -27,4 +31,37 @@ def report(request: HttpRequest) -> HttpResponse:
         ("WHARFIE_RUN", settings.PATHS.run),
         ("WHARFIE_LISTEN", settings.LISTEN),
     ]
-    return render(request, "system/report.html", {"report": found, "versions": versions, "places": places})
+    findings = gateway.engine().findings()
+    context = {
+        "report": found,
+        "findings": findings,
+        "wrong": [check for check in findings if not check.ok],
+        "versions": versions,
+        "places": places,
+        "room": disk.room(),
+        "usage": _by_kind(),
+        "admin": request.user.is_superuser,
+        "store": settings.PATHS.backups,
+    }
+    if request.user.is_superuser:
+        context |= {"backups": backups.found(), "log": ownlog.tail()}
+    return render(request, "system/report.html", context)
+
+
+def _by_kind() -> list[tuple[str, int, list[tuple[str, int]]]]:
+    """A kind of thing, its bytes, and which of its things are the largest; [] while they are counted."""
+    usage = disk.counter.latest()
+    if usage is None:
+        return []
+    names = {container.id: container.name for container in gateway.engine().containers()}
+    kinds = (
+        (_("Images"), {"": usage.images}, False),
+        (_("Containers, what they wrote"), {names.get(each, ""): n for each, n in usage.containers.items()}, True),
+        (_("Logs of containers"), {names.get(each, ""): n for each, n in usage.logs.items()}, True),
+        (_("Volumes"), usage.volumes, True),
+        (_("Wharfie's own: databases, backups, uploads"), {"": usage.own}, False),
+    )
+    return [
+        (word, sum(of.values()), sorted(of.items(), key=lambda item: -item[1])[:LARGEST] if named else [])
+        for word, of, named in kinds
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -32,3 +33,15 @@ class Process:
     cpu_time_ns: int  # user and system, since its start
     memory_bytes: int  # resident
     started_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes that are allocated on the disk. What several containers share is counted once, as the images'."""
+
+    containers: Mapping[str, int]  # what each wrote outside of volumes, by id
+    logs: Mapping[str, int]  # by container id
+    volumes: Mapping[str, int]  # by name
+    images: int  # all unpacked layers
+    own: int  # databases, their copies, what is kept for jobs
+    taken_at_ns: int  # Unix time

@@ -13,7 +13,8 @@ WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
  │    upper/ work/  of the overlay     log/  segments
  │    exit.json     how it ended       restart   that it is to run again by itself
  ├─ volumes/<name>/data/
- ├─ backups/      the databases as they were before migrations
+ ├─ console.log   what the web process had to say, its last MiB
+ ├─ backups/      the databases as they were before migrations, and backups made on a page
  ├─ jobs/<id>/    the console's long work: log, lock, what was uploaded for it
  ├─ .restored/    a whole backup on its way in: whoever looks next moves the rest
  └─ trash/, tmp/  renamed away before deletion; being written
@@ -37,6 +38,7 @@ class Paths:
         self.bound = config.root / "run"
         self.database = config.root / "state.db"
         self.console_database = config.root / "console.db"
+        self.console_log = config.root / "console.log"
         self.secret_key = config.root / "secret_key"
         self.boot = config.root / "boot"
         self.skeleton = config.root / "skeleton"

@@ -26,6 +26,7 @@ TABS = (
     ("metrics", _("Metrics"), "containers:metrics"),
     ("health", _("Health"), "containers:health"),
     ("config", _("Config"), "containers:config"),
+    ("events", _("Events"), "containers:events"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from console import gateway, jobs, recorder
+from console import gateway, jobs, ownlog, recorder
 from console.migration import migrate
 
 
@@ -30,6 +30,7 @@ class Command(BaseCommand):
         """Serve."""
         settings.PATHS.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
+        ownlog.keep()
         tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
         migrate()
         gateway.engine().tidy()

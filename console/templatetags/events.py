@@ -1,0 +1,28 @@
+"""A filter that says in words what more is known of an event."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.translation import gettext as _
+
+from console import text
+from engine import Event
+
+register = template.Library()
+
+
+@register.filter
+def event_detail(event: Event) -> str:
+    """How a container ended, what it was called before; "" when there is nothing more to say."""
+    detail = event.detail
+    if event.action == "die":
+        if detail.get("oom_killed"):
+            return _("out of memory")
+        if detail.get("code") is None:
+            return _("exit code unknown")
+        return _("exit code %(code)s") % {"code": detail["code"]}
+    if event.action == "rename" and detail.get("before"):
+        return _("was called %(name)s") % {"name": text.clean(str(detail["before"]))}
+    if event.action == "health_status":
+        return str(detail.get("status", ""))
+    return ""
