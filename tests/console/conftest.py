@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.conf import settings
 from django.core.cache import cache
+from django.db import connections
 from django.test import Client
 
 from console import gateway
@@ -40,12 +43,15 @@ def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) 
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """console.db is a file here too: jobs write to it from threads, and a database in memory locks tables, not rows."""
-    from django.conf import settings
-
     name = str(tmp_path_factory.mktemp("console") / "console.db")
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = name
+    yield
+    # The thread that serves asynchronous tests lives on, with a connection of its own.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture
