@@ -32,10 +32,10 @@ from tests.conftest import eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.engine import killing
 from tests.engine.conftest import busybox_rootfs
-from tests.soak import HOURS, amount
+from tests.soak import amount
 
 TOP = Path(__file__).resolve().parents[2]
-KILLS = amount(20, 100)
+KILLS = amount(12, 100)
 SEED = int(os.environ.get("SOAK_SEED") or amount(1, time.time_ns() % 100_000))
 PAUSE_S = (0.1, 1.5)  # between two kills
 PATIENCE_S = 180.0  # for an act that is tried again whenever who serves it is killed
@@ -193,7 +193,6 @@ def captain(serve: Serve) -> Visitor:
     return visitor
 
 
-@pytest.mark.skipif(not HOURS, reason="takes a host of its own: `make soak`")
 def test_no_container_no_code_and_no_line_is_lost_to_kills(
     config: Config, serve: Serve, captain: Visitor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
