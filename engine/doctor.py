@@ -5,22 +5,22 @@ Looks and changes nothing; works while containers run, and when no `Engine` can 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from engine.archives.tar import READ_BYTES
 from engine.config import Config
 from engine.containers.spec import ContainerSpec
 from engine.linux import process
 from engine.linux.probe import Check
 from engine.names import OBJECT_ID
 from engine.storage import documents, instance, snapshots
-from engine.storage.database import MIGRATIONS
+from engine.storage.database import MIGRATIONS, lenient_text
 from engine.storage.paths import Paths
 
 LOW_BYTES, LOW_SHARE = 2**30, 0.05  # below both a disk is called nearly full
@@ -37,28 +37,23 @@ LIMITS = {  # enough for a thousand containers beside the host's own processes
 RELEASED_S = 1_760_000_000  # October 2025: a clock that shows less was never set
 SKEW_S = 300  # a file from further in the future than this was written by another clock
 SHOWN = 3
+_CONTAINERS = "SELECT id, name, spec, argv FROM containers"
+_LAYERS = "SELECT diff_id, size_bytes FROM layers"
+_VOLUMES = "SELECT name FROM volumes"
 
 
 def examine(config: Config, *, deep: bool = False) -> list[Check]:
-    """Every check, in an order to be read in; with ``deep`` all layers and logs are read too, which takes a while."""
+    """Every check, in an order to be read in; with ``deep`` every file of every layer is read
+    too, which takes a while, and their sizes are compared."""
     paths = Paths(config)
     checks = [_limits(), _clock(paths)]
     if not paths.instance.exists():
         return [*checks, _check("store", [], f"there is none at {paths.root} yet", "")]
-    return [
-        *checks,
-        _restore(paths),
-        _disk(paths),
-        *_databases(paths),
-        _records(paths),
-        _orphans(paths),
-        *([_layers(paths)] if deep else []),
-        _launcher(paths),
-        _web(paths),
-        _shims(paths),
-        _groups(paths),
-        _sockets(paths),
-    ]
+    unreadable = _unreadable(paths)
+    checks += [_restore(paths), _directories(paths), _disk(paths), *_databases(paths, unreadable)]
+    if not unreadable:  # else all that is there would be called left over
+        checks += [_records(paths), _orphans(paths), *([_layers(paths)] if deep else []), _shims(paths)]
+    return [*checks, _launcher(paths), _web(paths), _groups(paths), _sockets(paths)]
 
 
 def _check(name: str, wrong: list[str], good: str, hint: str, *, fatal: bool = False) -> Check:
@@ -90,6 +85,11 @@ def _clock(paths: Paths) -> Check:
     return _check("clock", wrong, "plausible", "set the host's clock, or have it set: timedatectl set-ntp true")
 
 
+def _directories(paths: Paths) -> Check:
+    wrong = [f"{path} is missing" for path in paths.persistent() if not path.is_dir()]
+    return _check("directories", wrong, "all are there", "restore a backup; the next start makes empty ones")
+
+
 def _restore(paths: Paths) -> Check:
     left = [str(path) for path in (paths.restored, *paths.root.glob(".restoring-*")) if path.exists()]
     return _check("restore", left, "none is under way", "restore again, or wait for the one that is under way")
@@ -97,7 +97,7 @@ def _restore(paths: Paths) -> Check:
 
 def _disk(paths: Paths) -> Check:
     wrong = []
-    for place in (paths.root, paths.run):
+    for place in filter(Path.is_dir, (paths.root, paths.run)):
         facts = os.statvfs(place)
         free = facts.f_bavail * facts.f_frsize
         if free < LOW_BYTES and free < LOW_SHARE * facts.f_blocks * facts.f_frsize:
@@ -109,20 +109,36 @@ def _disk(paths: Paths) -> Check:
     return _check("disk", wrong, good, "remove containers, images or volumes, or give it more room")
 
 
-def _databases(paths: Paths) -> Iterator[Check]:
+def _databases(paths: Paths, unreadable: str) -> Iterator[Check]:
     for path in (paths.database, paths.console_database):
-        if path.exists():
+        wrong = snapshots.faults(path) if path.exists() else []
+        if path == paths.database and unreadable and not wrong:
+            wrong = [unreadable]
+        if path.exists() or wrong:
             hint = f"stop the console, and restore a backup or a copy in {paths.backups}"
-            yield _check(f"{path.name}", snapshots.faults(path), "whole", hint, fatal=True)
+            yield _check(f"{path.name}", wrong, "whole", hint, fatal=True)
 
 
 def _rows(paths: Paths, query: str) -> list[tuple[str, ...]]:
-    """Of state.db; [] when it cannot be read, which another check says."""
+    """Of state.db; sqlite3.Error when it cannot be read."""
+    with closing(sqlite3.connect(f"{paths.database.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.text_factory = lenient_text
+        return connection.execute(query).fetchall()
+
+
+def _unreadable(paths: Paths) -> str:
+    """Why state.db cannot be read; "" when it can."""
     try:
-        with closing(sqlite3.connect(f"{paths.database.as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.Error:
-        return []
+        for query in (_CONTAINERS, _LAYERS, _VOLUMES):
+            _rows(paths, query)
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _names(directory: Path) -> list[str]:
+    """What is in a directory of the store; [] when that is lost, which another check says."""
+    return os.listdir(directory) if directory.is_dir() else []
 
 
 def _records(paths: Paths) -> Check:
@@ -130,7 +146,7 @@ def _records(paths: Paths) -> Check:
     version = _rows(paths, "PRAGMA user_version")
     if version and int(version[0][0]) > len(MIGRATIONS):
         wrong.append(f"state.db has schema {version[0][0]}; this Wharfie knows {len(MIGRATIONS)} at most")
-    for container_id, name, spec, argv in _rows(paths, "SELECT id, name, spec, argv FROM containers"):
+    for container_id, name, spec, argv in _rows(paths, _CONTAINERS):
         try:
             documents.load(ContainerSpec, spec)
             documents.build(tuple[str, ...], documents.parse(argv))
@@ -138,10 +154,10 @@ def _records(paths: Paths) -> Check:
             wrong.append(f"what container {name} was created with cannot be read")
         if not paths.container(container_id).is_dir():
             wrong.append(f"container {name} has lost its directory")
-    for (diff_id,) in _rows(paths, "SELECT diff_id FROM layers"):
+    for diff_id, _size in _rows(paths, _LAYERS):
         if not paths.layer(diff_id).is_dir():
             wrong.append(f"layer {diff_id[:19]} is not on disk")
-    for (name,) in _rows(paths, "SELECT name FROM volumes"):
+    for (name,) in _rows(paths, _VOLUMES):
         if not paths.volume(name).is_dir():
             wrong.append(f"volume {name} has lost its directory")
     return _check("records", wrong, "each has its files", "remove what is named and make it again; load images again")
@@ -151,12 +167,12 @@ def _orphans(paths: Paths) -> Check:
     """Directories without a row, seen twice: one may have been made or removed between two looks."""
 
     def look() -> set[str]:
-        known = {row[0].removeprefix("sha256:") for row in _rows(paths, "SELECT diff_id FROM layers")}
-        containers = {row[0] for row in _rows(paths, "SELECT id FROM containers")}
-        volumes = {row[0] for row in _rows(paths, "SELECT name FROM volumes")}
-        found = {f"layers/{name}" for name in os.listdir(paths.layers) if OBJECT_ID.fullmatch(name)}
-        found |= {f"containers/{name}" for name in os.listdir(paths.containers) if OBJECT_ID.fullmatch(name)}
-        found |= {f"volumes/{name}" for name in os.listdir(paths.volumes) if not name.startswith(".")}
+        known = {row[0].removeprefix("sha256:") for row in _rows(paths, _LAYERS)}
+        containers = {row[0] for row in _rows(paths, _CONTAINERS)}
+        volumes = {row[0] for row in _rows(paths, _VOLUMES)}
+        found = {f"layers/{name}" for name in _names(paths.layers) if OBJECT_ID.fullmatch(name)}
+        found |= {f"containers/{name}" for name in _names(paths.containers) if OBJECT_ID.fullmatch(name)}
+        found |= {f"volumes/{name}" for name in _names(paths.volumes) if not name.startswith(".")}
         pairs = (("layers", known), ("containers", containers), ("volumes", volumes))
         return found - {f"{kind}/{name}" for kind, names in pairs for name in names}
 
@@ -168,28 +184,42 @@ def _orphans(paths: Paths) -> Check:
 
 def _layers(paths: Paths) -> Check:
     """Every file of every layer is read: a disk that fails shows as an error. And each weighs what it did."""
-    wrong = []
-    for diff_id, size_bytes in _rows(paths, "SELECT diff_id, size_bytes FROM layers"):
-        top, seen, inodes = paths.layer(diff_id), 0, set()
+    wrong, total, count = [], 0, 0
+    for diff_id, size_bytes in _rows(paths, _LAYERS):
         try:
-            for _directory, _names, files, descriptor in os.fwalk(top):
-                for name in files:
-                    facts = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if (facts.st_mode & 0o170000) != 0o100000 or facts.st_ino in inodes:
-                        continue
-                    inodes.add(facts.st_ino)
-                    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-                    with open(file, "rb") as opened:
-                        hashlib.file_digest(opened, "sha256")
-                    seen += facts.st_size
+            seen = _read(paths.layer(diff_id))
         except OSError as error:
-            wrong.append(f"layer {diff_id[:19]}: {error.strerror}: {error.filename}")
+            if paths.layer(diff_id).is_dir():  # else `_records` says it, or it was removed meanwhile
+                wrong.append(f"layer {diff_id[:19]}: {error.strerror}: {error.filename}")
             continue
-        if top.is_dir() and seen != int(size_bytes):
+        if seen != int(size_bytes):
             wrong.append(f"layer {diff_id[:19]} holds {seen} bytes, and {size_bytes} were unpacked")
-    return _check(
-        "layers", wrong, "each can be read and weighs what it did", "remove the images with it; load them again"
-    )
+        total, count = total + seen, count + 1
+    good = f"{count} of them, {total >> 20} MiB, can be read and weigh what they did"
+    return _check("layers", wrong, good, "remove the images with it; load them again")
+
+
+def _read(top: Path) -> int:
+    """Read all that is below a directory; the sum of its files' sizes. OSError for what cannot be read."""
+    seen, inodes = 0, set()
+    for _directory, _below, files, descriptor in os.fwalk(top, onerror=_raise):
+        for name in files:
+            facts = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_ino in inodes:
+                continue
+            inodes.add(facts.st_ino)
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            try:
+                while os.read(file, READ_BYTES):
+                    continue
+            finally:
+                os.close(file)
+            seen += facts.st_size
+    return seen
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _launcher(paths: Paths) -> Check:
@@ -220,9 +250,11 @@ def _web(paths: Paths) -> Check:
 def _runs(paths: Paths) -> Iterator[tuple[str, dict[str, int | str]]]:
     for path in paths.shims.glob("*.json"):
         try:
-            yield path.stem, json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):  # it has just ended; or it is cut off, and its container is named below
+            record = documents.parse(path.read_bytes())
+        except (FileNotFoundError, ValueError):  # it has just ended; or it is cut off
             continue
+        if type(record) is dict:
+            yield path.stem, record
 
 
 def _lives(record: dict[str, int | str], who: str) -> bool:
@@ -239,7 +271,7 @@ def _lives(record: dict[str, int | str], who: str) -> bool:
 
 def _shims(paths: Paths) -> Check:
     wrong = []
-    names = {row[0]: row[1] for row in _rows(paths, "SELECT id, name FROM containers")}
+    names = {row[0]: row[1] for row in _rows(paths, _CONTAINERS)}
     for container_id, record in _runs(paths):
         name = names.get(container_id)
         init, shim = _lives(record, "init"), _lives(record, "shim")

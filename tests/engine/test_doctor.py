@@ -130,3 +130,52 @@ def test_a_port_where_nothing_listens(dock: Engine, healthy: Container) -> None:
         dock.paths.address.write_text(f"http://127.0.0.1:{server.getsockname()[1]}")
         assert "console" not in bad(dock)
     assert "nothing listens at http://127.0.0.1" in bad(dock)["console"].text
+
+
+@pytest.mark.parametrize("damage", ["bytes", "a table"])
+def test_what_cannot_be_read_makes_nothing_an_orphan(dock: Engine, healthy: Container, damage: str) -> None:
+    dock.stop("one", timeout_s=0)
+    dock.close()
+    if damage == "bytes":
+        for suffix in ("-wal", "-shm"):
+            dock.paths.database.with_name(f"state.db{suffix}").unlink(missing_ok=True)
+        dock.paths.database.write_bytes(b"no database")
+    else:
+        with closing(sqlite3.connect(dock.paths.database)) as connection:
+            connection.execute("ALTER TABLE containers RENAME TO others")
+    found = bad(dock, deep=True)
+    assert set(found) == {"state.db"}, "and nobody is told to delete what is there"
+    assert found["state.db"].fatal
+
+
+def test_a_directory_of_the_store_that_is_lost(dock: Engine) -> None:
+    dock.paths.volumes.rmdir()
+    found = bad(dock, deep=True)
+    assert set(found) == {"directories"}
+    assert str(dock.paths.volumes) in found["directories"].text
+
+
+def test_after_a_reboot_what_is_volatile_is_no_fault(dock: Engine, config: Config, tmp_path: Path) -> None:
+    rebooted = Config(config.root, tmp_path / "run")
+    assert [check for check in doctor.examine(rebooted) if not check.ok] == []
+
+
+def test_records_that_are_none_are_no_runs(dock: Engine) -> None:
+    for number, text in enumerate(("[]", "3", "null", '{"pid": "x"}')):
+        (dock.paths.shims / f"{str(number) * 64}.json").write_text(text)
+    assert set(bad(dock)) == {"shims"}, "one of them is a record, of nothing that lives"
+
+
+def test_a_layer_that_cannot_be_read_and_what_all_weigh(dock: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = next(check for check in doctor.examine(dock.config, deep=True) if check.name == "layers")
+    assert good.text.startswith("1 of them, ")
+    assert good.text.endswith(" MiB, can be read and weigh what they did")
+    real = os.scandir
+
+    def broken(place: int | str) -> object:
+        if isinstance(place, int) and os.readlink(f"/proc/self/fd/{place}").endswith("/opt"):
+            raise OSError(5, "Input/output error", "opt")
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", broken)
+    assert "Input/output error: opt" in bad(dock, deep=True)["layers"].text
