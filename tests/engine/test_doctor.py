@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,22 @@ def healthy(dock: Engine) -> Container:
     mounts = (VolumeMount("cargo", "/cargo"),)
     container = dock.create(ContainerSpec(image="busybox", name="one", volumes=mounts, command=("sleep", "1000")))
     return dock.start(container.id)
+
+
+@pytest.fixture
+def damaged(dock: Engine) -> Iterator[Path]:
+    """state.db, closed and all in one file, to be spoilt; the rest of the session finds it as it was."""
+    dock.close()
+    with closing(sqlite3.connect(dock.paths.database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = connection.serialize()
+    remnants = [dock.paths.database.with_name(f"state.db{suffix}") for suffix in ("-wal", "-shm")]
+    for path in remnants:
+        path.unlink(missing_ok=True)
+    yield dock.paths.database
+    for path in remnants:
+        path.unlink(missing_ok=True)
+    dock.paths.database.write_bytes(whole)
 
 
 def bad(engine: Engine, *, deep: bool = False) -> dict[str, Check]:
@@ -89,13 +106,10 @@ def test_a_container_that_the_store_does_not_know(dock: Engine, healthy: Contain
     assert "shims" not in bad(dock)
 
 
-def test_a_damaged_database_is_fatal(dock: Engine) -> None:
-    dock.close()
-    with open(dock.paths.database, "r+b") as file:
+def test_a_damaged_database_is_fatal(dock: Engine, damaged: Path) -> None:
+    with open(damaged, "r+b") as file:
         file.seek(4096)
         file.write(os.urandom(8192))
-    for suffix in ("-wal", "-shm"):
-        dock.paths.database.with_name(f"state.db{suffix}").unlink(missing_ok=True)
     found = bad(dock)
     assert found["state.db"].fatal
     assert "backups" in found["state.db"].hint
@@ -116,8 +130,8 @@ def test_a_disk_that_is_nearly_full(dock: Engine, monkeypatch: pytest.MonkeyPatc
 
 def test_limits_and_clocks_that_are_too_low(dock: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pid_max").write_text("300\n")
-    monkeypatch.setattr(doctor, "LIMITS", {str(tmp_path / "pid_max"): 32_768, str(tmp_path / "absent"): 1})
-    monkeypatch.setattr(doctor, "RELEASED_S", 2**40)
+    monkeypatch.setattr(doctor.host, "LIMITS", {str(tmp_path / "pid_max"): 32_768, str(tmp_path / "absent"): 1})
+    monkeypatch.setattr(doctor.host, "RELEASED_S", 2**40)
     os.utime(dock.paths.database, (2**33, 2**33))
     found = bad(dock)
     assert "is 300, and 32768 is advised" in found["kernel limits"].text
@@ -132,16 +146,19 @@ def test_a_port_where_nothing_listens(dock: Engine, healthy: Container) -> None:
     assert "nothing listens at http://127.0.0.1" in bad(dock)["console"].text
 
 
+@pytest.fixture
+def resting(dock: Engine, healthy: Container) -> Container:
+    return dock.stop(healthy.id, timeout_s=0)
+
+
 @pytest.mark.parametrize("damage", ["bytes", "a table"])
-def test_what_cannot_be_read_makes_nothing_an_orphan(dock: Engine, healthy: Container, damage: str) -> None:
-    dock.stop("one", timeout_s=0)
-    dock.close()
+def test_what_cannot_be_read_makes_nothing_an_orphan(
+    dock: Engine, resting: Container, damaged: Path, damage: str
+) -> None:
     if damage == "bytes":
-        for suffix in ("-wal", "-shm"):
-            dock.paths.database.with_name(f"state.db{suffix}").unlink(missing_ok=True)
-        dock.paths.database.write_bytes(b"no database")
+        damaged.write_bytes(b"no database")
     else:
-        with closing(sqlite3.connect(dock.paths.database)) as connection:
+        with closing(sqlite3.connect(damaged)) as connection:
             connection.execute("ALTER TABLE containers RENAME TO others")
     found = bad(dock, deep=True)
     assert set(found) == {"state.db"}, "and nobody is told to delete what is there"
@@ -177,5 +194,7 @@ def test_a_layer_that_cannot_be_read_and_what_all_weigh(dock: Engine, monkeypatc
             raise OSError(5, "Input/output error", "opt")
         return real(place)
 
-    monkeypatch.setattr(os, "scandir", broken)
-    assert "Input/output error: opt" in bad(dock, deep=True)["layers"].text
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", broken)
+        found = bad(dock, deep=True)
+    assert "Input/output error: opt" in found["layers"].text
