@@ -9,13 +9,14 @@ from pathlib import Path
 
 from benchmarks import dock, docker
 from benchmarks.rows import Row, of_times, timed
-from engine import Container, ContainerSpec, Engine
+from engine import Container, ContainerSpec, Engine, LogPattern, Wanted
 
 LINE = b"x" * 99 + b"\n"
 LINES = 1_000_000
 MANY_LINES = 10_000_000
 TURNS = 5
 TAIL = 100
+SCREEN = 200
 
 
 def ingest() -> list[Row]:
@@ -111,6 +112,36 @@ def tail() -> list[Row]:
                 ours.append(between - began)
                 theirs.append(time.perf_counter() - between)
     return [of_times("log-tail", ours, "tail", theirs)]
+
+
+def page() -> list[Row]:
+    """The last 200 of ten million lines, nothing of the log being known; the pages before; a search in all of it."""
+    first: list[float] = []
+    older: list[float] = []
+    with dock.engine() as engine:
+        container = _written(engine, MANY_LINES)
+        where = engine.log_pages(container.id).end()
+        for _ in range(20):
+            with Engine(engine.config) as fresh:
+                began = time.perf_counter()
+                found = fresh.log_pages(container.id).before(None, SCREEN)
+                first.append(time.perf_counter() - began)
+            if len(found.rows) != SCREEN:
+                raise AssertionError(f"{len(found.rows)} lines of {SCREEN}")
+        pages, place = engine.log_pages(container.id), where
+        for _ in range(100):
+            began = time.perf_counter()
+            found = pages.before(place, SCREEN)
+            older.append(time.perf_counter() - began)
+            place = found.first
+        began = time.perf_counter()
+        wanted, place, rest = Wanted(pattern=LogPattern("no such line", regex=False)), where, True
+        while rest:
+            found = pages.before(place, SCREEN, wanted)
+            place, rest = found.first, found.more
+        megabytes = MANY_LINES * len(LINE) / 1e6
+        search = Row("log-search", "MB/s", megabytes / (time.perf_counter() - began))
+    return [of_times("log-page", first), of_times("log-page-older", older), search]
 
 
 def _writer(engine: Engine, lines: int) -> Container:

@@ -150,6 +150,7 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "log-read": lines.read,
     "log-lines": lines.parse,
     "log-tail": lines.tail,
+    "log-page": lines.page,
     "echo": screen.echo,
     "list-page": pages.list_page,
     "thousand": many.thousand,

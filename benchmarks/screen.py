@@ -6,7 +6,7 @@ from benchmarks import dock
 from benchmarks.rows import Row, of_times
 from engine import ContainerSpec, ExecSpec
 
-OPEN = 20
+OPEN = 50
 KEYS = 100
 BROWSER = "/usr/bin/chromium"
 # From the key to the frame after the one in which its letter stands on the screen.
@@ -25,7 +25,7 @@ LISTEN = """() => {
 
 
 def echo() -> list[Row]:
-    """A key pressed in a terminal of the console until its letter is drawn, with twenty terminals that write open."""
+    """A key pressed in a terminal of the console until its letter is drawn, with fifty terminals that write open."""
     from playwright.sync_api import sync_playwright  # only here: the other rows run without it
 
     with dock.engine() as engine, dock.console(engine) as (_serve, link), sync_playwright() as playwright:

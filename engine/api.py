@@ -24,6 +24,8 @@ from engine.containers.filling import Filling
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.limits import Limiting
 from engine.containers.listing import Listing, listing
+from engine.containers.logindex import Indexes
+from engine.containers.logpages import LogPages
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.pausing import Pausing
 from engine.containers.processes import Processes, ProcessWatch
@@ -103,6 +105,7 @@ class Engine:
             self._restarting, Filling(self.paths, self.files),
         )  # fmt: skip
         self._executions = Executions(self.paths)
+        self._log_indexes = Indexes()
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 
@@ -286,6 +289,10 @@ class Engine:
     def log_tail(self, ref: str, *, tail: int | None = None) -> LogTail:
         """A non-blocking reader of a container's output, from its last ``tail`` lines on (None: from the first)."""
         return LogTail(self.paths, self._records.find(ref).id, tail=tail)
+
+    def log_pages(self, ref: str) -> LogPages:
+        """A container's output in pages, forwards and backwards from any place, searched."""
+        return LogPages(self.paths, self._records.find(ref).id, self._log_indexes)
 
     def log_watch(self) -> LogWatch:
         """Tells which of many logs have grown."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -170,3 +170,26 @@ def attr(field: Any, pair: str) -> Any:
     """A form field with one attribute more: ``{{ field|attr:"rows=3" }}``."""
     name, _equals, value = pair.partition("=")
     return field.as_widget(attrs={name: value})
+
+
+@register.simple_tag
+def log_line(row: list[Any], chosen: str = "") -> SafeString:
+    """A line of a log, as `console.loglines.wire` has it; `static/js/log.js` draws the same."""
+    place, time_ms, stream, parts = row
+    when = datetime.fromtimestamp(time_ms / 1000, UTC)
+    shown = [(parts, "")] if isinstance(parts, str) else parts
+    return format_html(
+        '<li id="{}"{}><a href="?line={}#{}"><time datetime="{}">{}</time></a><b>{}</b><span>{}</span></li>',
+        place,
+        format_html(
+            ' class="{}"', " ".join(filter(None, ["err" if stream == "e" else "", "chosen" if place == chosen else ""]))
+        ),
+        place,
+        place,
+        when.isoformat(timespec="milliseconds"),
+        f"{when:%H:%M:%S}.{time_ms % 1000:03d}",
+        "err" if stream == "e" else "out",
+        format_html_join("", '<i class="{}">{}</i>', ((classes, text) for text, classes in shown))
+        if not isinstance(parts, str)
+        else parts,
+    )

@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Literal, NamedTuple
 
 from engine.containers.logframes import Backlog, frames_back
+from engine.containers.logrows import is_ended
 from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
 from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
 from engine.storage.paths import Paths
@@ -122,13 +123,8 @@ class LogTail:
 
     @property
     def ended(self) -> bool:
-        """Nobody writes this log now: the exit record, which follows the last line, is written, or no shim is left."""
-        try:
-            if self._exit_record.stat().st_size:
-                return True
-        except FileNotFoundError:  # it never ran, is just being started, or is removed
-            return not self._run_record.exists() or not self._exit_record.parent.exists()
-        return not self._run_record.exists()
+        """Nobody writes this log now."""
+        return is_ended(self._run_record, self._exit_record)
 
     @property
     def finished(self) -> bool:

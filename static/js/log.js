@@ -1,89 +1,227 @@
-// The log pane: some hundreds of lines, text only, and no scrolling while somebody reads.
+// The log pane: some hundreds of lines of a log of any length. Older lines come from the server as one scrolls up, newer
+// ones by the socket; while somebody reads, nothing moves under them.
 import { topic } from "./live.js";
+import { adopt, fold, gap, raw, row, unfold } from "./rows.js";
 
-const MOST_ROWS = 600;
+const NEAR_PX = 400;
+const list = document.querySelector("[data-log]");
+const words = list.dataset;
+const most = 3 * Number(words.tail);
+const state = document.querySelector("[data-log-state]");
+const button = document.querySelector("[data-log-follow]");
+const filter = Object.fromEntries(new URLSearchParams(words.filter ?? ""));
 
-class Log {
-  constructor(root) {
-    this.list = root.querySelector("[data-log]");
-    this.state = root.querySelector("[data-log-state]");
-    this.button = root.querySelector("[data-log-follow]");
-    const wrap = root.querySelector("[data-log-wrap]");
-    this.id = this.list.dataset.log;
-    this.button.addEventListener("click", () => this.scroll());
-    this.list.addEventListener("scroll", () => { this.button.hidden = this.atEnd(); }, { passive: true });
-    wrap.addEventListener("click", () => {
-      const on = wrap.ariaPressed !== "true";
-      wrap.ariaPressed = String(on);
-      this.list.classList.toggle("nowrap", !on);
-    });
-  }
+let first = words.first; // the places before and after what is shown
+let last = words.last;
+let older = "more" in words;
+let whole = "newest" in words || !first; // what is shown goes on to the log's end
+let told = last; // how far the socket is
+let unseen = 0;
+let skipped = 0;
+let loading = false;
+let subscription = null;
 
-  // A new subscription repeats the last lines: begin from nothing. Returns how many to ask for.
-  begin() {
-    this.fresh = true;
-    return 200;
-  }
+const kept = (name) => { try { return localStorage.getItem(`log-${name}`) !== "false"; } catch { return true; } };
+const keep = (name, on) => { try { localStorage.setItem(`log-${name}`, on); } catch { /* private mode: lasts as long as the page */ } };
+const looks = { wrap: kept("wrap"), times: kept("times"), fields: kept("fields") };
+const unfolds = () => looks.fields && Boolean(words.lines);
 
-  receive(frame) {
-    if (frame.error) return this.say("bad", frame.hint ? `${frame.error}: ${frame.hint}` : frame.error);
-    const follow = this.fresh || this.atEnd();
-    const rows = document.createDocumentFragment();
-    if (frame.gap) rows.append(gap(frame.gap));
-    for (const line of frame.lines) rows.append(row(line));
-    if (this.fresh) this.list.replaceChildren();
-    this.fresh = false;
-    this.list.append(rows);
-    // Only above what is seen: rows that go from under a reader make the text jump.
-    while (follow && this.list.childElementCount > MOST_ROWS) this.list.firstElementChild.remove();
-    while (this.list.childElementCount > MOST_ROWS * 4) this.list.firstElementChild.remove();
-    if (follow) this.scroll();
-    else this.button.hidden = false;
-    if (frame.end) this.say("idle", this.list.childElementCount ? "Ended" : "Nothing was written");
-    else this.say("ok", "Following");
-  }
-
-  lost() {
-    this.say("warn", "Reconnecting");
-  }
-
-  say(look, words) {
-    this.state.className = `state ${look}`;
-    this.state.textContent = words;
-  }
-
-  atEnd() {
-    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 24;
-  }
-
-  scroll() {
-    this.list.scrollTop = this.list.scrollHeight;
-    this.button.hidden = true;
-  }
+function show() {
+  list.classList.toggle("nowrap", !looks.wrap);
+  list.classList.toggle("notimes", !looks.times);
+  for (const toggle of document.querySelectorAll("[data-log-toggle]")) toggle.ariaPressed = String(looks[toggle.dataset.logToggle]);
 }
 
-function row([time, stream, text]) {
-  const item = document.createElement("li");
-  const when = document.createElement("time");
-  const date = new Date(time);
-  when.dateTime = date.toISOString();
-  when.title = date.toLocaleString();
-  when.textContent = `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
-  const source = document.createElement("b");
-  source.textContent = stream === "e" ? "err" : "out";
-  const message = document.createElement("span");
-  message.textContent = text;
-  if (stream === "e") item.className = "err";
-  item.append(when, source, message);
-  return item;
+const atEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < 24;
+const scroll = () => { list.scrollTop = list.scrollHeight; };
+
+function say(look, text) {
+  state.className = `state ${look}`;
+  if (state.textContent !== text) state.textContent = text;
 }
 
-function gap(lines) {
-  const item = document.createElement("li");
-  item.className = "gap";
-  item.textContent = `${lines.toLocaleString()} lines are missing here`;
-  return item;
+function offer() {
+  const end = whole && atEnd();
+  if (end) unseen = 0;
+  button.hidden = end || !subscription;
+  button.lastElementChild.textContent = unseen ? words.new.replace("%(count)s", unseen.toLocaleString()) : words.follow;
 }
 
-const log = new Log(document);
-topic("logs", { wish: () => ({ id: log.id, tail: log.begin() }), receive: (frame) => log.receive(frame), lost: () => log.lost() });
+function missing(count) {
+  return gap(count < 0 ? words.unknown : words.gap.replace("%(count)s", count.toLocaleString()));
+}
+
+function draw(rows, lost) {
+  const drawn = document.createDocumentFragment();
+  if (lost) drawn.append(missing(lost));
+  for (const line of rows) drawn.append(row(line, unfolds()));
+  return drawn;
+}
+
+// Rows that go from above what is seen must not make the text jump: only so many, and the place is kept.
+function trimAbove() {
+  const surplus = list.childElementCount - most;
+  if (surplus <= 0) return;
+  const before = list.scrollHeight;
+  const range = document.createRange();
+  range.setStartBefore(list.firstElementChild);
+  range.setEndAfter(list.children[surplus - 1]);
+  range.deleteContents();
+  older = true;
+  first = list.querySelector("li[id]")?.id ?? first;
+  list.scrollTop -= before - list.scrollHeight;
+}
+
+function receive(frame) {
+  if (frame.error) return say("bad", frame.hint ? `${frame.error}: ${frame.hint}` : frame.error);
+  const follow = whole && atEnd();
+  told = frame.last;
+  skipped += Math.max(0, frame.gap);
+  if (!first) { // the first lines of a page that came without any
+    list.replaceChildren();
+    first = frame.rows[0]?.[0] ?? frame.last;
+  }
+  if (whole && (follow || list.childElementCount < 2 * most)) {
+    // More than the pane holds: what would be trimmed at once is not drawn at all.
+    const drawn = follow ? frame.rows.slice(-most) : frame.rows;
+    if (drawn.length < frame.rows.length) {
+      list.replaceChildren();
+      [first, older] = [drawn[0][0], true];
+    }
+    list.append(draw(drawn, drawn.length < frame.rows.length ? 0 : frame.gap));
+    last = frame.last;
+    if (follow) {
+      trimAbove();
+      scroll();
+    }
+  } else {
+    whole = false; // what comes now is fetched when it is looked at
+  }
+  if (!follow) unseen += frame.rows.length + Math.max(0, frame.gap);
+  if (frame.end) say("idle", list.childElementCount ? words.ended : filter.q ? words.none : words.nothing);
+  else say("ok", skipped ? words.skipped.replace("%(count)s", skipped.toLocaleString()) : words.following);
+  offer();
+}
+
+async function fetchRows(query) {
+  const answer = await fetch(`${words.lines}?${new URLSearchParams({ ...filter, ...query })}`, { headers: { Accept: "application/json" } });
+  if (answer.status === 401) location.reload();
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error);
+  return found;
+}
+
+async function loadOlder() {
+  if (loading || !older || !words.lines) return;
+  loading = true;
+  try {
+    const page = await fetchRows({ before: first });
+    const before = list.scrollHeight;
+    list.prepend(draw(page.rows));
+    list.scrollTop += list.scrollHeight - before;
+    [first, older] = [page.first, page.more];
+    if (list.childElementCount > 2 * most) {
+      while (list.childElementCount > most) list.lastElementChild.remove();
+      last = list.lastElementChild.id || last;
+      whole = false;
+    }
+  } catch (error) {
+    say("bad", error.message);
+    older = false;
+  }
+  loading = false;
+  offer();
+  // A search looks at a part of the log at a time; it goes on until the pane is full.
+  if (older && list.scrollTop < NEAR_PX) setTimeout(loadOlder, 0);
+}
+
+async function loadNewer() {
+  if (loading || whole || !words.lines) return;
+  loading = true;
+  try {
+    const page = await fetchRows({ after: last });
+    list.append(draw(page.rows));
+    last = page.last;
+    trimAbove();
+    if (!page.more && subscription) {
+      whole = true;
+      subscription.renew(); // from here on
+    }
+    if (!page.more && !subscription) whole = true;
+  } catch (error) {
+    say("bad", error.message);
+  }
+  loading = false;
+  offer();
+}
+
+async function toEnd() {
+  if (!whole) {
+    try {
+      const page = await fetchRows({});
+      list.replaceChildren(draw(page.rows));
+      ({ first, last } = page);
+      [older, whole] = [page.more, true];
+      subscription?.renew();
+    } catch (error) {
+      return say("bad", error.message);
+    }
+  }
+  unseen = 0;
+  scroll();
+  offer();
+}
+
+button.addEventListener("click", toEnd);
+list.addEventListener("scroll", () => {
+  if (list.scrollTop < NEAR_PX) loadOlder();
+  if (list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX) loadNewer();
+  offer();
+}, { passive: true });
+list.addEventListener("click", (event) => {
+  const copy = event.target.closest(".copy");
+  if (!copy) return;
+  const text = raw(copy.closest("li"));
+  // Without a secure context there is no clipboard: the line is selected instead.
+  if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => { copy.title = words.copied; });
+  else getSelection().selectAllChildren(copy.parentElement.querySelector("span"));
+});
+for (const toggle of document.querySelectorAll("[data-log-toggle]")) {
+  toggle.addEventListener("click", () => {
+    const name = toggle.dataset.logToggle;
+    keep(name, (looks[name] = !looks[name]));
+    const follow = atEnd();
+    if (name === "fields") list.querySelectorAll("li[id]").forEach(looks.fields ? unfold : fold);
+    show();
+    if (follow) scroll();
+  });
+}
+// A form speaks local time here, and milliseconds to the server.
+for (const input of document.querySelectorAll(".logbar [type=datetime-local]")) {
+  if (filter[input.name]) {
+    const date = new Date(/^\d+$/.test(filter[input.name]) ? Number(filter[input.name]) : `${filter[input.name]}Z`);
+    input.value = new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+  }
+}
+document.querySelector(".logbar")?.addEventListener("formdata", (event) => {
+  for (const name of ["since", "until"]) {
+    const value = event.formData.get(name);
+    if (value) event.formData.set(name, new Date(value).getTime() + (name === "until" ? 999 : 0));
+    else event.formData.delete(name);
+  }
+});
+
+document.querySelectorAll("[data-utc], [data-log-older]").forEach((it) => it.remove());
+show();
+for (const item of list.children) adopt(item, unfolds());
+const chosen = location.hash && document.getElementById(location.hash.slice(1));
+if (chosen) chosen.scrollIntoView({ block: "center" });
+else scroll();
+if (whole) {
+  subscription = topic("logs", {
+    wish: () => ({ ...filter, id: words.log, tail: Number(words.tail), after: (whole ? last : told) ?? "" }),
+    receive,
+    lost: () => say("warn", words.lost),
+  });
+}
+if (list.scrollTop < NEAR_PX) loadOlder();

@@ -95,6 +95,8 @@ def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: E
     for command in ("cat", "sh"):
         page.get_by_label("Command").fill(command)
         page.get_by_role("button", name="Open a terminal").click()
+        # The page that one leaves has a terminal too, and says so until the new one is there.
+        expect(page.locator("[aria-label='Open terminals'] [aria-current]")).to_have_text(command)
         expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
     expect(page.locator("[aria-label='Open terminals'] a")).to_have_count(2)
     page.locator("[aria-label='Open terminals'] a", has_text="cat").click()
@@ -119,6 +121,7 @@ def test_keys_come_back_at_once_with_twenty_open(page: Page, console: Console, e
     page.goto(f"{console.address}/containers/sea/terminals/")
     page.get_by_label("Command").fill("cat")
     page.get_by_role("button", name="Open a terminal").click()
+    expect(page.locator("[aria-label='Open terminals'] [aria-current]")).to_have_text("cat")
     expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
     for word in ("one", "two", "three"):
         page.keyboard.type(f"{word}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +15,10 @@ from console import gateway
 from console.accounts.models import User
 from console.live import tickets
 from console.live.consumer import LiveConsumer
-from console.live.lines import BEHIND, FRAME, Backlog
 from console.live.numbers import Rates
 from console.live.outbox import Outbox
 from console.live.source import Source
-from engine import ContainerSpec, Engine, Image, LogLine, Sample
+from engine import ContainerSpec, Engine, ExecSpec, Image, Sample
 
 HOST = "127.0.0.1:8000"
 
@@ -152,11 +152,10 @@ async def test_the_log_of_an_ended_container_comes_whole_and_ends(page: Client, 
     while not end:
         message = await communicator.receive_json_from(timeout=5)
         for frame in message["frames"]:
-            lines += [line[1:] for line in frame["lines"]]
+            lines += [line[2:] for line in frame["rows"]]
             end = frame["end"]
         await communicator.send_json_to({"ack": message["seq"]})
     assert sorted(lines) == [["e", "err"], ["o", "nonl"], ["o", "out"]]
-    assert lines[-1] == ["o", "nonl"]
     await communicator.disconnect()
 
 
@@ -287,46 +286,83 @@ async def test_what_another_process_changed_is_seen_by_looking(
     await communicator.disconnect()
 
 
-class Tail:
-    """A log that holds ``count`` lines from the start."""
-
-    finished = False
-
-    def __init__(self, count: int, lost_at: int = -1) -> None:
-        self._lines = iter([LogLine(0, "stdout", str(n), 7 if n == lost_at else 0) for n in range(count)])
-
-    def read(self, max_lines: int) -> list[LogLine]:
-        return [line for _, line in zip(range(max_lines), self._lines, strict=False)]
+async def frames_of(communicator: WebsocketCommunicator, enough: Callable[[list[dict[str, Any]]], bool]) -> Any:
+    """Log frames, each acknowledged, until there are enough."""
+    frames: list[dict[str, Any]] = []
+    while not enough(frames):
+        message = await communicator.receive_json_from(timeout=10)
+        frames += message["frames"]
+        await communicator.send_json_to({"ack": message["seq"]})
+    return frames
 
 
-def drained(tail: Tail) -> tuple[list[int], int, int]:
-    """The lines' numbers, how many were told missing, and the longest frame."""
-    backlog, numbers, gaps, longest = Backlog(tail), [], 0, 0  # type: ignore[arg-type]
-    backlog.fill()
-    while not backlog.empty:
-        batch, gap = backlog.take()
-        numbers += [int(line[2]) for line in batch]
-        gaps, longest = gaps + gap, max(longest, len(batch))
-    return numbers, gaps, longest
+def ran(script: str, **options: Any) -> str:
+    engine = gateway.engine()
+    engine.make_starter_image()
+    container = engine.create(ContainerSpec(image="wharfie/starter", command=("sh", "-c", script), **options))
+    return engine.start(container.id).id
 
 
-@pytest.mark.parametrize("count", [0, 1, FRAME, FRAME + 1, BEHIND])
-def test_a_reader_that_keeps_up_gets_every_line_in_frames(count: int) -> None:
-    numbers, gap, longest = drained(Tail(count))
-    assert (numbers, gap) == (list(range(count)), 0)
-    assert longest <= FRAME
+@pytest.mark.django_db(transaction=True)
+async def test_who_comes_back_gets_what_was_written_meanwhile_and_nothing_twice(page: Client, image: Image) -> None:
+    script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; [ $((i % 20)) = 0 ] && sleep 0.01; done"
+    container = await sync_to_async(ran)(script)
+    numbers: list[int] = []
+    since, end = "", False
+    while not end:  # a connection that breaks after two frames, again and again
+        communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+        await communicator.connect()
+        await communicator.send_json_to({"sub": "logs", "id": container, "tail": 1000, "after": since})
+        frames = await frames_of(communicator, lambda got: len(got) >= 2 or bool(got and got[-1]["end"]))
+        for frame in frames:
+            numbers += [int(line[3]) for line in frame["rows"]]
+            since, end = frame["last"], frame["end"]
+            assert not frame["gap"]
+        await communicator.disconnect()
+    assert numbers == list(range(numbers[0], 3001))
 
 
-def test_a_reader_far_behind_loses_the_middle_and_is_told_how_much() -> None:
-    numbers, gap, _longest = drained(Tail(BEHIND * 3))
-    assert numbers[-1] == BEHIND * 3 - 1
-    assert gap + len(numbers) == BEHIND * 3
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_behind_a_flood_sees_its_end_and_is_told_how_much_it_missed(page: Client, image: Image) -> None:
+    script = "until [ -e /go ]; do sleep 0.05; done; seq 1 400000; echo last; sleep 1000"
+    container = await sync_to_async(ran)(script)
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "logs", "id": container})
+    await frames_of(communicator, lambda got: len(got) == 1)
+
+    def go() -> None:
+        with gateway.engine().exec(container, ExecSpec(("touch", "/go"), stdin=False)) as execution:
+            execution.wait()
+
+    await sync_to_async(go)()
+
+    def has_last(got: list[dict[str, Any]]) -> bool:
+        return bool(got and got[-1]["rows"] and got[-1]["rows"][-1][3] == "last")
+
+    frames = await frames_of(communicator, has_last)
+    rows = [line for frame in frames for line in frame["rows"]]
+    assert max(len(frame["rows"]) for frame in frames) <= 1000
+    assert all(frame["gap"] >= 0 for frame in frames)
+    assert len(rows) + sum(frame["gap"] for frame in frames) == 400_001, "every line is shown or counted"
+    assert len(rows) < 50_000
+    await communicator.disconnect()
 
 
-def test_lines_lost_to_rotation_are_told_before_the_line_that_follows_them() -> None:
-    backlog = Backlog(Tail(4, lost_at=2))  # type: ignore[arg-type]
-    backlog.fill()
-    assert [(len(lines), gap) for lines, gap in (backlog.take(), backlog.take())] == [(2, 0), (2, 7)]
+@pytest.mark.django_db(transaction=True)
+async def test_following_a_search_brings_the_hits_alone(page: Client, image: Image) -> None:
+    container = await sync_to_async(ran)("seq 1 500; echo \033[31mfive hundred and five: 505\033[0m")
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "logs", "id": container, "q": "0?5$", "regex": "1", "tail": 3})
+    frames = await frames_of(communicator, lambda got: bool(got and got[-1]["end"]))
+    shown = [line[3] for frame in frames for line in frame["rows"]]
+    assert shown[-3:-1] == [[["48", ""], ["5", "hit"]], [["49", ""], ["5", "hit"]]]
+    assert shown[-1] == [["five hundred and five: 5", "f1"], ["05", "f1 hit"]]
+    await communicator.send_json_to({"sub": "logs", "id": container, "q": "(", "regex": "1"})
+    [frame] = await frames_of(communicator, lambda got: len(got) == 1)
+    assert "not a regular expression" in frame["error"]
+    await communicator.disconnect()
 
 
 def sample(second: int, cpu_s: float) -> Sample:

@@ -19,6 +19,7 @@ from engine import Container, errors, for_admins
 
 TABS = (
     ("overview", _("Overview"), "containers:details"),
+    ("logs", _("Log"), "containers:logs"),
     ("terminal", _("Terminal"), "containers:terminals:list"),
     ("files", _("Files"), "containers:files"),
     ("changes", _("Changes"), "containers:changes"),

@@ -2,9 +2,12 @@
 
 from django.urls import path
 
-from console.containers.tabs import changes, files, processes
+from console.containers.tabs import changes, files, logs, processes
 
 urlpatterns = [
+    path("logs/", logs.show, name="logs"),
+    path("logs/lines/", logs.lines, name="log-lines"),
+    path("logs/download/", logs.download, name="log-download"),
     path("files/", files.show, name="files"),
     path("files/download/", files.fetch, name="download"),
     path("files/folder/", files.make_directory, name="folder"),

@@ -1,0 +1,118 @@
+"""A container's log: read, search, take away. A page of lines is HTML; more of them are JSON, or come by the socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from console import gateway
+from console.containers import tabs
+from console.loglines import wanted, wire
+from engine import LogPage, LogPages, LogPlace, Wanted, errors
+
+ROWS = 200  # on a page
+MOST_ROWS = 1000
+AT_ONCE = 20_000  # lines read in one go for a file
+FIELDS = ("q", "regex", "inverse", "stream", "since", "until")
+
+
+@require_safe
+def show(request: HttpRequest, ref: str) -> HttpResponse:
+    """The last lines, those before a place, or those around one line."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    wish = {field: request.GET[field] for field in FIELDS if request.GET.get(field)}
+    context: dict[str, Any] = {"wish": wish, "line": request.GET.get("line", "")}
+    status = 200
+    try:
+        page, chosen, newest = _page(engine.log_pages(container.id), request)
+    except (errors.InvalidRequest, errors.NotFound) as error:
+        status = gateway.status_of(error)
+        return tabs.show(request, container, "logs", context | {"wrong": gateway.sentences(error)}, status=status)
+    context |= {
+        "rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest,
+        "filter": urlencode(wish),
+    }  # fmt: skip
+    return tabs.show(request, container, "logs", context, status=status)
+
+
+@require_safe
+def lines(request: HttpRequest, ref: str) -> HttpResponse:
+    """Some lines before or after a place."""
+    engine = gateway.engine()
+    try:
+        page, chosen, _newest = _page(engine.log_pages(engine.inspect(ref).id), request)
+    except (errors.InvalidRequest, errors.NotFound) as error:
+        return JsonResponse({"error": gateway.sentences(error)}, status=gateway.status_of(error))
+    rows = [wire(row, chosen.pattern) for row in page.rows]
+    return JsonResponse({"rows": rows, "first": str(page.first), "last": str(page.last), "more": page.more})
+
+
+@require_safe
+def download(request: HttpRequest, ref: str) -> HttpResponse | StreamingHttpResponse:
+    """The chosen lines as a file, as they were written; with ``times`` each with its time."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    try:
+        chosen = wanted(request.GET)
+    except errors.InvalidRequest as error:
+        return gateway.answer(request, error)
+    pages = engine.log_pages(container.id)
+    parts = _text(pages, chosen, bool(request.GET.get("times")))
+    return StreamingHttpResponse(
+        _in_threads(parts),
+        content_type="text/plain; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{container.name}.log"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+def _page(pages: LogPages, request: HttpRequest) -> tuple[LogPage, Wanted, bool]:
+    """What is asked for, with what filter, and whether it is the log's end, from where one can follow."""
+    chosen = wanted(request.GET)
+    count = int(request.GET["count"]) if request.GET.get("count", "").isdecimal() else ROWS
+    count = min(max(count, 1), MOST_ROWS)
+    if before := request.GET.get("before"):
+        return pages.before(LogPlace.parse(before), count, chosen), chosen, False
+    if after := request.GET.get("after"):
+        return pages.after(LogPlace.parse(after), count, chosen, ended=pages.ended), chosen, False
+    if line := request.GET.get("line"):
+        place = LogPlace.parse(line)
+        older = pages.before(place, count // 2, chosen)
+        newer = pages.after(place._replace(line=place.line - 1), count // 2, chosen, ended=pages.ended)
+        if newer.lost:
+            raise errors.NotFound("this line is not in the log any more", hint="it was rotated away")
+        rows = older.rows + newer.rows
+        return LogPage(rows, older.first, newer.last, older.more), chosen, False
+    ended = pages.ended
+    return pages.before(None, count, chosen, ended=ended), chosen, chosen.until_ns is None
+
+
+def _text(pages: LogPages, chosen: Wanted, times: bool) -> Iterator[bytes]:
+    """All of it up to where the log ends now: a container that floods it must not make a file without end."""
+    ended, end = pages.ended, pages.end()
+    page = pages.after(None, AT_ONCE, chosen, ended=ended)
+    while True:
+        rows = [row for row in page.rows if ended or row.place < end]
+        yield b"".join((_stamp(row.time_ns) if times else b"") + row.text + b"\n" for row in rows)
+        if not page.more or (not ended and page.last >= end):
+            return
+        page = pages.after(page.last, AT_ONCE, chosen, ended=ended)
+
+
+def _stamp(time_ns: int) -> bytes:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").encode() + b" "
+
+
+async def _in_threads(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        if part:
+            yield part
