@@ -13,7 +13,8 @@ from console.live.numbers import Rates
 from engine import Engine, Figure, History, errors
 
 PERIOD_S = 1.0
-COUNTED = 50  # of how many containers all counters are read at once: the others are next
+COUNTED = 5  # of how many containers all counters are read each time, in turn: they cost three times the few figures
+LOOKED_AT_S = 10.0  # so long all counters of one are read each time after somebody asked for its points
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,12 @@ class Recorder:
         self._figures: dict[str, dict[str, Any]] = {}
         self._taken_s = 0.0
         self._turn = 0
+        self._looked_at: dict[str, float] = {}  # until when, by the monotonic clock
+
+    def look(self, container_id: str) -> None:
+        """Somebody looks at this one."""
+        with self._lock:
+            self._looked_at[container_id] = time.monotonic() + LOOKED_AT_S
 
     def take(self) -> dict[str, dict[str, Any]]:
         """The figures of each container that runs, no older than a period."""
@@ -43,12 +50,13 @@ class Recorder:
             return self._figures
 
     def _next(self, ids: list[str]) -> list[str]:
+        self._looked_at = {each: until for each, until in self._looked_at.items() if until > time.monotonic()}
         if len(ids) <= COUNTED:
             return ids
         self._turn %= len(ids)
-        chosen = list(islice(cycle(ids), self._turn, self._turn + COUNTED))
+        chosen = set(islice(cycle(ids), self._turn, self._turn + COUNTED))
         self._turn += COUNTED
-        return chosen
+        return list(chosen | self._looked_at.keys() & set(ids))
 
     def run(self) -> None:
         """Read on and on; never returns."""

@@ -51,6 +51,7 @@ def points(request: HttpRequest, ref: str) -> JsonResponse:
     container = gateway.engine().inspect(ref)
     asked = request.GET.get("since", "")
     since = float(asked) if asked.replace(".", "", 1).isdigit() and len(asked) < 20 else 0.0
+    recorder.recorder().look(container.id)
     found = recorder.recorder().history.of(container.id, max(since, time.time() - SPAN_S))
     return JsonResponse(joined(found) | {"now": time.time()})
 
