@@ -16,17 +16,27 @@ PATIENCE_S = 10.0  # for shims whose containers have just ended
 
 
 def purge(config: Config) -> None:
-    """Delete the store with all that is in it. Busy when a console or a container uses it; without one, nothing."""
+    """Delete the store with all that is in it. Busy when a console or a container uses it; without one, nothing.
+
+    Cut short by a crash, it is done by doing it again: the id, by which the rest is found, goes last.
+    """
     paths = Paths(config)
     if not paths.instance.exists():
         return
+    paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     with instance.alone(paths):
-        _remove_groups(paths.instance.read_text())
-        instance.release(config)
-        # Its id goes first: whatever a crash leaves is a store no more, and another one can be made there.
+        name = paths.instance.read_text()
+        _remove_groups(name)
+        # From here on it is refused as damaged: nobody fills again what is being emptied.
+        for path in (*paths.root.glob(f"{paths.database.name}*"), paths.version):
+            path.unlink(missing_ok=True)
+        for entry in paths.root.iterdir():
+            if entry != paths.instance:
+                _delete(entry)
+        _delete(paths.run)
+        instance.release(name)  # no file is left that has its ids
         paths.instance.unlink()
-        for directory in (paths.root, paths.run):
-            _delete(directory)
+        _delete(paths.root)
 
 
 def _remove_groups(name: str) -> None:
@@ -42,13 +52,12 @@ def _remove_groups(name: str) -> None:
             time.sleep(0.05)
 
 
-def _delete(directory: Path) -> None:
-    """A directory, or all that is on the file system that is mounted there."""
-    if not directory.is_mount():
-        shutil.rmtree(directory)
-        return
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+def _delete(path: Path) -> None:
+    """A file, a directory, or all that is on the file system that is mounted there."""
+    if path.is_mount():
+        for entry in path.iterdir():
+            _delete(entry)
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

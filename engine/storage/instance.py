@@ -252,10 +252,11 @@ def _claimed(name: str) -> tuple[str, list[int]]:
         ) from error
 
 
-def release(config: Config) -> None:
-    """Give all ranges back: for a store that is about to be deleted."""
+def release(name: str) -> None:
+    """Give all ranges of an instance back: for a store that is about to be deleted. Again is no error."""
+    CLAIMS.mkdir(mode=0o700, exist_ok=True)
     with files.locked(str(CLAIMS / ".lock")):
-        (CLAIMS / instance_id(config)).unlink(missing_ok=True)
+        (CLAIMS / name).unlink(missing_ok=True)
 
 
 def _alive(name: str, root: str) -> bool:

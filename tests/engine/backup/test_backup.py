@@ -77,7 +77,7 @@ def away(config: Config) -> Iterator[Away]:
     for other in made:
         stop_launcher(other)
         if Paths(other).instance.exists():
-            instance.release(other)
+            instance.release(instance.instance_id(other))
         for directory in (other.root, other.run):
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -547,3 +547,39 @@ def test_what_is_purged_leaves_nothing_and_a_place_without_a_store_is_let_be(doc
     assert not instance_groups(name), "not even empty groups"
     assert not (instance.CLAIMS / name).exists()
     purge(there)
+
+
+KILLED_PURGING = """
+import os, signal, sys
+from console.commandline import main
+removed, most = 0, int(sys.argv[1])
+def counting(original):
+    def remove(*arguments, **options):
+        global removed
+        original(*arguments, **options)
+        removed += 1
+        if removed == most:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return remove
+os.unlink, os.rmdir = counting(os.unlink), counting(os.rmdir)
+sys.exit(main(["purge", "--yes"]))
+"""
+
+
+def test_a_purge_that_was_killed_is_done_by_doing_it_again(away: Away) -> None:
+    there = away()
+    with Engine(there) as other:
+        name = other.instance
+        other.create_volume("cargo")
+    environment = os.environ | {"WHARFIE_ROOT": str(there.root), "WHARFIE_RUN": str(there.run)}
+    for most in range(1, 100):  # each gets further than the one before
+        ended = subprocess.run([sys.executable, "-c", KILLED_PURGING, str(most)], cwd=TOP, env=environment)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+        left = os.listdir(there.root) if there.root.exists() else []
+        assert not left or "instance" in left
+    assert most > 5
+    assert not there.root.exists()
+    assert not there.run.exists()
+    assert not (instance.CLAIMS / name).exists()

@@ -35,7 +35,7 @@ def engine_on(top: Path, run: Path) -> Iterator[Engine]:
             for container in engine.containers():
                 engine.remove(container.id, force=True)
             stop_launcher(config)
-            instance.release(config)
+            instance.release(instance.instance_id(config))
     shutil.rmtree(run)
 
 

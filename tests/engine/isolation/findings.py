@@ -48,7 +48,7 @@ def starter() -> Iterator[Engine]:
             for container in engine.containers():
                 engine.remove(container.id, force=True)
             conftest.stop_launcher(config)
-            instance.release(config)
+            instance.release(instance.instance_id(config))
     shutil.rmtree(config.root)
     shutil.rmtree(config.run)
 
