@@ -13,6 +13,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
+from engine import hostpaths
 from engine.errors import InvalidRequest, Unsupported
 from engine.linux import files, mount, overlayfs
 from engine.linux.devices import Node
@@ -52,8 +53,6 @@ def _source(volume: dict[str, Any]) -> int:
     """What is mounted, opened. A directory in a volume is found without following what containers may have put there;
     one of the host is judged now, whatever it was when the container was created."""
     if "own" in volume:
-        from engine import hostpaths  # not in every shim
-
         return hostpaths.source(volume["source"], volume["own"], read_only=volume["read_only"])
     top = os.open(volume["source"], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not volume.get("subpath"):
