@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,16 @@ def test_files_are_short_enough_to_read() -> None:
     facade = lengths.pop("engine/api.py")  # a list: one short method for each act, and nothing else
     assert facade < 500
     assert {path: lines for path, lines in lengths.items() if lines > 300} == {}
+
+
+def test_what_is_imported_is_installed_with_the_product() -> None:
+    """A package that only the tests' requirements bring is there in every test, and missing on every other host."""
+    of = packages_distributions()
+    locked = {line.partition("==")[0] for line in (TOP / "requirements/base.txt").read_text().split("\n")}
+    missing = {
+        f"{relative(path)}: {module}"
+        for path in sources("engine", "console")
+        for module in {name.partition(".")[0] for name in imports(path)}
+        if module in of and not locked & {re.sub(r"[-_.]+", "-", name).lower() for name in of[module]}
+    }
+    assert missing == set()

@@ -28,6 +28,19 @@ RESTARTS = (
     "as_its_policy_says", "after_a_reboot", "check_that_hangs", "everything_works", "as_fast_as_it_can",
     "both_are_killed_at_once", "all_three_die", "across_the_death", "brings_back",
 )  # fmt: skip
+COMMANDS = (
+    "exit_code_is_the", "signal_is_128", "kept_apart", "user_directory_and", "terminal_is_one",
+    "come_back_to_and_shared", "size_follows", "many_people", "outlives_who_serves", "init_reaps",
+)  # fmt: skip
+FILES = (
+    "file_goes_in_and", "owners_inside", "lead_nowhere_but", "told_as_docker", "same_files_and_runs",
+    "keeps_owner_and_mode", "no_link_leads_out",
+)  # fmt: skip
+OPTIONS = (
+    "added_and_dropped", "as_its_own_and_no_other", "is_uid_0_and_still", "memory_is_shared", "profile_decides",
+    "settings_of_the_containers", "limits_of_processes_hold", "does_what_it_may",
+)  # fmt: skip
+FAULTS = ("exit_record", "directory_that_is_lost", "database_is_refused")
 NOT_THERE = "not peer"  # the peers are this host's
 GROUPS = {
     "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
@@ -39,6 +52,12 @@ GROUPS = {
               "tests/engine/containers/test_waiting.py", "-k", " or ".join(LIVES)),
     "restarts": ("tests/engine/containers/test_restarts.py", "tests/engine/containers/test_adoption.py",
                  "-k", " or ".join(RESTARTS)),
+    "commands": ("tests/engine/containers/test_execution.py", "tests/engine/containers/test_first_process.py",
+                 "-k", " or ".join(COMMANDS)),
+    "files": ("tests/engine/files/test_copies.py", "tests/engine/files/test_commit.py",
+              "tests/engine/files/test_browsing.py", "-k", " or ".join(FILES)),
+    "options": ("tests/engine/isolation/test_options.py", "-k", " or ".join(OPTIONS)),
+    "faults": ("tests/engine/faults/test_damage.py", "-k", " or ".join(FAULTS)),
 }  # fmt: skip
 
 
