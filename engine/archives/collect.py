@@ -124,10 +124,8 @@ class Collector:
 
     def _link(self, status: os.stat_result, path: bytes) -> bool:
         """Whether this is one more name of a file that was written already; then that is said instead."""
-        if status.st_nlink < 2 or stat.S_ISDIR(status.st_mode):
-            return False
-        first = self._linked.setdefault((status.st_dev, status.st_ino), path)
-        if first is path:
+        first = self._linked.get((status.st_dev, status.st_ino))
+        if first is None:
             return False
         self._write(path, status, kind=Kind.HARDLINK, link=first)
         return True
@@ -153,6 +151,8 @@ class Collector:
             )
         )
         self.entries += 1
+        if status.st_nlink > 1 and kind not in (Kind.DIRECTORY, Kind.HARDLINK):  # not before it is in the archive
+            self._linked.setdefault((status.st_dev, status.st_ino), path)
 
 
 def xattrs(descriptor: int) -> dict[str, bytes]:
@@ -167,5 +167,9 @@ def xattrs(descriptor: int) -> dict[str, bytes]:
     for name in names:
         kept = name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay."))
         if kept and "=" not in name:  # which a pax record cannot say
-            found[name] = os.getxattr(descriptor, name)
+            try:
+                found[name] = os.getxattr(descriptor, name)
+            except OSError as error:
+                if error.errno != errno.ENODATA:  # removed since it was listed
+                    raise
     return found

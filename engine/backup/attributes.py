@@ -5,6 +5,7 @@ xattr(7); acl(5) and linux/posix_acl_xattr.h; capabilities(7), "File capabilitie
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ def read(path: str) -> Iterator[tuple[str, bytes]]:
         if kept(name) and "=" not in name:  # a pax record ends its key there
             try:
                 yield name, os.getxattr(path, name)
-            except OSError:  # removed since it was listed
-                continue
+            except OSError as error:
+                if error.errno != errno.ENODATA:  # removed since it was listed
+                    raise
 
 
 def shifted(name: str, value: bytes, shift: Shift) -> bytes:

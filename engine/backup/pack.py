@@ -158,11 +158,11 @@ def data_extents(file: int, size: int) -> Extents:
     while offset < size:
         try:
             start = os.lseek(file, offset, os.SEEK_DATA)
+            offset = min(os.lseek(file, start, os.SEEK_HOLE), size)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # no more data
+            if error.errno != errno.ENXIO:  # no more data, or it has just been cut shorter
                 raise
             break
-        offset = min(os.lseek(file, start, os.SEEK_HOLE), size)
         if start < offset:
             found.append((start, offset - start))
     if len(found) > MAX_EXTENTS:

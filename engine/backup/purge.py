@@ -20,7 +20,7 @@ def purge(config: Config) -> None:
 
     Cut short by a crash, it is done by doing it again: the id, by which the rest is found, goes last.
     """
-    paths = Paths(config)
+    paths = Paths(Config(config.root.resolve(), config.run.resolve()))  # a link would be deleted instead
     if not paths.instance.exists():
         return
     paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,6 +37,8 @@ def purge(config: Config) -> None:
         instance.release(name)  # no file is left that has its ids
         paths.instance.unlink()
         _delete(paths.root)
+    for link in filter(Path.is_symlink, (config.root, config.run)):
+        link.unlink()
 
 
 def _remove_groups(name: str) -> None:

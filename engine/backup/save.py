@@ -53,7 +53,7 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
                 writer.file("console.db", copy)
         finally:
             copy.unlink(missing_ok=True)
-        writer.tree(manifest.CONFIG, paths.root, only=frozenset(manifest.CONFIG_NAMES))
+        writer.tree(manifest.CONFIG, paths.root.resolve(), only=frozenset(manifest.CONFIG_NAMES))
         for number, (name, place) in enumerate(wanted, 1):
             progress(f"{name}, {number} of {len(wanted)}")
             writer.tree(f"{name}.tar.gz", place, skip=_NOT_KEPT if name.startswith("containers/") else frozenset())

@@ -164,7 +164,8 @@ class Database:
                 self._bring_up(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite has rolled back by itself what the disk refused
+                    connection.execute("ROLLBACK")
                 raise
 
     def _bring_up(self, connection: sqlite3.Connection) -> None:

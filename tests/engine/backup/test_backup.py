@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -22,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from engine import Config, ContainerSpec, Engine, Namespaces, State, VolumeMount
-from engine.backup import manifest
+from engine.archives.collect import xattrs
+from engine.backup import attributes, manifest
 from engine.backup.pack import MAX_EXTENTS, data_extents
 from engine.backup.purge import purge
 from engine.backup.restore import restore
@@ -547,6 +549,55 @@ def test_what_is_purged_leaves_nothing_and_a_place_without_a_store_is_let_be(doc
     assert not instance_groups(name), "not even empty groups"
     assert not (instance.CLAIMS / name).exists()
     purge(there)
+
+
+def test_a_file_that_is_cut_between_two_looks_has_the_data_seen_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "sparse", os.lseek
+    path.write_bytes(b"x" * 4096 + bytes(2**20) + b"y" * 4096)
+    with path.open("r+b") as file, monkeypatch.context() as patch:
+        file.truncate(2**24)
+
+        def lseek(descriptor: int, offset: int, whence: int) -> int:
+            if whence == os.SEEK_HOLE and descriptor == file.fileno():
+                file.truncate(0)
+            return real(descriptor, offset, whence)
+
+        patch.setattr(os, "lseek", lseek)
+        assert data_extents(file.fileno(), 2**24) == []
+
+
+def test_a_store_behind_a_symbolic_link_is_saved_and_purged(dock: Engine, away: Away, tmp_path: Path) -> None:
+    there = away()
+    restore(there, io.BytesIO(saved(dock)), force=False, progress=quiet)
+    link = Config(tmp_path / "root", tmp_path / "run")
+    link.root.symlink_to(there.root)
+    link.run.symlink_to(there.run)
+    with Engine(link) as other, tarfile.open(fileobj=io.BytesIO(saved(other))) as archive:
+        assert archive.getmember(manifest.CONFIG).size
+    purge(link)
+    assert not there.root.exists()
+    assert not there.run.exists()
+    assert not link.root.is_symlink()
+    assert not link.run.is_symlink()
+
+
+def test_an_attribute_that_cannot_be_read_is_no_removed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = errno.ENODATA
+    monkeypatch.setattr(os, "listxattr", lambda _path: ["user.one"])
+
+    def getxattr(path: str, _name: str) -> bytes:
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    assert list(attributes.read(str(tmp_path))) == []
+    assert xattrs(0) == {}
+    code = errno.EIO
+    with pytest.raises(OSError, match="Input/output"):
+        list(attributes.read(str(tmp_path)))
+    with pytest.raises(OSError, match="Input/output"):
+        xattrs(0)
 
 
 KILLED_PURGING = """
