@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
-from pathlib import Path
 
+from console.outfile import outfile
 from console.terminal import progress
 from engine import Engine
 from engine.backup.manifest import Manifest
 from engine.config import Config
 from engine.errors import InvalidRequest, KernelError
-from engine.names import new_id
 
 
 def backup(engine: Engine, options: Namespace) -> int:
@@ -23,19 +21,8 @@ def backup(engine: Engine, options: Namespace) -> int:
             raise InvalidRequest("a backup is no text for a terminal", hint="name a file, or redirect it")
         _tell(engine.backup(sys.stdout.buffer, progress=progress, **wanted))
         return 0
-    path = Path(options.file)
-    temporary = path.with_name(f".{path.name}.{new_id()[:8]}")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
-            try:
-                told = engine.backup(out, progress=progress, **wanted)
-                os.fsync(out.fileno())
-                temporary.rename(path)
-            except BaseException:
-                temporary.unlink()
-                raise
-    except OSError as error:
-        raise KernelError.from_os(error, "writing the backup", hint="name a file on a disk with room") from error
+    with outfile(options.file, "the backup") as out:
+        told = engine.backup(out, progress=progress, **wanted)
     _tell(told)
     return 0
 

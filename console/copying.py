@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from typing import BinaryIO, NamedTuple
 
+from console.outfile import outfile
 from console.terminal import progress
 from console.text import clean
 from engine import CommitSpec, Engine, Outgoing
@@ -141,7 +142,7 @@ def export(engine: Engine, options: Namespace) -> int:
     with engine.files.export(options.container) as stream:
         if options.output is None:
             return send(stream, sys.stdout.buffer)
-        with open(options.output, "wb") as file:
+        with outfile(options.output, "the archive") as file:
             return send(stream, file)
 
 

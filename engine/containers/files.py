@@ -21,7 +21,7 @@ from engine.containers.changes import Change
 from engine.containers.records import Records
 from engine.containers.roots import Request
 from engine.containers.spec import PathStat
-from engine.errors import KernelError
+from engine.errors import KernelError, only_engine_errors
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.security.spec import ROOT, Caller
@@ -81,6 +81,7 @@ class Outgoing:
         self.close()
 
 
+@only_engine_errors
 class Files:
     """Looks at, copies out and copies in files of containers. Paths are absolute, in the container.
 

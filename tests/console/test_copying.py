@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 import tarfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from console import copying
 from console.commandline import main
+from console.outfile import outfile
 from engine import Config, Container, ContainerSpec, Engine
 
 
@@ -164,6 +166,25 @@ def test_tar_streams_and_export(
     assert main(["export", "-o", "all.tar", "box"]) == 0
     with tarfile.open(tmp_path / "all.tar") as tar:
         assert {"tree/file", "there/old", "there/tree/file"} <= set(tar.getnames())
+
+
+def test_an_export_that_breaks_off_leaves_what_was_there(
+    box: Container, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "all.tar").write_text("before")
+    (tmp_path / "link.tar").symlink_to("all.tar")
+    assert main(["export", "-o", "link.tar", "absent"]) == 125
+    with pytest.raises(ZeroDivisionError), outfile("link.tar", "the archive") as file:
+        file.write(bytes(1 // 0))
+    assert (tmp_path / "all.tar").read_text() == "before"
+    assert not list(tmp_path.glob(".all.tar.*"))
+    assert main(["export", "-o", "link.tar", "box"]) == 0
+    assert tarfile.is_tarfile(tmp_path / "all.tar")
+    assert main(["export", "-o", "none/all.tar", "box"]) == 125
+    assert "writing the archive" in capsys.readouterr().err
+    os.mknod(tmp_path / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    assert main(["export", "-o", "null", "box"]) == 0
+    assert (tmp_path / "null").is_char_device()
 
 
 @pytest.mark.parametrize("both", [("a", "b"), ("x:/a", "y:/b"), ("-", "-"), ("./x:/a", "/y:/b")])
