@@ -42,6 +42,7 @@ def authenticator(page: Page) -> CDPSession:
 
 
 def sign_out(page: Page) -> None:
+    page.locator("[popovertarget=user]:visible").first.click()
     page.get_by_role("button", name="Sign out").first.click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 

@@ -14,6 +14,7 @@ from engine import Engine, errors
 from tests.console.conftest import PASSWORD
 
 OPEN = {
+    "healthz",
     "language/",
     "sign-in/",
     "sign-in/second-step/",
