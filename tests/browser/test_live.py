@@ -100,6 +100,6 @@ def test_an_import_is_looked_at_before_its_file_is_sent(page: Page, console: Con
     assert page.get_by_label("File from this computer").evaluate("input => input.files.length") == 1
     page.get_by_label("Name", exact=True).fill("a/name:1")
     page.get_by_role("button", name="Import").click()
-    expect(page.locator("main").get_by_text("Failed")).to_be_visible()
+    expect(page.locator("main").get_by_text("Failed", exact=True)).to_be_visible()
     page.get_by_role("link", name="Try again").click()
     expect(page.get_by_label("Name", exact=True)).to_have_value("a/name:1")

@@ -89,11 +89,11 @@ def test_a_terminal_works_survives_a_reload_and_ends(page: Page, console: Consol
 def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: Engine) -> None:
     sign_up(page, console)
     page.goto(f"{console.address}/containers/sea/terminals/")
-    page.get_by_label("Command").fill("sh -c 'unclosed")
+    page.get_by_label("Command", exact=True).fill("sh -c 'unclosed")
     page.get_by_role("button", name="Open a terminal").click()
     expect(page.get_by_text("close the quotes")).to_be_visible()
     for command in ("cat", "sh"):
-        page.get_by_label("Command").fill(command)
+        page.get_by_label("Command", exact=True).fill(command)
         page.get_by_role("button", name="Open a terminal").click()
         # The page that one leaves has a terminal too, and says so until the new one is there.
         expect(page.locator("[aria-label='Open terminals'] [aria-current]")).to_have_text(command)
@@ -119,7 +119,7 @@ def test_keys_come_back_at_once_with_twenty_open(page: Page, console: Console, e
         elsewhere.terminal("sea", ExecSpec(("sh", "-c", "while :; do date; sleep 0.2; done"))).close()
     sign_up(page, console)
     page.goto(f"{console.address}/containers/sea/terminals/")
-    page.get_by_label("Command").fill("cat")
+    page.get_by_label("Command", exact=True).fill("cat")
     page.get_by_role("button", name="Open a terminal").click()
     expect(page.locator("[aria-label='Open terminals'] [aria-current]")).to_have_text("cat")
     expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
