@@ -113,17 +113,21 @@ def test_it_serves_from_where_it_was_installed_and_containers_outlive_upgrades(
         directory.mkdir(mode=0o700)
 
 
-def test_nothing_is_written_outside_of_destdir(tmp_path: Path, top: Path) -> None:
-    """What a packager does; only the scripts, whose virtual environment was made by the test before."""
-    stage = top / "stage"
+def test_an_uninstall_below_destdir_leaves_the_host_be(tmp_path: Path) -> None:
+    """What a packager does, on a host that has Wharfie itself at that place."""
+    stage, prefix, etc = tmp_path / "stage", tmp_path / "prefix", tmp_path / "etc"
+    names = ("lib/wharfie/manage.py", "sbin/wharfie", "lib/systemd/system/wharfie.service")
+    hosts = [*(prefix / name for name in names), etc / "wharfie/wharfie.env"]
+    staged = [stage / path.relative_to("/") for path in hosts]
+    for path in (*hosts, *staged):
+        path.parent.mkdir(parents=True)
+        path.touch(mode=0o755)
     environment = os.environ | {
-        "PREFIX": "/opt/wharfie-nowhere", "SYSCONFDIR": "/etc", "DESTDIR": str(stage), "PURGE": "1"
+        "PREFIX": str(prefix), "SYSCONFDIR": str(etc), "DESTDIR": str(stage), "PURGE": "1"
     }  # fmt: skip
-    lib = stage / "opt/wharfie-nowhere/lib/wharfie"
-    lib.mkdir(parents=True)
     subprocess.run(["scripts/uninstall"], cwd=TOP, env=environment, check=True, capture_output=True)
-    assert not lib.exists()
-    assert not Path("/opt/wharfie-nowhere").exists()
+    assert not any(path.exists() for path in staged)
+    assert all(path.exists() for path in hosts)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
