@@ -6,6 +6,7 @@ is a lock:
     a start, a removal          exclusive, while it lasts; from then on the run record tells. A shim's restart too
     a copy, stopped             exclusive: it mounts the overlay itself
     a copy, running             shared: it has a copy of the running one's mounts, and ends with it
+    changes, a layer of them    shared: they read the upper directory beside the image, without an overlay
 
 Nobody waits long for it: a start that meets a copy of a stopped container is Busy. The launcher's process holds it
 too, so that it is free only when nothing is mounted any more.
