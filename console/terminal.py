@@ -12,6 +12,7 @@ from typing import Any
 from console.text import clean
 from engine import Container, LogLine, State
 from engine.errors import EngineError
+from engine.names import timestamp
 
 
 def complain(error: EngineError) -> int:
@@ -26,7 +27,7 @@ def show(line: LogLine, *, stamp: bool = False, flush: bool = False) -> None:
     """A line of output, to the stream that it came from."""
     show_lost(line)
     out = (sys.stdout if line.stream == "stdout" else sys.stderr).buffer
-    out.write(f"{stamp_of(line.time_ns)} {line.text}\n".encode() if stamp else f"{line.text}\n".encode())
+    out.write(f"{timestamp(line.time_ns)} {line.text}\n".encode() if stamp else f"{line.text}\n".encode())
     if flush:
         out.flush()
 
@@ -35,11 +36,6 @@ def show_lost(line: LogLine) -> None:
     """Say what went with rotation before a line."""
     if line.lost:
         print(f"wharfie: {line.lost} lines before this one went with rotation", file=sys.stderr, flush=True)
-
-
-def stamp_of(time_ns: int) -> str:
-    """RFC 3339, in UTC, to the nanosecond."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"
 
 
 def progress(text: str, *, red: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Names, ids, digests, sizes and signals: parsed once, at the edge, into what the rest trusts."""
+"""Names, ids, digests, sizes and signals: parsed once, at the edge, into what the rest trusts. How times look."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import secrets
 import shlex
 import signal
+import time
 
 from engine.errors import InvalidRequest
 
@@ -28,6 +29,11 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 def new_id() -> str:
     """A random 256-bit id in lower-case hexadecimal, as Docker shows ids."""
     return secrets.token_hex(32)
+
+
+def timestamp(time_ns: int) -> str:
+    """A time since 1970 as RFC 3339 has it, in UTC, to the nanosecond."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"
 
 
 def container_name(text: str) -> str:

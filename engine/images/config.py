@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,7 +180,7 @@ def derive(base: bytes, config: ImageConfig, diff_id: str | None, made: History)
     told = sum(not entry.get("empty_layer") for entry in history)
     # One entry for each layer, in their order: those that nobody has told of lie below.
     history = [{"comment": "nothing is known of this layer"}] * max(0, len(diff_ids) - told) + history
-    created = _rfc3339(made.created_at_ns)
+    created = names.timestamp(made.created_at_ns)
     entry: Document = {"created": created, "created_by": made.created_by, "author": made.author}
     entry |= {"comment": made.comment, "empty_layer": diff_id is None}
     history.append({key: value for key, value in entry.items() if value})
@@ -190,7 +189,3 @@ def derive(base: bytes, config: ImageConfig, diff_id: str | None, made: History)
     if made.author:
         document["author"] = made.author
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _rfc3339(time_ns: int) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_ns // 10**9))}.{time_ns % 10**9:09d}Z"
