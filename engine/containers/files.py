@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from engine import policy
 from engine.archives.collect import Collector
+from engine.archives.feed import feed
 from engine.archives.streams import DiskGuard
 from engine.archives.tar import READ_BYTES, Source
 from engine.archives.write import Writer
@@ -129,7 +129,7 @@ class Files:
         policy.check_path(wanted["path"])
         with self._root(ref, caller) as (root, lock):
             guard = DiskGuard(self._paths.containers)
-            return self._fed(lambda stream: self._serve(act, root, stream, lock, **wanted), source, guard)
+            return _fed(lambda stream: self._serve(act, root, stream, lock, **wanted), source, guard)
 
     def copy_out(
         self, ref: str, path: str, name: str, *, follow: bool = False, one_mount: bool = False, top: bool = False,
@@ -174,7 +174,7 @@ class Files:
         """
         root = {"kind": "directory", "uid_base": self._unpack_base()}
         wanted = {"owner": owner, "set_id": set_id, "keep_top": keep_top}
-        return self._fed(
+        return _fed(
             lambda stream: self._serve("receive", root, stream, directory, path="/", **wanted),
             source,
             DiskGuard(directory),
@@ -222,35 +222,16 @@ class Files:
         request = {"act": act, "root": root, "max_bytes": policy.MAX_COPY_BYTES, "deadline_s": DEADLINE_S, **wanted}
         return self._launcher.call("files", request, [stream, other], timeout_s=None)
 
-    @staticmethod
-    def _fed(call: Callable[[int], Counts], source: Source, guard: DiskGuard) -> Counts:
-        """Feed a call that reads a stream, from this thread."""
-        ours, theirs = socket.socketpair()
-        done: list[Counts | BaseException] = []
 
-        def run() -> None:
-            try:
-                done.append(call(theirs.fileno()))
-            except BaseException as error:
-                done.append(error)
-            finally:
-                theirs.shutdown(socket.SHUT_RDWR)  # our own copy would keep the feeder waiting for a reader
-                theirs.close()
+def _fed(call: Callable[[int], Counts], source: Source, guard: DiskGuard) -> Counts:
+    """Feed a call that reads a stream, from this thread."""
 
-        thread = threading.Thread(target=run, name="copy in")
-        thread.start()
-        try:
-            # A reader that is gone says why.
-            with ours, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                while data := source.read(READ_BYTES):
-                    guard(len(data))
-                    ours.sendall(data)
-        finally:
-            thread.join()
-        (result,) = done
-        if isinstance(result, BaseException):
-            raise result
-        return result
+    def chunks() -> Iterator[bytes]:
+        while data := source.read(READ_BYTES):
+            guard(len(data))
+            yield data
+
+    return feed(call, chunks())[0]
 
 
 def _packed(path: str, name: str, owner: tuple[int, int] | None) -> Outgoing:

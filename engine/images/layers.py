@@ -13,14 +13,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine import names
+from engine.archives.feed import feed
 from engine.archives.streams import Decompressed, DiskGuard, Hashed
 from engine.archives.tar import Source
 from engine.errors import Corrupt, EngineError, Unavailable
@@ -102,31 +101,20 @@ class Layers:
         return row is not None and self._paths.layer(diff_id).is_dir()
 
     def _fill(self, tree: Path, diff_id: str, blob: Source, digest: str | None, count: Count) -> int:
-        """Feed the worker from this thread while another waits for its answer; the sum of the files' sizes."""
-        ours, theirs = socket.socketpair()
+        """Unpack a layer into an empty directory; the sum of the files' sizes."""
         target = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         request = {"max_bytes": LAYER_BYTES, "deadline_s": DEADLINE_S, "end_marker": False}
-
-        def call() -> dict[str, Any]:
-            try:
-                return self._unpack(request, [theirs.fileno(), target])
-            finally:
-                theirs.shutdown(socket.SHUT_RDWR)  # our own copy would keep the feeder waiting for a reader
-
         try:
-            with theirs, ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
-                with ours:
-                    answer = pool.submit(call)
-                    complete = self._feed(ours, diff_id, blob, digest, count)
-                result = answer.result()
+            chunks = self._uncompressed(diff_id, blob, digest, count)
+            result, complete = feed(lambda stream: self._unpack(request, [stream, target]), chunks)
         finally:
             os.close(target)
         if not complete:
             raise Unavailable("the unpacking process stopped reading", hint="try again")
         return int(result["size_bytes"])
 
-    def _feed(self, stream: socket.socket, diff_id: str, blob: Source, digest: str | None, count: Count) -> bool:
-        """Send the uncompressed layer; False when the reader is gone, who then says why."""
+    def _uncompressed(self, diff_id: str, blob: Source, digest: str | None, count: Count) -> Iterator[bytes]:
+        """What the layer holds; Corrupt at its end when it is not what was promised."""
         raw = Hashed(blob)
         content = hashlib.sha256()
         guard = DiskGuard(self._paths.tmp)
@@ -134,13 +122,9 @@ class Layers:
             content.update(data)
             guard(len(data))
             count(len(data))
-            try:
-                stream.sendall(data)
-            except (BrokenPipeError, ConnectionResetError):
-                return False
+            yield data
         if digest not in (None, raw.digest) or f"sha256:{content.hexdigest()}" != diff_id:
             raise _mismatch(diff_id)
-        return True
 
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
