@@ -54,6 +54,10 @@ class Census:
         self._events = events
         self._records = records
         self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing: the next look takes everything in."""
         self._seq = -1
         self._rest: dict[str, Entry] = {}  # each as if it did not run
         self._now: dict[str, Entry] = {}
@@ -65,14 +69,21 @@ class Census:
     def look(self) -> list[Entry]:
         """All containers, the newest first."""
         with self._lock:
-            touched = self._news() | self._moved()
-            turn = [self._turns.popleft() for _ in range(min(ASKED, len(self._turns)))]
-            for container_id in touched.union(turn):
-                self._ask(container_id)
-            self._turns.extend(each for each in turn if each in self._now and self._now[each].state.alive)
-            if self._ordered is None:
-                self._ordered = sorted(self._now.values(), key=lambda entry: entry.created_at_ns, reverse=True)
-            return self._ordered
+            try:
+                return self._look()
+            except BaseException:  # what was told is not all taken in, and will not be told again
+                self._forget()
+                raise
+
+    def _look(self) -> list[Entry]:
+        touched = self._news() | self._moved()
+        turn = [self._turns.popleft() for _ in range(min(ASKED, len(self._turns)))]
+        for container_id in touched.union(turn):
+            self._ask(container_id)
+        self._turns.extend(each for each in turn if each in self._now and self._now[each].state.alive)
+        if self._ordered is None:
+            self._ordered = sorted(self._now.values(), key=lambda entry: entry.created_at_ns, reverse=True)
+        return self._ordered
 
     def _news(self) -> set[str]:
         """The containers whose rows have changed, read again."""

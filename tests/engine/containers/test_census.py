@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from engine import ContainerSpec, Engine, HealthCheck
 from engine.containers.census import ASKED
 from engine.containers.listing import UNHEALTHY
+from engine.errors import WrongState
 from engine.linux import process
 from tests.conftest import eventually, wait_readable
 
@@ -58,6 +61,25 @@ def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> N
     finally:
         os.close(pidfd)
         os.kill(shim, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("step", ["_database.rows", "_records.now"])
+def test_a_look_that_fails_forgets_nothing_for_the_next_one(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    made(dock, "one")
+    assert dock.listing().counts["running"] == 1
+    made(dock, "two")
+    held, _, act = step.partition(".")
+
+    def busy(*_: object) -> None:
+        raise WrongState("the database is busy", hint="do it again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(getattr(dock._census, held), act, busy)
+        with pytest.raises(WrongState):
+            dock.listing()
+    assert dock.listing().counts["running"] == 2
 
 
 def test_orders_and_windows(dock: Engine) -> None:
