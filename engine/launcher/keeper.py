@@ -50,7 +50,7 @@ def begin(run: str, instance: str) -> tuple[int, int]:
         process.set_name(b"wharfie-keeper")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         keeper = Keeper(run, launcher)
-        collect(run)
+        keeper.see_off(collect(run))
         keeper.serve(told)
         manager.leave_engine(
             instance, f"{run}/groups.lock"
@@ -70,9 +70,13 @@ class Keeper:
         self._poll.register(self._door.fileno(), select.POLLIN)
         self._kept: dict[int, Deposit] = {}
         self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children of the launcher
-        self._tellers: dict[int, int] = {}  # first process to the pipe on which its new shim is told of its end
+        self._tellers: dict[int, tuple[int, int]] = {}  # by new shim: whose end it is told, and where
         self._ended: dict[int, int] = {}  # statuses of late, of processes that nobody has asked for yet
         self._tries: dict[str, tuple[int, float]] = {}  # new shims in a row, and when the last one was made
+
+    def see_off(self, child: int) -> None:
+        """Reap a child of its own when that ends."""
+        self._watch(child)
 
     def serve(self, told: int) -> None:
         """Until the launcher has ended."""
@@ -118,9 +122,10 @@ class Keeper:
     def _take(self, statuses: dict[int, int]) -> None:
         """These children of the launcher have ended."""
         self._ended |= statuses
-        for pid, status in statuses.items():
-            if pid in self._tellers:
-                _tell(self._tellers.pop(pid), status)
+        for shim, (pid, teller) in list(self._tellers.items()):
+            if pid in statuses:
+                del self._tellers[shim]
+                _tell(teller, statuses[pid])
         for pid, status in statuses.items():
             if pid in self._kept:
                 self._over(self._kept.pop(pid), killed=status != 0)
@@ -132,6 +137,9 @@ class Keeper:
         killed = True  # perhaps: one of an earlier launcher, or of this one by now
         with suppress(ChildProcessError):
             killed = os.waitpid(shim, 0)[1] != 0
+        _, teller = self._tellers.pop(shim, (0, -1))
+        if teller >= 0:
+            os.close(teller)
         kept = self._kept.pop(shim, None)
         if kept is not None:
             self._over(kept, killed=killed)
@@ -172,7 +180,7 @@ class Keeper:
         if kept.pid in self._ended:
             _tell(writer, self._ended[kept.pid])
         else:
-            self._tellers[kept.pid] = _raised(writer)
+            self._tellers[child] = kept.pid, _raised(writer)
 
 
 def _tell(teller: int, status: int) -> None:
@@ -184,10 +192,11 @@ def _tell(teller: int, status: int) -> None:
         os.close(teller)
 
 
-def collect(run: str) -> None:
+def collect(run: str) -> int:
     """In a child, when a keeper starts: have shims lend what they have, and give those a new one that have none."""
-    if os.fork():
-        return
+    child = os.fork()
+    if child:
+        return child
 
     def work() -> None:
         shims, boot = f"{run}/shims", process.boot_id()

@@ -133,16 +133,17 @@ def _close(descriptors: Iterable[int]) -> None:
 
 def _pipe(pid: int, number: int, known: list[int]) -> int:
     """The other end of the pipe that a process has as its stdout or stderr, if it is one that we gave it; else -1."""
-    path = f"/proc/{pid}/fd/{number}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        place = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return -1
-    if os.fstat(descriptor).st_ino not in known:
-        os.close(descriptor)
-        return -1
-    os.set_blocking(descriptor, True)
-    return descriptor
+    try:
+        # What else it may have put there is not opened: that could act, and a file may have any number.
+        if os.fstat(place).st_ino not in known or files.filesystem_magic(place) != files.PIPEFS_MAGIC:
+            return -1
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
 
 
 def _tree(record: dict[str, Any], pidfd: int) -> int:

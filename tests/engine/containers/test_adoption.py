@@ -11,6 +11,7 @@ import pytest
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
+from engine.shim import adoption
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import eventually, name_of
@@ -28,14 +29,23 @@ def start(dock: Engine, script: str, restart: str = "no") -> Container:
 
 def test_one_container_survives_any_number_of_its_shims(dock: Engine) -> None:
     container = start(dock, "echo run; exec sleep 100", "always")
+    held = []
     for _ in range(MAX_TRIES + 2):
         before = shim(dock, container)
         kill(before)
         assert adopted(dock, container, before)
+        held.append(len(os.listdir(f"/proc/{keeper_of(dock)}/fd")))
+    assert held[-1] <= held[0], "each of them leaves the keeper with no more than the one before"
+    assert children(keeper_of(dock)) == [shim(dock, container)], "nobody is left unreaped"
     assert dock.inspect(container.id).pid == container.pid
     ended = dock.stop(container.id, timeout_s=0).exit
     assert ended is not None
     assert ended.code == 137
+
+
+def keeper_of(dock: Engine) -> int:
+    (keeper,) = [pid for pid in children(launcher(dock)) if name_of(pid) == "wharfie-keeper"]
+    return keeper
 
 
 def wake_launcher(dock: Engine) -> None:
@@ -96,7 +106,7 @@ def test_shims_of_an_earlier_launcher_are_taken_over_too(dock: Engine) -> None:
     kill(launcher(dock))
     wake_launcher(dock)
     first = shim(dock, container)
-    (keeper,) = [pid for pid in children(launcher(dock)) if name_of(pid) == "wharfie-keeper"]
+    keeper = keeper_of(dock)
     assert eventually(lambda: holds(keeper, container)), "the new one collects what there is"
     kill(first)
     assert adopted(dock, container, first)
@@ -141,6 +151,23 @@ def test_killed_with_the_launcher_it_goes_on_and_loses_no_line(dock: Engine) -> 
     ended = dock.stop(container.id, timeout_s=0).exit
     assert ended is not None
     assert ended.code in ((137,) if tells_exits() else (None,))
+
+
+def test_what_it_put_in_the_place_of_its_output_is_not_opened_on_the_host(dock: Engine) -> None:
+    """A file in memory may have any number, that of the pipe as well; only the pipe is ever opened."""
+    container = start(dock, "exec >/dev/shm/file 2>&1; exec sleep 100")
+    assert container.pid is not None
+    place = f"/proc/{container.pid}/fd/1"
+    assert eventually(lambda: os.readlink(place) == "/dev/shm/file")
+    assert adoption._pipe(container.pid, 1, [os.stat(place).st_ino]) == -1
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    found = adoption._pipe(os.getpid(), writer, [os.fstat(reader).st_ino])
+    try:
+        os.write(writer, b"of the same pipe")
+        assert os.read(found, 100) == b"of the same pipe"
+    finally:
+        for descriptor in (reader, writer, found):
+            os.close(descriptor)
 
 
 def test_when_all_three_die_nobody_invents_a_code(dock: Engine) -> None:
