@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ RANGES_PER_CLAIM = 256
 LAST_ID = 2**32 - 2
 
 SKELETON_DIRECTORIES = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "sys": 0o555}
+IDLE_LAUNCHER_S = 5.0  # a command's launcher ends by itself before that
 ETC_FILES = ("hostname", "hosts", "resolv.conf")
 
 
@@ -186,7 +188,7 @@ def alone(paths: Paths) -> Iterator[None]:
     """
     lock = os.open(paths.launcher_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locked(lock)
         if occupied(paths.run):
             raise Busy("containers of this store run", hint="stop them first: `wharfie down`")
         yield
@@ -196,6 +198,19 @@ def alone(paths: Paths) -> Iterator[None]:
         ) from None
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> None:
+    """Take it, waiting for a command's launcher that ends by itself; BlockingIOError when it is held for longer."""
+    until_s = time.monotonic() + IDLE_LAUNCHER_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.05)
 
 
 def claim(name: str, paths: Paths, more_than: int) -> list[int]:
