@@ -24,7 +24,8 @@ class ProcessWatch:
 
     def __init__(self, instance: str, container: Container) -> None:
         self._group = manager.group(instance, container.id)
-        self._reader = ProcessReader(0 if container.spec.namespaces.user == HOST else container.uid_base)
+        uid_base = 0 if container.spec.namespaces.user == HOST else container.uid_base
+        self._reader = ProcessReader(uid_base, container.started_at_ns or 0)
         self._lock = threading.Lock()
 
     def read(self) -> list[Process]:

@@ -27,8 +27,10 @@ class _Details(NamedTuple):
 class ProcessReader:
     """Reads processes of one container, again and again. Not for several threads at once."""
 
-    def __init__(self, uid_base: int) -> None:
+    def __init__(self, uid_base: int, since_ns: int = 0) -> None:
+        """``since_ns`` is when the container started: its first process was forked ahead of that, for whoever comes."""
         self._uid_base = uid_base  # 0: ids are the host's
+        self._since_ns = since_ns
         self._known: dict[tuple[int, int], _Details] = {}
 
     def read(self, pids: Iterable[int]) -> list[Process]:
@@ -59,7 +61,7 @@ class ProcessReader:
                     threads=int(fields[17]),
                     cpu_time_ns=(int(fields[11]) + int(fields[12])) * TICK_NS,
                     memory_bytes=int(fields[21]) * PAGE_BYTES,
-                    started_at_ns=began + key[1] * TICK_NS,
+                    started_at_ns=max(self._since_ns, began + key[1] * TICK_NS),
                 )
             )
         self._known = known

@@ -48,11 +48,16 @@ def test_a_check_that_hangs_is_killed(page: Client, dock: Engine) -> None:
     assert eventually(lambda: dock.counters(container.id).pids == 1, timeout_s=10)
 
 
-def test_changes_of_health_are_told(page: Client, dock: Engine) -> None:
+def test_checks_and_changes_of_health_are_told(page: Client, dock: Engine) -> None:
     check = HealthCheck(("false",), interval_s=0.1, retries=1)
     spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), health=check)
-    dock.start(dock.create(spec).id)
-    assert eventually(lambda: "Changes" in page.get("/containers/web/health/").content.decode(), timeout_s=20)
+    container = dock.start(dock.create(spec).id)
+    assert eventually(lambda: dock.health_changes(container.id), timeout_s=20)
+    answer = page.get("/containers/web/health/")
+    assert answer.status_code == 200
+    last = answer.content.decode().partition("Last checks")[2]
+    assert "exit code 1" in last
+    assert "<h2>Changes</h2>" in last
 
 
 def test_one_without_a_check_says_how_to_get_one(page: Client, dock: Engine) -> None:

@@ -48,6 +48,11 @@ def found(engine: Engine, box: Container, command: str) -> Process:
     return process
 
 
+def test_no_process_is_older_than_its_container(dock: Engine, box: Container) -> None:
+    assert box.started_at_ns
+    assert all(each.started_at_ns >= box.started_at_ns for each in dock.processes(box.id))
+
+
 def test_each_process_is_told_as_the_container_and_as_the_host_knows_it(dock: Engine, box: Container) -> None:
     first, crew = found(dock, box, "sleep 1003"), found(dock, box, "sleep 1001")
     assert (first.pid, first.pid_inside, first.uid, first.threads) == (box.pid, 1, 0, 1)
