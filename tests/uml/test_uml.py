@@ -17,7 +17,7 @@ SUMMARY = re.compile(r"^=+ .*\b(\d+) passed.* =+$", re.MULTILINE)
 STARTS = (
     "both_streams", "ignores_its_stop", "heeds_its_stop", "left_running", "out_of_memory", "fork_bomb", "cannot_run",
     "undone", "every_state", "starts_again", "volume", "hosts_network", "host_can_do", "starts_starts",
-    "makers_are_killed", "keepers_are_killed", "starter_was_killed",
+    "keepers_are_killed", "starter_was_killed",
 )  # fmt: skip
 LIVES = (
     "stands_still", "signal_to_a_paused", "stop_ends_a_paused", "shim_was_killed", "leaves_nobody_frozen",
@@ -36,10 +36,6 @@ FILES = (
     "file_goes_in_and", "owners_inside", "lead_nowhere_but", "told_as_docker", "same_files_and_runs",
     "keeps_owner_and_mode", "no_link_leads_out",
 )  # fmt: skip
-OPTIONS = (
-    "added_and_dropped", "as_its_own_and_no_other", "is_uid_0_and_still", "memory_is_shared", "profile_decides",
-    "settings_of_the_containers", "limits_of_processes_hold", "does_what_it_may",
-)  # fmt: skip
 FAULTS = ("exit_record", "directory_that_is_lost", "database_is_refused")
 NOT_THERE = "not peer"  # the peers are this host's
 GROUPS = {
@@ -56,7 +52,6 @@ GROUPS = {
                  "-k", " or ".join(COMMANDS)),
     "files": ("tests/engine/files/test_copies.py", "tests/engine/files/test_commit.py",
               "tests/engine/files/test_browsing.py", "-k", " or ".join(FILES)),
-    "options": ("tests/engine/isolation/test_options.py", "-k", " or ".join(OPTIONS)),
     "faults": ("tests/engine/faults/test_damage.py", "-k", " or ".join(FAULTS)),
 }  # fmt: skip
 
