@@ -79,10 +79,10 @@ def test_a_new_shim_takes_over_and_everything_works(dock: Engine) -> None:
 
 @pytest.mark.parametrize("kills", [1, 3])
 def test_no_line_and_no_code_is_lost_while_it_writes_as_fast_as_it_can(dock: Engine, kills: int) -> None:
-    count = 60_000
+    count = 300_000  # seconds of writing, of which the kills take the first
     container = start(dock, LINES % (count, 5))
     for number in range(kills):
-        written = (number + 1) * count // 20
+        written = (number + 1) * 1000
         assert eventually(lambda n=written: sum(1 for _ in dock.logs(container.id)) >= n, timeout_s=30)
         before = shim(dock, container)
         kill(before)
