@@ -105,9 +105,23 @@ def config() -> Iterator[Config]:
                 engine.remove(container.id, force=True)
         stop_launcher(config)
     if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
-        (leaks.UID_CLAIMS / paths.instance.read_text()).unlink(missing_ok=True)
+        name = paths.instance.read_text()
+        eventually(lambda: _swept(name), timeout_s=5)  # what is left all the same, the leak check tells
+        (leaks.UID_CLAIMS / name).unlink(missing_ok=True)
     for directory in (config.root, config.run):
         shutil.rmtree(directory)
+
+
+def _swept(instance: str) -> bool:
+    """Take away the groups of an instance where all were killed, as a console does when it stops."""
+    from engine.cgroups import manager
+
+    try:
+        manager.group(instance, manager.ENGINE_GROUP).remove()
+        manager.remove_instance(instance)
+    except OSError:  # somebody of it is just ending
+        return False
+    return True
 
 
 @pytest.fixture
