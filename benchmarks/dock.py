@@ -54,7 +54,7 @@ def engine() -> Iterator[Engine]:
             finally:
                 for container in made.containers():
                     made.remove(container.id, force=True)
-        instance.release(config)
+        instance.release(instance.instance_id(config))
     finally:
         end_launcher(run)
         shutil.rmtree(root)
