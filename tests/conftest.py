@@ -105,23 +105,9 @@ def config() -> Iterator[Config]:
                 engine.remove(container.id, force=True)
         stop_launcher(config)
     if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
-        name = paths.instance.read_text()
-        eventually(lambda: _swept(name), timeout_s=5)  # what is left all the same, the leak check tells
-        (leaks.UID_CLAIMS / name).unlink(missing_ok=True)
+        (leaks.UID_CLAIMS / paths.instance.read_text()).unlink(missing_ok=True)
     for directory in (config.root, config.run):
         shutil.rmtree(directory)
-
-
-def _swept(instance: str) -> bool:
-    """Take away the groups of an instance where all were killed, as a console does when it stops."""
-    from engine.cgroups import manager
-
-    try:
-        manager.group(instance, manager.ENGINE_GROUP).remove()
-        manager.remove_instance(instance)
-    except OSError:  # somebody of it is just ending
-        return False
-    return True
 
 
 @pytest.fixture
@@ -153,9 +139,18 @@ def stop_launcher(config: Config) -> None:
 
 
 def shims(launcher: int | None) -> list[int]:
-    """A launcher's children, without the spare one that waits for the next request and the keeper."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    return [int(pid) for pid in children if name_of(int(pid)) not in ("wharfie-spare", "wharfie-keeper")]
+    """A launcher's children without its spare and its keeper; and the keeper's: shims that replaced killed ones."""
+    named = [(pid, name_of(pid)) for pid in children(launcher)]
+    found = [pid for pid, name in named if name not in ("wharfie-spare", "wharfie-keeper")]
+    return found + [child for pid, name in named if name == "wharfie-keeper" for child in children(pid)]
+
+
+def children(pid: int | None) -> list[int]:
+    """The children of a process with one thread; none when it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def name_of(pid: int) -> str:

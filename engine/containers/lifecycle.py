@@ -173,7 +173,6 @@ class Lifecycle:
             "custody": str(self._paths.custody),
             "lock": str(self._paths.container_lock(container.id)),
             "events": str(self._paths.events),
-            "groups_lock": str(self._paths.groups_lock),
             "volumes": roots.mounts(self._paths, spec),
             "tmpfs": [dataclasses.asdict(tmpfs) for tmpfs in spec.tmpfs],
             "argv": list(container.argv),

@@ -49,20 +49,18 @@ def begin(run: str, instance: str) -> tuple[int, int]:
     def work() -> None:
         process.set_name(b"wharfie-keeper")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        keeper = Keeper(run, launcher)
-        keeper.see_off(collect(run))
-        keeper.serve(told)
-        manager.leave_engine(
-            instance, f"{run}/groups.lock"
-        )  # the launcher was killed: it ends no other way before this
+        keeper = Keeper(run, instance, launcher)
+        keeper.see_off(collect(run, instance))
+        keeper.serve(told)  # until the launcher was killed: it ends no other way before this
 
-    _run(work, {told})
+    _run(work, {told}, run, instance)
 
 
 class Keeper:
     """Deposits by shim."""
 
-    def __init__(self, run: str, launcher: int) -> None:
+    def __init__(self, run: str, instance: str, launcher: int) -> None:
+        self._run, self._instance = run, instance
         self._shims = f"{run}/shims"
         self._launcher = launcher
         self._door = unix.bind(f"{run}/custody.sock", socket.SOCK_DGRAM)
@@ -173,7 +171,8 @@ class Keeper:
         if not child:
             kept = kept.moved(os.dup)
             os.close(writer)
-            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), {*kept.descriptors(), reader})
+            needed = {*kept.descriptors(), reader}
+            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), needed, self._run, self._instance)
         os.close(reader)
         self._kept[child] = kept._replace(shim=child)
         self._watch(child)
@@ -192,7 +191,7 @@ def _tell(teller: int, status: int) -> None:
         os.close(teller)
 
 
-def collect(run: str) -> int:
+def collect(run: str, instance: str) -> int:
     """In a child, when a keeper starts: have shims lend what they have, and give those a new one that have none."""
     child = os.fork()
     if child:
@@ -205,15 +204,16 @@ def collect(run: str) -> int:
             if (dot, kind) != (".", "json"):
                 continue
             try:
-                _collect(shims, container_id, boot, f"{run}/custody.sock")
+                _collect(run, instance, container_id, boot)
             except (OSError, ValueError, KeyError) as error:  # it has just ended, or its record is damaged; next
                 print(f"wharfie keeper: {name}: {error!r}", file=sys.stderr, flush=True)
 
-    _run(work, set())
+    _run(work, set(), run, instance)
 
 
-def _collect(shims: str, container_id: str, boot: str, path: str) -> None:
+def _collect(run: str, instance: str, container_id: str, boot: str) -> None:
     """One of them. A shim that is killed while it is asked is found dead the next time, and replaced."""
+    shims = f"{run}/shims"
     for _ in range(LENDING_TRIES):
         with open(f"{shims}/{container_id}.json", "rb") as file:
             record = json.load(file)
@@ -223,10 +223,10 @@ def _collect(shims: str, container_id: str, boot: str, path: str) -> None:
             return
         if process.start_time(record["shim_pid"]) != record["shim_start_time"]:
             if not os.fork():
-                _run(lambda: adoption.adopt(shims, container_id, None, -1), set())
+                _run(lambda: adoption.adopt(shims, container_id, None, -1), set(), run, instance)
             return
         try:
-            _borrow(shims, container_id, path)
+            _borrow(shims, container_id, f"{run}/custody.sock")
             return
         except (OSError, EOFError) as error:
             print(f"wharfie keeper: {container_id}: {error!r}", file=sys.stderr, flush=True)
@@ -245,8 +245,11 @@ def _borrow(shims: str, container_id: str, path: str) -> None:
         os.close(descriptor)
 
 
-def _run(work: Callable[[], None], needed: set[int]) -> NoReturn:
-    """In a child: none of its parent's descriptors but these and its streams, then ``work``, then the end."""
+def _run(work: Callable[[], None], needed: set[int], run: str, instance: str) -> NoReturn:
+    """In a child: none of its parent's descriptors but these and its streams, then ``work``, then the end.
+
+    It may outlive launcher and keeper, and be the last in the engine's groups, however it ends.
+    """
     status = 1
     try:
         first = 3
@@ -259,6 +262,10 @@ def _run(work: Callable[[], None], needed: set[int]) -> NoReturn:
     except BaseException as error:
         print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         select.select((), (), (), AFTER_FAILURE_S)  # who begins it again would do so as fast as it fails
+    try:
+        manager.leave_engine(instance, f"{run}/groups.lock")
+    except OSError as error:
+        print(f"wharfie keeper: {error}", file=sys.stderr, flush=True)
     os._exit(status)
 
 

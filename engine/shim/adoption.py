@@ -51,7 +51,6 @@ def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> N
             deposit.send(request["custody"])
     last = record["history"][-1] if record.get("resting") else None
     supervisor.run(last)
-    supervisor.leave_engine()
 
 
 def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | None, status: int) -> Supervisor:

@@ -185,7 +185,7 @@ def _streams(request: dict[str, Any]) -> tuple[tuple[int, ...], int, list[int]]:
 # What of the request outlives the start, and what of these facts the run record of a container that rests keeps.
 SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
-    "groups_lock", "restart", "health", "health_record", "argv", "user", "tty", "stdin", "terminal",
+    "restart", "health", "health_record", "argv", "user", "tty", "stdin", "terminal",
 )  # fmt: skip
 RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 

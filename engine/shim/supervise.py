@@ -151,7 +151,3 @@ class Supervisor(Watch):
         wakeups.wake(request["events"])
         self._give_up_files()  # nobody has to wait for that but the next start of this container
         ending.clear_away(request)
-
-    def leave_engine(self) -> None:
-        """The shim of a launcher that is gone may be the last of its instance, and then removes the engine's groups."""
-        manager.leave_engine(self._request["instance"], self._request["groups_lock"])

@@ -28,7 +28,7 @@ from console.supervisor import answering
 from engine import Config, Container, ContainerSpec, Engine, RestartPolicy, State
 from engine.errors import EngineError, WrongState
 from engine.events import Event
-from tests.conftest import eventually, name_of
+from tests.conftest import children, eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.engine import killing
 from tests.engine.conftest import busybox_rootfs
@@ -170,7 +170,7 @@ class Nemesis:
             pid = answering(str(self.engine.paths.launcher_socket))
             if who == "launcher" or not pid:
                 return [(pid, "")] if pid else []
-            return [(child, "") for child in killing.children(pid) if name_of(child) == "wharfie-keeper"]
+            return [(child, "") for child in children(pid) if name_of(child) == "wharfie-keeper"]
         if who == "web":
             try:
                 return [(self.serve.child("web"), "")]

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 from console.supervisor import answering
 from engine import Container, Engine
@@ -26,14 +25,6 @@ def launcher(engine: Engine) -> int:
     pid = answering(str(engine.paths.launcher_socket))
     assert pid
     return pid
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process with one thread; none when it is gone."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 def kill(pid: int) -> None:

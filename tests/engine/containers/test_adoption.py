@@ -14,8 +14,8 @@ from engine.linux import files, process
 from engine.shim import adoption
 from engine.storage import instance
 from tests import leaks
-from tests.conftest import eventually, name_of
-from tests.engine.killing import adopted, children, kill, launcher, shim
+from tests.conftest import children, eventually, name_of
+from tests.engine.killing import adopted, kill, launcher, shim
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 

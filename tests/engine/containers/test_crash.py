@@ -16,9 +16,9 @@ import pytest
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, State
 from engine.errors import KernelError, Unavailable
-from tests.conftest import eventually, name_of, shims
+from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
-from tests.engine.killing import children, kill
+from tests.engine.killing import kill
 
 TRIES = 40
 LINES = 20_000

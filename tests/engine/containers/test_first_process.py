@@ -12,8 +12,8 @@ import pytest
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
 from engine.errors import CommandNotExecutable, CommandNotFound, WrongState
-from tests.conftest import eventually, name_of
-from tests.engine.killing import adopted, children, kill, launcher, shim
+from tests.conftest import children, eventually, name_of
+from tests.engine.killing import adopted, kill, launcher, shim
 
 
 def start(dock: Engine, script: str, **more: object) -> Container:

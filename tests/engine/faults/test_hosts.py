@@ -19,10 +19,9 @@ from engine import ContainerSpec, Engine, EngineError, ExecSpec, Limits, State, 
 from engine.cgroups import manager
 from engine.containers import stopping
 from tests import leaks
-from tests.conftest import eventually
+from tests.conftest import children, eventually
 from tests.engine.conftest import groups
 from tests.engine.faults.injection import TOP
-from tests.engine.killing import children
 from tests.soak import amount
 
 

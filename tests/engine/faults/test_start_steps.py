@@ -10,10 +10,9 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, EngineError, VolumeMount
-from tests.conftest import eventually, name_of, shims
+from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
 from tests.engine.faults.injection import KILL, error, injected
-from tests.engine.killing import children
 from tests.soak import amount
 
 # Calls of the starter and of init, from the request on: what they make, and what they ask for.
