@@ -160,7 +160,7 @@ class Records:
     ) -> Container:
         """What its records and the kernel say; ValueError when what they say of earlier runs is damaged."""
         row = self._adopted(row, record)
-        if record is not None and self._lives(record, "pid", "start_time"):
+        if record is not None and (self._lives(record, "pid", "start_time") or self._ending(row, record)):
             state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
             return self._make(
                 row, state, spec, argv, pid=record["pid"], started=record["started_at_ns"],
@@ -193,16 +193,24 @@ class Records:
     def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:
         """The row, with the runs that nobody has written down: its starter died before it could, or its shim has
         started it again. The shim's records tell."""
-        told = record if record is not None else self._exit_text(row["id"])
+        over = self._exit_text(row["id"])
+        told = record if record is not None else over
         started: int = told.get("started_at_ns", 0)
-        if started <= (row["started_at_ns"] or 0) or instance.is_locked(self._paths.container_lock(row["id"])):
-            return row  # known; or its starter lives and will say so itself
+        if started <= (row["started_at_ns"] or 0):
+            return row
+        if over.get("started_at_ns") != started and instance.is_locked(self._paths.container_lock(row["id"])):
+            return row  # its starter lives and will say so itself, or take the record away when it comes to nothing
         with self._database.transaction() as connection:
             for run in earlier(told):
                 self.begun(connection, row["id"], run["started_at_ns"])
                 self._die(connection, row, run)
             self.begun(connection, row["id"], started)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
+
+    def _ending(self, row: sqlite3.Row, record: dict[str, Any]) -> bool:
+        """Whether a run that nobody has written down yet has just ended, and its shim is about to say how."""
+        unknown: bool = record["started_at_ns"] > (row["started_at_ns"] or 0) and not record.get("resting")
+        return unknown and self._lives(record, "shim_pid", "shim_start_time")
 
     def begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int) -> None:
         """Write down a run, and tell of it, unless it or a later one is."""

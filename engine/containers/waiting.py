@@ -43,14 +43,15 @@ class Waiting:
 
     def not_running(self, container: Container, timeout_s: float | None) -> ExitRecord:
         """Wait until it has ended. WrongState when it never started, Unavailable after ``timeout_s``."""
-        if container.state is State.CREATED:
-            raise WrongState(
-                f"container {container.name!r} was never started", hint="start it first", subject=container.name
-            )
-        if container.exit is not None and not container.state.alive:
-            return container.exit
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while True:
+        found = container
+        while found.exit is None or found.state.alive:
+            if found.state is State.CREATED:
+                raise WrongState(
+                    f"container {container.name!r} was never started", hint="start it first", subject=container.name
+                )
+            if time.monotonic() >= deadline:
+                raise _not_yet(container, "ended", "wait longer, or stop it")
             shims.ask(self._paths, container.id, {"op": "wait"}, _left(deadline))
             found = self._records.find(container.id)
             # No answer: first its init has to end, then a killed shim, which may be busy giving up the file system.
@@ -58,11 +59,9 @@ class Waiting:
                 if (found.exit is None or found.state.alive) and pid is not None:
                     shims.wait_for_pid(pid, _left(deadline))
                     found = self._records.find(container.id)
-            if found.exit is not None and not found.state.alive:
-                return found.exit
-            if time.monotonic() >= deadline:
-                raise _not_yet(container, "ended", "wait longer, or stop it")
-            time.sleep(TAKEOVER_S)  # its shim was killed, and it is being given a new one
+            if found.exit is None or found.state.alive:
+                time.sleep(TAKEOVER_S)  # its shim was killed, and it is being given a new one
+        return found.exit
 
     def _next_exit(self, container: Container, timeout_s: float | None) -> ExitRecord:
         """By its events: a look at its state would miss a run that came and went between two looks."""

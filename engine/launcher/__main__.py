@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -29,6 +30,7 @@ from engine.shim import main as shim
 
 OOM_SCORE = -500
 IDLE_MS = 3000
+ENDING_S, LEAVING_S = 0.5, 5.0  # how long shims that may go on, and others, are waited for at the end
 AT_REST_MS = 8  # after a request: it has started its container, and there is time for the next spare child
 # What a request may ask for: (module, function) taking (request, fds) and returning the answer.
 WORKERS = {
@@ -81,13 +83,36 @@ def main(run: str, instance: str, idle: bool) -> int:
     for helper in (spare, keeping):
         if helper:
             os.kill(helper, signal.SIGKILL)
-    for _ in range(50):  # shims whose container has just ended need a moment; those of running ones stay
-        _reap()
-        if not process.children():
-            manager.leave_engine(instance, f"{run}/groups.lock")
-            break
-        select.select((), (), (), 0.01)
+    _leave(run, instance)
     return 0
+
+
+def _leave(run: str, instance: str) -> None:
+    """Leave the engine's groups when no child is left in them, which those of running containers are.
+
+    Shims whose container has just ended need a moment, and so do the helpers that were killed and their children: on a
+    busy host several.
+    """
+    began = time.monotonic()
+    while True:
+        _reap()
+        left = process.children()
+        if not left:
+            manager.leave_engine(instance, f"{run}/groups.lock")
+            return
+        waited_s = time.monotonic() - began
+        if waited_s > LEAVING_S or (waited_s > ENDING_S and all(_is_shim(pid) for pid in left)):
+            return
+        select.select((), (), (), 0.01)
+
+
+def _is_shim(pid: int) -> bool:
+    """Whether a process is the shim of a container, and no helper of ours."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+            return file.read().startswith("shim ")
+    except OSError:  # it ended
+        return False
 
 
 def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str, instance: str) -> tuple[int, int]:
@@ -127,7 +152,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
         if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (reports, signals, lock, tell), instance, f"{run}/groups.lock")
+                _child(listener, report, launcher_pid, (reports, signals, lock, tell), run, instance)
         elif not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
             return spare, keeping
 
@@ -164,7 +189,7 @@ def _rehearse(scratch: str) -> None:
 
 
 def _child(
-    listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...], instance: str, groups_lock: str
+    listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...], run: str, instance: str
 ) -> NoReturn:
     """A shim, or what serves another request."""
     status = 0
@@ -173,8 +198,9 @@ def _child(
         for descriptor in inherited:
             os.close(descriptor)
         shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
-        if os.getppid() != launcher_pid:  # which would have left the groups to the next one, or removed them
-            manager.leave_engine(instance, groups_lock)
+        # A launcher waits for those who end before it; one that takes its socket away may have looked already.
+        if os.getppid() != launcher_pid or not os.path.exists(f"{run}/launcher.sock"):
+            manager.leave_engine(instance, f"{run}/groups.lock")
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         status = 1

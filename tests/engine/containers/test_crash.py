@@ -128,6 +128,30 @@ def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_re
     assert dock.wait(container.id, timeout_s=10).code == 137
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told yet"])
+def test_a_run_that_ended_while_its_starter_is_still_on_its_way_out_is_no_container_that_never_ran(
+    dock: Engine, told: bool
+) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
+    dock.start(up.id)  # the launcher is up
+    command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
+    assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
+    with dock._records.locked(container):  # as a starter holds it, which has just answered
+        record = dock._records.running(container.id)
+        assert record is not None
+        if not told:
+            os.kill(record["shim_pid"], signal.SIGSTOP)
+        os.kill(record["pid"], signal.SIGKILL)
+        assert eventually(lambda: dock._records.running(container.id) is None)
+        if told:
+            assert eventually(lambda: dock.inspect(container.id).state is State.EXITED)
+        else:
+            assert dock.inspect(container.id).state is State.RUNNING
+            os.kill(record["shim_pid"], signal.SIGCONT)
+        assert dock.wait(container.id, timeout_s=10).code == 137
+
+
 def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_new(dock: Engine) -> None:
     for _ in range(2):  # the first brings the launcher up, the second says how long a start takes here and now
         up = dock.create(ContainerSpec(image="busybox", command=("true",)))
@@ -140,9 +164,8 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     for step in range(TRIES):
         container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
         assert eventually(lambda: not shims(launcher)), "the shim before is gone"
-        assert eventually(lambda: spares(launcher)), "another one is ahead"
-        shim = spares(launcher)[0]
-        assert eventually(lambda: len(children(shim)) == 2)  # noqa: B023
+        assert eventually(lambda: ready_spares(launcher)), "another one is ahead"
+        shim = ready_spares(launcher)[0]
         starter = min(children(shim))
         with ThreadPoolExecutor(1) as pool:
             until_ns = time.monotonic_ns() + step * took_ns // (TRIES // 2)
@@ -174,8 +197,9 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     assert {(who, State.RUNNING) for who in range(3)} | {(0, State.CREATED)} <= outcomes, "before and after"
 
 
-def spares(launcher: int) -> list[int]:
-    return [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare"]
+def ready_spares(launcher: int) -> list[int]:
+    """Shims to be, with their starter and init; a starter whose shim was killed has the same name for a moment."""
+    return [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare" and len(children(pid)) == 2]
 
 
 def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -> None:
