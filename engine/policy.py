@@ -23,6 +23,7 @@ from engine.containers.spec import (
     RestartPolicy,
 )
 from engine.errors import Denied, InvalidRequest
+from engine.linux import process
 from engine.security import checks
 from engine.security.confinement import DEFAULT, capabilities
 from engine.security.spec import HOST, Caller, Role
@@ -41,7 +42,7 @@ DEFAULT_PIDS = 2048  # guards against fork bombs
 
 def default_limits() -> Limits:
     """What a container gets on this host when nothing is asked for."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    memory = process.host_memory_bytes() // 2
     return Limits(memory, memory, float(os.cpu_count() or 1), DEFAULT_PIDS)
 
 

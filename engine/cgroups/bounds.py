@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.containers.spec import Limits
 from engine.errors import InvalidRequest
+from engine.linux import process
 
 MIN_MEMORY_BYTES = 6 * 2**20  # below it the first process cannot be set up; Docker's floor
 MIN_CPUS = 0.01  # the kernel's smallest quota, 1 ms of 100 ms; sched-bwc.rst
@@ -54,7 +55,7 @@ def check(limits: Limits) -> None:
 
 def _memory(limits: Limits) -> None:
     memory, swap = limits.memory_bytes, limits.memory_swap_bytes
-    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = process.host_memory_bytes()
     if memory is not None and memory < MIN_MEMORY_BYTES:
         raise InvalidRequest("the memory limit is too low to start anything", hint="use at least 6m", field="memory")
     if memory is not None and memory > most:

@@ -78,4 +78,5 @@ def settings_of(container: Container, image: Image) -> ImageConfig:
         workdir=spec.workdir or "/",
         stop_signal=spec.stop_signal or image.config.stop_signal,
         labels=image.config.labels | spec.labels,
+        health=spec.health,
     )

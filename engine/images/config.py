@@ -137,6 +137,20 @@ def _health(section: Document) -> HealthCheck | None:
     return check
 
 
+def _healthcheck(check: HealthCheck | None) -> Document:
+    """The section that `_health` reads."""
+    if check is None:
+        return {"Test": ["NONE"]}
+    return {
+        "Test": ["CMD", *check.test],
+        "Interval": round(check.interval_s * 1e9),
+        "Timeout": round(check.timeout_s * 1e9),
+        "StartPeriod": round(check.start_period_s * 1e9),
+        "StartInterval": round(check.start_interval_s * 1e9),
+        "Retries": check.retries,
+    }
+
+
 def _strings(section: Document, key: str) -> tuple[str, ...]:
     return tuple(typed(item, str, key) for item in typed(section.get(key) or [], list, key))
 
@@ -175,6 +189,8 @@ def derive(base: bytes, config: ImageConfig, diff_id: str | None, made: History)
         section.pop(key, None)
         if value:
             section[key] = value
+    if config.health != _health(typed(section.get("Healthcheck") or {}, dict, "Healthcheck")):
+        section["Healthcheck"] = _healthcheck(config.health)
     diff_ids = document["rootfs"]["diff_ids"]
     history: list[Document] = [entry for entry in document.get("history") or [] if isinstance(entry, dict)]
     told = sum(not entry.get("empty_layer") for entry in history)

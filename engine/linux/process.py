@@ -163,6 +163,11 @@ def children() -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
+def host_memory_bytes() -> int:
+    """What this host has; sysconf(3)."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def parent(pid: int) -> int:
     """The parent of a process; ProcessLookupError when there is none. proc_pid_stat(5) field 4."""
     try:

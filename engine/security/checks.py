@@ -7,7 +7,7 @@ import re
 from typing import NoReturn
 
 from engine.errors import InvalidRequest
-from engine.linux import devices
+from engine.linux import devices, process
 from engine.linux.capabilities import ALL
 from engine.security.confinement import DEFAULT, ULIMITS, capabilities, every_capability, plain
 from engine.security.profile import compile_profile
@@ -59,7 +59,7 @@ def check(security: Security, namespaces: Namespaces, *, own_network: bool) -> N
             limit.hard != -1 and not 0 <= limit.soft <= limit.hard
         ):
             _refuse(f"the soft limit of {limit.name} is above the hard one", "write NAME=SOFT:HARD", "ulimits")
-    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = process.host_memory_bytes()
     if not os.sysconf("SC_PAGE_SIZE") <= security.shm_bytes <= most:
         _refuse(f"/dev/shm cannot have {security.shm_bytes} bytes", f"use 4k to {most // 2**20}m", "shm_bytes")
     if not 0 <= security.oom_score_adj <= MAX_OOM_SCORE_ADJ:

@@ -37,11 +37,16 @@ FILES = (
     "keeps_owner_and_mode", "no_link_leads_out",
 )  # fmt: skip
 FAULTS = ("exit_record", "directory_that_is_lost", "database_is_refused")
+OPTIONS = (
+    "opens_what_it_says", "root_inside_root", "device_is_there", "seen_and_signalled", "memory_is_shared",
+    "is_shared_and_cannot", "same_ids_and_who", "end_and_nothing_is_left", "every_capability", "keep_their_ids",
+)  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 GROUPS = {
     "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
                           "tests/engine/containers/test_layers.py::test_a_container_sees_every_layer_and_keeps_its_own"),
     "isolation": ("tests/engine/isolation/test_isolation.py", "-k", NOT_THERE),
+    "options": ("tests/engine/isolation/test_options.py", "-k", " or ".join(OPTIONS)),
     "starts": ("tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                "-k", " or ".join(STARTS)),
     "lives": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",

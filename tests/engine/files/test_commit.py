@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import CommitSpec, Container, ContainerSpec, Engine, EngineError, ImageConfig, State
+from engine import CommitSpec, Container, ContainerSpec, Engine, EngineError, HealthCheck, ImageConfig, State
 from engine.errors import InvalidRequest
 from engine.images import instructions
 from tests.conftest import eventually
@@ -157,6 +158,17 @@ def layout(engine: Engine, image_id: str, layers: list[bytes], top: Path) -> Non
 
 
 @pytest.mark.peer
+@pytest.mark.parametrize("check", [HealthCheck(("true",), interval_s=0.5, retries=7), None])
+def test_an_image_of_it_has_its_health_check(dock: Engine, check: HealthCheck | None) -> None:
+    spec = ContainerSpec(image="busybox", command=("sleep", "1000"))
+    first = dock.create(dataclasses.replace(spec, health=HealthCheck(("false",))))
+    dock.commit(first.id, CommitSpec(name="checked"))
+    second = dock.create(dataclasses.replace(spec, image="checked", health=check or HealthCheck(())))
+    dock.commit(second.id, CommitSpec(name="made"))
+    assert dock.image("checked").config.health == HealthCheck(("false",))
+    assert dock.image("made").config.health == check
+
+
 def test_other_tools_read_what_was_made(dock: Engine, changed: Container, tmp_path: Path) -> None:
     with dock.files.layer(changed.id) as stream:
         layer = b"".join(iter(stream.read, b""))

@@ -221,11 +221,13 @@ ROWS = [
 ]  # fmt: skip
 
 
+USER_MODE = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+
+
 def asked() -> list[Row]:
     """The rows that say something on this kernel: no user-mode kernel has the i386 ABI, its int 0x80 makes a call of
     x86-64."""
-    user_mode = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
-    return [row for row in ROWS if not (user_mode and row.name == "I6 a call of the i386 ABI")]
+    return [row for row in ROWS if not (USER_MODE and row.name == "I6 a call of the i386 ABI")]
 
 
 # The ways into a container, and where one of them makes a difference to the first.
