@@ -77,14 +77,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, console: Console) -> Iterator[Page]:
+def errors() -> list[str]:
+    """The errors that `page` has logged so far; a test takes out what it has brought about."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page]:
     """A page that fails the test when it logs an error: a script's, a lost file's or a refusal by the CSP.
 
     Uses the console only to be closed before it.
     """
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    errors: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
         # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.

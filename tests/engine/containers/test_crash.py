@@ -53,15 +53,18 @@ Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).start(sys.argv[3])
 TOP = Path(__file__).resolve().parents[3]
 
 
+def up(dock: Engine) -> None:
+    """Have a launcher, and keep it: one that nobody needs would end, on a busy host before the next one asks for it."""
+    dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+
+
 @pytest.mark.parametrize("victims", ["launcher", "web", "both"])
 def test_containers_lose_nothing_when_their_keepers_are_killed(dock: Engine, victims: str) -> None:
     containers = [
         dock.create(ContainerSpec(image="busybox", command=("sh", "-c", COMMAND % (LINES, number))))
         for number in range(1, COUNT + 1)
     ]
-    first = dock.create(ContainerSpec(image="busybox", command=("true",)))
-    dock.start(first.id)  # the launcher is up
-    dock.wait(first.id, timeout_s=10)
+    up(dock)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(dock.config.root), str(dock.config.run), *(c.id for c in containers)],
         stdout=subprocess.PIPE,
@@ -89,8 +92,7 @@ def test_containers_lose_nothing_when_their_keepers_are_killed(dock: Engine, vic
 def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_code(dock: Engine, moment: str) -> None:
     script = "[ -e /again ] && exit 5; touch /again; echo first; exit 3"
     container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script)))
-    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
-    dock.start(up.id)  # the launcher is up
+    up(dock)
     for code in (3, 5):  # the second run must not be taken for the first
         before = dock.inspect(container.id).started_at_ns or 0
         command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id, moment]
@@ -105,8 +107,7 @@ def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_cod
 
 def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_record(dock: Engine) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
-    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
-    dock.start(up.id)  # the launcher is up
+    up(dock)
     command = [
         sys.executable,
         "-c",
@@ -133,8 +134,7 @@ def test_a_run_that_ended_while_its_starter_is_still_on_its_way_out_is_no_contai
     dock: Engine, told: bool
 ) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
-    up = dock.create(ContainerSpec(image="busybox", command=("true",)))
-    dock.start(up.id)  # the launcher is up
+    up(dock)
     command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
     assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
     with dock._records.locked(container):  # as a starter holds it, which has just answered

@@ -206,8 +206,10 @@ def test_a_terminal_is_come_back_to_and_shared(dock: Engine, up: Container) -> N
 
 
 def test_its_size_follows_and_every_storm_ends_right(dock: Engine, up: Container) -> None:
-    terminal = dock.terminal(up.id, ExecSpec(("sh", "-c", "trap 'echo winch' WINCH; while :; do sleep 0.01; done")))
+    script = "trap 'echo winch' WINCH; echo heeds; while :; do sleep 0.01; done"
+    terminal = dock.terminal(up.id, ExecSpec(("sh", "-c", script)))
     try:
+        shown(terminal, b"heeds")
         for number in range(1, 300):
             terminal.resize(number % 60, number % 200)  # 0 is none
         terminal.resize(50, 120)
