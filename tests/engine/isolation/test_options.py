@@ -60,7 +60,7 @@ OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "I7 net namespace",
             "I25 net.ipv4.ping_group_range",
             "I25 net.ipv4.ip_unprivileged_port_start",
-            "I32 interfaces",
+            *(("I32 interfaces",) if os.listdir("/sys/class/net") != ["lo"] else ()),
         ),
     ),
     "--userns host": (
@@ -89,7 +89,8 @@ OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "--group-add": ({"security": Security(group_add=("44", "tty"))}, ("I26 groups",)),
 }  # fmt: skip
 if USER_MODE:  # built without many calls: what it says when nothing filters them is about that kernel alone
-    OPENS = {name: opens for name, opens in OPENS.items() if not name.startswith("seccomp")}
+    for name in ("--privileged", "seccomp=unconfined", "seccomp=FILE"):
+        del OPENS[name]
 # As a further command it has a pipe, and is not the first process.
 ENTERED = {"I29 pid 1 is the command", "I30 standard input"}
 
