@@ -47,7 +47,7 @@ class LiveConsumer(SignedInConsumer):
         self._topics: dict[str, Topic] = {}
         self._outbox = Outbox(self._say)
         self._sender = asyncio.create_task(self._outbox.run())
-        self._sender.add_done_callback(report)
+        self._sender.add_done_callback(self._broke)
         await self.accept()
 
     async def left(self) -> None:
@@ -101,8 +101,8 @@ class LiveConsumer(SignedInConsumer):
         with contextlib.suppress(Disconnected):  # the browser went first; `disconnect` is on its way
             await self.send(text_data=json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
-
-def report(task: asyncio.Task[None]) -> None:
-    """A task that broke must say so: nobody awaits it."""
-    if not task.cancelled() and (error := task.exception()):
-        log.error("a live page broke", exc_info=error)
+    def _broke(self, sender: asyncio.Task[None]) -> None:
+        """Nobody awaits it. The page must not wait for what will not come: it connects again."""
+        if not sender.cancelled() and (error := sender.exception()):
+            log.error("a live page broke", exc_info=error)
+            self._closing = asyncio.ensure_future(self.close(code=self.BROKEN))

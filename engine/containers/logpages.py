@@ -102,7 +102,9 @@ class LogPages:
         numbers = self.segments()
         oldest = LogPlace(numbers[0], 0, FIRST) if numbers else NOWHERE
         start = place or (self.at_time(wanted.since_ns) if wanted.since_ns is not None else oldest)
-        lost = start.segment < oldest.segment and start != NOWHERE
+        lost = (
+            max(start.segment, 1) < oldest.segment
+        )  # 1 is the first: who comes from an empty log has lost nothing yet
         start = max(start, oldest)
         heads = {STDOUT: b"", STDERR: b""} if start.line == FRESH or lost else {}
         open_lines: dict[int, LogRow] = {}
@@ -172,6 +174,8 @@ class LogPages:
 
     def lines_before(self, place: LogPlace) -> int | None:
         """How many lines the log had before a place since it was begun, rotated ones included; None when it is gone."""
+        if place.segment == NOWHERE.segment:
+            return 0
         lines = None
         for number in self.segments():
             if number > place.segment:

@@ -1,12 +1,13 @@
 // The log pane: some hundreds of lines of a log of any length. Older lines come from the server as one scrolls up, newer
 // ones by the socket; while somebody reads, nothing moves under them.
 import { topic } from "./live.js";
-import { adopt, fold, gap, raw, row, unfold } from "./rows.js";
+import { adopt, dress, fold, gap, raw, row, unfold } from "./rows.js";
 
 const NEAR_PX = 400;
 const list = document.querySelector("[data-log]");
 const words = list.dataset;
-const most = 3 * Number(words.tail);
+const tail = Number(words.tail);
+const most = 3 * tail;
 const state = document.querySelector("[data-log-state]");
 const button = document.querySelector("[data-log-follow]");
 const filter = Object.fromEntries(new URLSearchParams(words.filter ?? ""));
@@ -19,6 +20,7 @@ let told = last; // how far the socket is
 let unseen = 0;
 let skipped = 0;
 let loading = false;
+let nth = 0; // of our wishes to the socket
 let subscription = null;
 
 const kept = (name) => { try { return localStorage.getItem(`log-${name}`) !== "false"; } catch { return true; } };
@@ -73,6 +75,7 @@ function trimAbove() {
 }
 
 function receive(frame) {
+  if (frame.nth !== nth) return; // on its way when we asked to go on from elsewhere
   if (frame.error) return say("bad", frame.hint ? `${frame.error}: ${frame.hint}` : frame.error);
   const follow = whole && atEnd();
   told = frame.last;
@@ -82,8 +85,8 @@ function receive(frame) {
     first = frame.rows[0]?.[0] ?? frame.last;
   }
   if (whole && (follow || list.childElementCount < 2 * most)) {
-    // More than the pane holds: what would be trimmed at once is not drawn at all.
-    const drawn = follow ? frame.rows.slice(-most) : frame.rows;
+    // More than anybody sees go by: what is not drawn is above, and comes when one scrolls there.
+    const drawn = follow ? frame.rows.slice(-tail) : frame.rows;
     if (drawn.length < frame.rows.length) {
       list.replaceChildren();
       [first, older] = [drawn[0][0], true];
@@ -98,8 +101,10 @@ function receive(frame) {
     whole = false; // what comes now is fetched when it is looked at
   }
   if (!follow) unseen += frame.rows.length + Math.max(0, frame.gap);
-  if (frame.end) say("idle", list.childElementCount ? words.ended : filter.q ? words.none : words.nothing);
-  else say("ok", skipped ? words.skipped.replace("%(count)s", skipped.toLocaleString()) : words.following);
+  const left = (told) => told.replace("%(count)s", skipped.toLocaleString());
+  if (!frame.end) say("ok", skipped ? left(words.skipped) : words.following);
+  else if (skipped) say("idle", left(words.endedSkipped));
+  else say("idle", list.childElementCount ? words.ended : filter.q ? words.none : words.nothing);
   offer();
 }
 
@@ -115,7 +120,9 @@ async function loadOlder() {
   if (loading || !older || !words.lines) return;
   loading = true;
   try {
-    const page = await fetchRows({ before: first });
+    const asked = first;
+    const page = await fetchRows({ before: asked });
+    if (first !== asked) return; // somebody went to the end meanwhile
     const before = list.scrollHeight;
     list.prepend(draw(page.rows));
     list.scrollTop += list.scrollHeight - before;
@@ -128,8 +135,9 @@ async function loadOlder() {
   } catch (error) {
     say("bad", error.message);
     older = false;
+  } finally {
+    loading = false;
   }
-  loading = false;
   offer();
   // A search looks at a part of the log at a time; it goes on until the pane is full.
   if (older && list.scrollTop < NEAR_PX) setTimeout(loadOlder, 0);
@@ -139,7 +147,9 @@ async function loadNewer() {
   if (loading || whole || !words.lines) return;
   loading = true;
   try {
-    const page = await fetchRows({ after: last });
+    const asked = last;
+    const page = await fetchRows({ after: asked });
+    if (last !== asked) return;
     list.append(draw(page.rows));
     last = page.last;
     trimAbove();
@@ -150,8 +160,9 @@ async function loadNewer() {
     if (!page.more && !subscription) whole = true;
   } catch (error) {
     say("bad", error.message);
+  } finally {
+    loading = false;
   }
-  loading = false;
   offer();
 }
 
@@ -178,6 +189,7 @@ list.addEventListener("scroll", () => {
   if (list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX) loadNewer();
   offer();
 }, { passive: true });
+for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, ({ target }) => dress(target.closest("li[id]")));
 list.addEventListener("click", (event) => {
   const copy = event.target.closest(".copy");
   if (!copy) return;
@@ -219,7 +231,7 @@ if (chosen) chosen.scrollIntoView({ block: "center" });
 else scroll();
 if (whole) {
   subscription = topic("logs", {
-    wish: () => ({ ...filter, id: words.log, tail: Number(words.tail), after: (whole ? last : told) ?? "" }),
+    wish: () => ({ ...filter, nth: ++nth, id: words.log, tail, after: (whole ? last : told) ?? "" }),
     receive,
     lost: () => say("warn", words.lost),
   });

@@ -7,7 +7,6 @@ const pad = (number, length) => String(number).padStart(length, "0");
 function stamp(when, milliseconds) {
   const date = new Date(milliseconds);
   when.dateTime = date.toISOString();
-  when.title = date.toLocaleString();
   when.textContent = `${pad(date.getHours(), 2)}:${pad(date.getMinutes(), 2)}:${pad(date.getSeconds(), 2)}.${pad(date.getMilliseconds(), 3)}`;
 }
 
@@ -21,20 +20,23 @@ export function row([place, time, stream, parts], fields) {
   source.textContent = stream === "e" ? "err" : "out";
   if (typeof parts === "string") message.textContent = parts;
   else message.append(...parts.map(([text, classes]) => span(text, classes)));
-  return finish(item, fields);
+  if (fields) unfold(item);
+  return item;
 }
 
-// What the server has drawn gets the same: the reader's own time, fields, a button.
+// What the server has drawn gets the same: the reader's own time, and fields.
 export function adopt(item, fields) {
   const when = item.querySelector("time");
   stamp(when, Date.parse(when.dateTime));
-  finish(item, fields);
+  if (fields) unfold(item);
 }
 
-function finish(item, fields) {
+// What only the line that is pointed at needs: thousands a second are drawn that nobody points at.
+export function dress(item) {
+  if (!item || item.querySelector(".copy")) return;
+  const when = item.querySelector("time");
+  when.title = new Date(when.dateTime).toLocaleString();
   item.append(copier.content.firstElementChild.cloneNode(true));
-  if (fields) unfold(item);
-  return item;
 }
 
 export const raw = (item) => item.dataset.raw ?? item.querySelector("span").textContent;

@@ -350,6 +350,41 @@ async def test_a_page_behind_a_flood_sees_its_end_and_is_told_how_much_it_missed
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_long_lines_come_a_few_at_a_time(page: Client, image: Image) -> None:
+    script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); printf '%s %050000d\\n' $i 0; done"
+    container = await sync_to_async(ran)(script)
+    await sync_to_async(gateway.engine().wait)(container)
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    for wish in ({"after": "0.0.-1"}, {"tail": 1000}):
+        await communicator.send_json_to({"sub": "logs", "id": container, "nth": 7} | wish)
+        frames = await frames_of(communicator, lambda got: bool(got and got[-1]["end"]))
+        assert max(len(frame["rows"]) for frame in frames) == 2, "as many as fit into a frame, and no line cut in two"
+        assert {frame["nth"] for frame in frames} == {7}
+        numbers = [int(row[3].split()[0]) for frame in frames for row in frame["rows"]]
+        assert numbers == list(range(1 if "after" in wish else 39, 41))
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_saw_an_empty_log_has_lost_nothing_when_it_begins(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    await sync_to_async(engine.make_starter_image)()
+    spec = ContainerSpec(image="wharfie/starter", command=("seq", "3000"))
+    container = (await sync_to_async(engine.create)(spec)).id
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    place = await sync_to_async(lambda: engine.log_pages(container).before(None, 10, ended=True).last)()
+    await communicator.send_json_to({"sub": "logs", "id": container, "after": str(place)})
+    await frames_of(communicator, lambda got: len(got) == 1)
+    await sync_to_async(engine.start)(container)
+    frames = await frames_of(communicator, lambda got: any(frame["rows"] for frame in got) and got[-1]["end"])
+    assert [frame["gap"] for frame in frames] == [0] * len(frames)
+    assert [row[3] for frame in frames for row in frame["rows"]] == [str(number) for number in range(1, 3001)]
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_following_a_search_brings_the_hits_alone(page: Client, image: Image) -> None:
     container = await sync_to_async(ran)("seq 1 500; echo \033[31mfive hundred and five: 505\033[0m")
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))

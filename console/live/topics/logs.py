@@ -2,9 +2,10 @@
 
 page: {"sub": "logs", "id": …, "tail": 200}          its last lines first, then what comes
 page: {"sub": "logs", "id": …, "after": place}       what came after a line that it has: nothing twice, nothing left out
-      with what `console.loglines.wanted` knows: "q", "regex", "inverse", "stream"
-server: {"topic": "logs", "id": …, "rows": […], "last": place, "gap": n, "end": bool}
+      with what `console.loglines.wanted` knows: "q", "regex", "inverse", "stream"; and "nth", of this page's wishes
+server: {"topic": "logs", "id": …, "nth": n, "rows": […], "last": place, "gap": n, "end": bool}
 
+"nth" says which wish it answers: what was on its way when the page asked for something else is not for it any more.
 "gap" lines are missing before these rows: skipped, as they came faster than anybody reads, or rotated away; -1 means
 that nobody knows how many.
 """
@@ -12,14 +13,16 @@ that nobody knows how many.
 from __future__ import annotations
 
 import asyncio
+from itertools import accumulate
 from typing import Any
 
 from console import gateway
 from console.live.topic import ID, Page, Topic
 from console.loglines import wanted, wire
-from engine import LogPage, LogPages, LogPlace, Wanted, errors
+from engine import LogPage, LogPages, LogPlace, LogRow, Wanted, errors
 
 FRAME = 1000  # lines in one frame; a page shows some hundreds
+FRAME_BYTES = 2**17  # of their text, or one line; colours make ten times that of it at worst
 MOST_TAIL = 1000
 BEHIND = 5000  # lines; when more wait, skip the middle
 BEHIND_SEARCHING_BYTES = 2**26  # a search sees few of the lines: it is behind when it cannot read as fast
@@ -55,6 +58,7 @@ class Logs(Topic):
         """Until the page goes: an ended container may be started again."""
         wake = asyncio.Event()
         told_end: bool | None = None
+        whose = {"id": container_id, "nth": wish.get("nth")}
         try:
             self.page.hub.follow(container_id, wake)
             after = LogPlace.parse(str(wish["after"])) if wish.get("after") else None
@@ -67,12 +71,12 @@ class Logs(Topic):
                     frames = [([], 0)]
                 for rows, gap in frames:
                     told_end = end
-                    frame = {"id": container_id, "rows": rows, "last": str(reader.last), "gap": gap, "end": end}
-                    await self.page.deliver(self.name, frame)
+                    frame = {"rows": rows, "last": str(reader.last), "gap": gap, "end": end}
+                    await self.page.deliver(self.name, whose | frame)
                 if not again:
                     await wake.wait()
         except errors.EngineError as error:
-            await self.page.deliver(self.name, {"id": container_id, "error": error.message, "hint": error.hint})
+            await self.page.deliver(self.name, whose | {"error": error.message, "hint": error.hint})
         finally:
             self.page.hub.unfollow(container_id, wake)
 
@@ -91,11 +95,11 @@ class _Reader:
         """(rows, lines missing before them) of some frames, whether the log has ended, and whether there is more."""
         ended = self._pages.ended  # asked first: what comes after the question is read the next time
         if self.last is None:
-            page = self._pages.before(None, self._tail, self._wanted, ended=ended)
+            page = _newest(self._pages.before(None, self._tail, self._wanted, ended=ended))
             self.last = page.last
             self._count()
             return [(self._wired(page), 0)], ended, True
-        page = self._pages.after(self.last, FRAME, self._wanted, ended=ended, limit_s=LOOK_S)
+        page = _oldest(self._pages.after(self.last, FRAME, self._wanted, ended=ended, limit_s=LOOK_S))
         frames = []
         if page.rows or page.lost:
             gap = self._missing(page.rows[0].place if page.rows else page.last) if page.lost else 0
@@ -103,7 +107,7 @@ class _Reader:
         self.last = page.last
         if page.more and self._is_behind():
             self._count()
-            newest = self._pages.before(None, FRAME, self._wanted, limit_s=LOOK_S)
+            newest = _newest(self._pages.before(None, FRAME, self._wanted, limit_s=LOOK_S))
             if newest.first > page.last:
                 frames.append((self._wired(newest), self._missing(newest.first)))
                 self.last = newest.last
@@ -130,6 +134,31 @@ class _Reader:
         """How many lines lie between those sent and this one."""
         number = self._pages.lines_before(first._replace(line=first.line - 1))
         return -1 if number is None or self._counted is None else max(0, number - self._counted)
+
+
+def _oldest(page: LogPage) -> LogPage:
+    """The first of its lines that fit into a frame."""
+    count = _fitting(page.rows)
+    return (
+        page
+        if count == len(page.rows)
+        else page._replace(rows=page.rows[:count], last=page.rows[count - 1].place, more=True)
+    )
+
+
+def _newest(page: LogPage) -> LogPage:
+    """The last of its lines that fit."""
+    count = _fitting(page.rows[::-1])
+    return (
+        page
+        if count == len(page.rows)
+        else page._replace(rows=page.rows[-count:], first=page.rows[-count].place, more=True)
+    )
+
+
+def _fitting(rows: list[LogRow]) -> int:
+    sizes = accumulate(len(row.text) for row in rows)
+    return max(sum(1 for size in sizes if size <= FRAME_BYTES), min(1, len(rows)))
 
 
 _BEGINNING = LogPlace(0, 0, -1)

@@ -65,8 +65,9 @@ class Command(BaseCommand):
             application,
             endpoints=[where],
             http_timeout=None,  # an upload of an image takes as long as it takes
-            websocket_max_message_size=64 * 1024,
-            websocket_max_frame_size=64 * 1024,
+            # Held both ways: what a page may say, its consumer limits further.
+            websocket_max_message_size=4 * 2**20,
+            websocket_max_frame_size=4 * 2**20,
             application_close_timeout=5,
             server_name="",  # which server answers only helps whoever looks for its holes
             verbosity=0,
