@@ -104,7 +104,7 @@ class Engine:
             self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
             self._restarting, Filling(self.paths, self.files),
         )  # fmt: skip
-        self._executions = Executions(self.paths)
+        self._executions = Executions(self.paths, self.image)
         self._log_indexes = Indexes()
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None

@@ -7,14 +7,16 @@ import re
 import select
 import socket
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from engine import policy
-from engine.containers import shims, state
-from engine.containers.spec import Container, ExecSpec, TerminalInfo
+from engine.containers import roots, shims, state
+from engine.containers.spec import TOOLBOX_PLACE, Container, ExecSpec, TerminalInfo
 from engine.containers.terminals import Terminal
 from engine.errors import NotFound, Unavailable, WrongState
+from engine.images.spec import STARTER, Image
 from engine.names import new_id
 from engine.security.confinement import confinement
 from engine.security.spec import Caller
@@ -98,8 +100,9 @@ class Execution:
 class Executions:
     """Opens sessions, and finds those that are open."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, image: Callable[[str], Image]) -> None:
         self._paths = paths
+        self._image = image
 
     def run(self, container: Container, spec: ExecSpec, caller: Caller) -> Execution:
         """Run a command with pipes. Its errors are those of a start: 127, 126, 125."""
@@ -165,16 +168,18 @@ class Executions:
     ) -> tuple[socket.socket, dict[str, Any], list[int]]:
         policy.check_exec(spec, container.spec, caller)
         state.require("exec", container.state, container.name)
+        confined = confinement(container.spec.security, privileged=spec.privileged)
+        terminal = ["TERM=xterm-256color"] if tty else []
         request = {
             "op": "exec",
             "id": container.id,
             "argv": list(spec.command),
-            "env": [*container.spec.env, *(["TERM=xterm-256color"] if tty else []), *spec.env],
+            "env": [*container.spec.env, *terminal, *spec.env],
             "user": container.spec.user or "" if spec.user is None else spec.user,
             "workdir": spec.workdir or container.spec.workdir,
             "hostname": container.spec.hostname,
             "privileged": spec.privileged,
-            "confinement": confinement(container.spec.security, privileged=spec.privileged),
+            "confinement": confined,
             "tty": tty,
             "stdin": spec.stdin,
             "output": spec.output,
@@ -182,9 +187,37 @@ class Executions:
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),
         }
+        if spec.toolbox:
+            request |= self._toolbox(container, spec, confined, terminal)
         connection, answer, descriptors = self._asked(container, request)
         connection.settimeout(None)
         return connection, answer, descriptors
+
+    def _toolbox(
+        self, container: Container, spec: ExecSpec, confined: dict[str, Any], terminal: list[str]
+    ) -> dict[str, Any]:
+        """What of a request is another one there. The container's own environment would mislead the toolbox's programs,
+        and names of its users and groups are not in the toolbox's tables."""
+        try:
+            image = self._image(STARTER)
+        except NotFound as error:
+            raise NotFound(
+                f"the toolbox is the image {STARTER}, which is not here",
+                hint="make it: `images starter` on the command line, or the page of images",
+                field="toolbox",
+                subject=STARTER,
+            ) from error
+        return {
+            "op": "toolbox",
+            "env": [*image.config.env, *terminal, *spec.env],
+            "user": spec.user or "",
+            "workdir": spec.workdir or TOOLBOX_PLACE,
+            "confinement": confined | {"groups": []},
+            "layers": roots.layers(self._paths, image),
+            "container": TOOLBOX_PLACE,
+            "place": str(self._paths.rootfs),
+            "shm_bytes": container.spec.security.shm_bytes,
+        }
 
     def _asked(self, container: Container, request: dict[str, Any]) -> tuple[socket.socket, dict[str, Any], list[int]]:
         """The shim's answer with its descriptors, and the connection, which goes on."""
@@ -235,4 +268,6 @@ def first_session(container: Container) -> str:
 
 
 def _info(session: str, about: dict[str, Any]) -> TerminalInfo:
-    return TerminalInfo(session, tuple(about["argv"]), about["user"], about["started_at_ns"], about["pid"])
+    return TerminalInfo(
+        session, tuple(about["argv"]), about["user"], about["started_at_ns"], about["pid"], about.get("toolbox", False)
+    )

@@ -168,6 +168,9 @@ class ContainerSpec:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+TOOLBOX_PLACE = "/container"  # where a toolbox shows the root of the container that it is in
+
+
 @dataclass(frozen=True, slots=True)
 class ExecSpec:
     """A request to run a further command in a running container. None means: as the container was created."""
@@ -179,6 +182,9 @@ class ExecSpec:
     stdin: bool = True  # without a terminal: whether it gets a pipe, or /dev/null
     output: bool = True  # without a terminal: whether what it writes goes into pipes, or nowhere
     privileged: bool = False  # with every capability, as `Security.privileged`
+    # In a root of the toolbox image's, with the container's own at `TOOLBOX_PLACE`: for an image without tools. None
+    # means then: root, at that place; and its environment is the image's.
+    toolbox: bool = False
     rows: int = 24  # of its terminal
     columns: int = 80
 
@@ -220,6 +226,7 @@ class TerminalInfo:
     user: str
     started_at_ns: int  # Unix time
     pid: int  # in the host's pid namespace
+    toolbox: bool = False  # it stands in the toolbox's root, not the container's
 
 
 @dataclass(frozen=True, slots=True)

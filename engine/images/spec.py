@@ -32,6 +32,9 @@ class Layer:
     size_bytes: int  # what its files hold
 
 
+STARTER = "wharfie/starter:latest"  # the image that is made of this host's own files; `engine.images.starter`
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image on this host. ``id`` is the digest of its config, as in Docker and OCI."""

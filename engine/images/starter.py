@@ -19,10 +19,9 @@ from typing import BinaryIO
 from engine.errors import Unsupported
 from engine.images import elf
 from engine.images.config import DEFAULT_PATH
-from engine.images.spec import Image, ImageConfig
+from engine.images.spec import STARTER, Image, ImageConfig
 from engine.images.store import ImageStore
 
-REFERENCE = "wharfie/starter:latest"
 SETTINGS = ImageConfig(env=(DEFAULT_PATH,), cmd=("/bin/sh",))
 REQUIRED = ("dash", "coreutils", "procps", "python3-minimal")
 OPTIONAL = ("bash", "grep", "sed", "findutils", "mawk", "gawk", "hostname", "ncurses-base", "base-files")
@@ -50,7 +49,7 @@ def make(store: ImageStore, progress: Callable[[str], None] | None = None) -> Im
     files = collect(Path("/"))
     with tempfile.TemporaryFile(dir=store.scratch) as file:
         write_tar(file, files)
-        return store.load_rootfs(file, REFERENCE, SETTINGS, progress)
+        return store.load_rootfs(file, STARTER, SETTINGS, progress)
 
 
 def collect(root: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
                      {"op": "wait"}                 ─▶ the exit record, when it has ended for good
                      {"op": "rest"}                 ─▶ {"ok": true}: not to be started again
                      {"op": "exec", …}              ─▶ {"pid": N, …} and pipes, later {"exit": …}; `engine.shim.session`
+                     {"op": "toolbox", …}           the same, in a root of its own; `engine.shim.toolbox`
 Engine ─▶ terminal   {"op": "attach" | "about" | "end"} ─▶ {…}, then frames; see `engine.shim.terminal`
 """
 
@@ -21,7 +22,7 @@ from engine.linux import unix
 # Raised with each message that is new or changed. A shim keeps the version that it was started with for its container's
 # life, so this is for ever: the keys of a run record that tell who runs (`engine.containers.records`), "signal" and
 # "wait". Who asks takes care of what an older shim does not know; a newer one than who asks is let be.
-VERSION = 2
+VERSION = 3
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_FDS = 64
 _LENGTH = struct.Struct("<I")

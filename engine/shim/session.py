@@ -1,7 +1,8 @@
 """A further process of a running container, and the child of the shim that sees to it. setns(2), shim.md "Exec".
 
 Joining takes one setns(2) with the pidfd of the container's first process. The new process is as confined as that one:
-same groups, same identity rules, same capabilities, same filter (`engine.shim.command`).
+same groups, same identity rules, same capabilities, same filter (`engine.shim.command`). With a toolbox it is in all
+but the mount namespace (`engine.shim.toolbox`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
 from engine.linux import process, tty
-from engine.shim import command, protocol, stdio
+from engine.shim import command, protocol, sharing, stdio, toolbox
 from engine.shim.terminal import Terminal
 
 JOINED = (
@@ -37,7 +39,7 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
         return
     about = {
         "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
-        "privileged": request.get("privileged", False),
+        "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
     }  # fmt: skip
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:
@@ -82,6 +84,7 @@ def start(
             read_end, write_end = _nowhere(), _nowhere()
         streams = [stdio.open_pipe(uid_base) if request["output"] else (_nowhere(), _nowhere()) for _ in range(2)]
         held, theirs = [write_end, *(ours for ours, _ in streams)], [read_end, *(end for _, end in streams)]
+    box = toolbox.made(request, init_pidfd, uid_base) if request.get("op") == "toolbox" else None
     door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     groups = group.doors()
     birthplace = group.birthplace()
@@ -89,9 +92,14 @@ def start(
     pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
     if pid == 0:
         door.close()
-        # Nobody may join the user namespace that he is in; and only the host's begins with its uid 0.
-        kinds = JOINED if uid_base else JOINED & ~process.CLONE_NEWUSER
-        _become(request, its_door, (init_pidfd, kinds), groups, theirs)
+
+        def enter() -> None:
+            if box is None:
+                _join(init_pidfd, uid_base)
+            else:
+                toolbox.enter(box, request, init_pidfd, uid_base, its_door)
+
+        _become(request, its_door, enter, groups, theirs)
     its_door.close()
     for descriptor in (*groups, *theirs, *(() if birthplace is None else (birthplace,))):
         os.close(descriptor)
@@ -103,21 +111,46 @@ def start(
                 return pid, pidfd, held, master
             if "error" in answer[0]:
                 raise from_wire(answer[0]["error"])
-            (master,) = answer[1]
+            if answer[1]:
+                (master,) = answer[1]
+            elif box is not None:
+                _seal(door, pidfd, box)
     except BaseException:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
     finally:
         door.close()
+        if box is not None:
+            box.close()
+
+
+def _seal(door: socket.socket, pidfd: int, box: toolbox.Toolbox) -> None:
+    """Let it go on in a copy of its mount namespace, in which no mount can be taken away."""
+    own = os.pidfd_open(os.getpid())
+    process.setns(own, process.CLONE_NEWPID)  # who helps with that is not born among the container's processes
+    os.close(own)
+    namespace = sharing.sealed(pidfd, box.userns)
+    protocol.send(door, {"step": "sealed"}, [namespace])
+    os.close(namespace)
 
 
 def _nowhere() -> int:
     return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 
+def _join(init_pidfd: int, uid_base: int) -> None:
+    """Be where the container's first process is, as its root."""
+    # Nobody may join the user namespace that he is in; and only the host's begins with its uid 0.
+    process.setns(init_pidfd, JOINED if uid_base else JOINED & ~process.CLONE_NEWUSER)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+
+
 def _become(
-    request: dict[str, Any], door: socket.socket, joined: tuple[int, int], groups: list[int], streams: list[int]
+    request: dict[str, Any], door: socket.socket, enter: Callable[[], None], groups: list[int], streams: list[int]
 ) -> NoReturn:
     """The new process. What fails is told at ``door``; what works is told by its closing at execve."""
     step = "joining the container"
@@ -134,11 +167,7 @@ def _become(
         manager.write_text("/proc/self/oom_score_adj", request["confinement"]["oom_score_adj"])  # not the shim's
         for group in groups:
             os.write(group, b"0")
-        process.setns(*joined)
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        process.prctl(process.PR_SET_DUMPABLE, 0)
+        enter()
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         command.settle(request["confinement"]["capabilities"])
         if request["tty"]:

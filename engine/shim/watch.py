@@ -201,8 +201,8 @@ class Watch:
     # The control socket
 
     def _operation(self, name: str) -> Operation | None:
-        known = {"signal": self._signal, "rest": self._stay_ended, "exec": self._open_session, "lend": self._lend,
-                 "input": self._give_input}  # fmt: skip
+        known = {"signal": self._signal, "rest": self._stay_ended, "exec": self._open_session,
+                 "toolbox": self._open_session, "lend": self._lend, "input": self._give_input}  # fmt: skip
         return known.get(name)
 
     def _signal(self, request: dict[str, Any], client: socket.socket) -> bool:

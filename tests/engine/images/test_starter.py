@@ -12,6 +12,7 @@ import pytest
 
 from engine.errors import Unsupported
 from engine.images import elf, starter
+from engine.images.spec import STARTER
 from tests.engine.images.conftest import Store
 
 pytestmark = pytest.mark.skipif(not Path("/var/lib/dpkg/info").is_dir(), reason="needs a Debian host")
@@ -46,7 +47,7 @@ def test_it_is_small_deterministic_and_without_setuid(files: dict[str, Path]) ->
 
 def test_programs_run_in_it(store: Store) -> None:
     image = starter.make(store.images)
-    assert image.tags == (starter.REFERENCE,)
+    assert image.tags == (STARTER,)
     assert image.config.cmd == ("/bin/sh",)
     root = store.paths.layer(image.layers[0].diff_id)
     assert stat.S_IMODE((root / "tmp").stat().st_mode) == 0o1777

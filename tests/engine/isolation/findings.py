@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -133,10 +134,10 @@ def _started_after_a_reboot(engine: Engine) -> str:
         return _told(engine, container, 2)
 
 
-def entered(engine: Engine, *, privileged: bool = False, **options: Any) -> Facts:
+def entered(engine: Engine, *, privileged: bool = False, toolbox: bool = False, **options: Any) -> Facts:
     """What the probe finds as a further command of a running container with these options."""
     with running(engine, SLEEP, **options) as container:
-        facts: Facts = json.loads(_executed(engine, container, privileged=privileged))
+        facts: Facts = json.loads(_executed(engine, container, privileged=privileged, toolbox=toolbox))
         return facts | {"uid_base": container.uid_base}
 
 
@@ -151,16 +152,21 @@ def _exec_through_a_new_shim(engine: Engine) -> str:
         return _executed(engine, container)
 
 
-def _executed(engine: Engine, container: Container, *, privileged: bool = False) -> str:
-    with engine.exec(container.id, ExecSpec(COMMAND, privileged=privileged)) as execution:
+def _executed(engine: Engine, container: Container, **options: Any) -> str:
+    with engine.exec(container.id, ExecSpec(COMMAND, workdir="/", **options)) as execution:
         code, shown, errors = execution.output(timeout_s=60)
     assert code == 0, errors
     return shown.decode()
 
 
-def _exec_in_a_terminal(engine: Engine) -> str:
+def _toolbox(engine: Engine) -> str:
     with running(engine, SLEEP) as container:
-        terminal = engine.terminal(container.id, ExecSpec(COMMAND))
+        return _executed(engine, container, toolbox=True)
+
+
+def _exec_in_a_terminal(engine: Engine, **options: Any) -> str:
+    with running(engine, SLEEP) as container:
+        terminal = engine.terminal(container.id, ExecSpec(COMMAND, workdir="/", **options))
         shown = b""
         while data := terminal.read():
             shown += data
@@ -200,6 +206,8 @@ _WAYS: dict[str, Callable[[Engine], str]] = {
     "exec": _exec,
     "exec in a terminal": _exec_in_a_terminal,
     "exec through a new shim": _exec_through_a_new_shim,
+    "toolbox": _toolbox,
+    "toolbox in a terminal": functools.partial(_exec_in_a_terminal, toolbox=True),
     "health check": _health_check,
 }
 

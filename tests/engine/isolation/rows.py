@@ -247,6 +247,8 @@ WAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "exec": ENTERED | {"I30 standard input": ("pipe",)},
     "exec in a terminal": ENTERED | IN_A_TERMINAL,
     "exec through a new shim": ENTERED | {"I30 standard input": ("pipe",)},
+    "toolbox": ENTERED | {"I30 standard input": ("pipe",)},
+    "toolbox in a terminal": ENTERED | IN_A_TERMINAL,
     "health check": ENTERED,
 }
 

@@ -156,6 +156,21 @@ def test_a_further_command_finds_the_same(starter: Engine, other: Container, nam
     assert broken(entered(starter, **options)) - ENTERED == set(rows) - ENTERED
 
 
+# What a container has of its own devices, root and groups, a toolbox has not.
+NOT_IN_A_TOOLBOX = {"--device", "--read-only", "--group-add"}
+
+
+@pytest.mark.parametrize("name", OPENS)
+def test_a_toolbox_finds_the_same(starter: Engine, other: Container, name: str) -> None:
+    options, rows = OPENS[name]
+    expected = set() if name in NOT_IN_A_TOOLBOX else set(rows)
+    if name == "--ipc host":
+        expected -= {"I13 /dev/shm size"}  # its own
+    facts = entered(starter, toolbox=True, **options)
+    assert broken(facts) - ENTERED == expected - ENTERED
+    assert {path for path in MASKED if facts["masked"][path] == "shown"} == set()
+
+
 # Privileged: every capability, but over nothing of the host.
 
 
