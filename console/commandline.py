@@ -169,6 +169,10 @@ def _sessions(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     run.add_argument("-d", "--detach", action="store_true", help="do not wait for it; what it writes is lost")
     run.add_argument("-u", "--user", metavar="USER[:GROUP]", help="default: the container's")
     run.add_argument("--privileged", action="store_true", help="with every capability inside its user namespace")
+    run.add_argument(
+        "--toolbox", action="store_true",
+        help="with the tools of wharfie/starter, for an image that has none; the container's files are at /container",
+    )  # fmt: skip
     run.add_argument("-w", "--workdir", metavar="PATH", help="default: the container's")
     run.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="added to the container's")
     run.add_argument("container", metavar="CONTAINER")

@@ -29,9 +29,10 @@ def execute(engine: Engine, options: Namespace) -> int:
     if options.tty:
         demand_terminal("-t")
     columns, rows = shutil.get_terminal_size()
+    command = tuple(options.command) or (("sh",) if options.toolbox else ())
     spec = ExecSpec(
-        tuple(options.command), env=tuple(options.env), user=options.user, workdir=options.workdir,
-        privileged=options.privileged, stdin=options.interactive, output=not options.detach, rows=rows, columns=columns,
+        command, env=tuple(options.env), user=options.user, workdir=options.workdir, privileged=options.privileged,
+        toolbox=options.toolbox, stdin=options.interactive, output=not options.detach, rows=rows, columns=columns,
     )  # fmt: skip
     if options.tty:
         return _known(sit(engine.terminal(options.container, spec)))

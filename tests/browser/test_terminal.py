@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
+from tests.engine.conftest import BUSYBOX
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # What the terminal shows, without its empty lines; xterm.js draws a row for each.
 SCREEN = """() => [...document.querySelectorAll(".xterm-rows > div")].map((row) => row.textContent).join("\\n")"""
 
@@ -126,3 +131,25 @@ def test_keys_come_back_at_once_with_twenty_open(page: Page, console: Console, e
     for word in ("one", "two", "three"):
         page.keyboard.type(f"{word}\n")
         shows(page, f"{word}\\s+{word}")
+
+
+def test_an_image_without_a_shell_gets_a_toolbox(
+    page: Page, console: Console, elsewhere: Engine, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "bare.tar", "w") as tar:
+        tar.add(BUSYBOX, "sleep")
+    elsewhere.load_image(tmp_path / "bare.tar", name="bare")
+    elsewhere.start(elsewhere.create(ContainerSpec(image="bare", name="bare", command=("/sleep", "1000"))).id)
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/bare/terminals/")
+    expect(page.get_by_text("This image has no shell.")).to_be_visible()
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        picture(page, f"toolbox-offered-{scheme}")
+    page.get_by_role("button", name="Open the toolbox").click()
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    page.keyboard.type("ls -l /container; ps -e -o pid,args\n")
+    shows(page, r"sleep(.|\n)*1 /sleep 1000")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        picture(page, f"toolbox-{scheme}")

@@ -92,6 +92,13 @@ def test_pipes_go_through_and_the_code_is_the_commands(sea: Engine) -> None:
     assert wharfie("exec", *options, "sea", "sh", "-c", "id -u; pwd; echo $A").stdout == b"1000\n/tmp\nb\n"
 
 
+def test_a_toolbox_is_an_option_of_exec(sea: Engine) -> None:
+    done = wharfie("exec", "--toolbox", "sea", "sh", "-c", "ls -d /container/usr; ps -o args= -p 1; pwd")
+    assert (done.returncode, done.stdout) == (0, b"/container/usr\nsleep 1000\n/container\n")
+    done = wharfie("exec", "--toolbox", "-i", "sea", data=b"echo from its shell\n")
+    assert (done.returncode, done.stdout) == (0, b"from its shell\n")
+
+
 def test_much_goes_through_a_command_that_answers_as_it_reads(sea: Engine) -> None:
     data = b"".join(b"line %d of what a pipe cannot hold\n" % number for number in range(100_000))
     done = wharfie("exec", "-i", "sea", "cat", data=data)

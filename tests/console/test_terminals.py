@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -15,6 +17,7 @@ from console.containers.terminals.consumer import TerminalConsumer
 from engine import ContainerSpec, Engine, ExecSpec
 from tests.conftest import eventually
 from tests.console.test_live import HOST, fetch_ticket
+from tests.engine.conftest import BUSYBOX
 
 
 @pytest.fixture
@@ -158,3 +161,39 @@ def test_the_page_opens_comes_back_and_hangs_up(page: Client, host: Engine, sea:
     assert "has ended" in gone.content.decode()
     assert page.post(f"{address}{info.session}/end/").status_code == 404
     assert Client().get(address).status_code == 302
+
+
+@pytest.fixture
+def bare(host: Engine, tmp_path: Path) -> Iterator[str]:
+    """The id of a running container whose image is one program."""
+    with tarfile.open(tmp_path / "bare.tar", "w") as tar:
+        tar.add(BUSYBOX, "sleep")
+    host.load_image(tmp_path / "bare.tar", name="bare")
+    container = host.start(host.create(ContainerSpec(image="bare", command=("/sleep", "1000"))).id)
+    yield container.id
+    host.remove(container.id, force=True)
+
+
+def test_an_image_without_a_shell_is_offered_the_toolbox(page: Client, host: Engine, bare: str) -> None:
+    address = f"/containers/{bare}/terminals/"
+    before = page.get(address).content.decode()
+    assert "This image has no shell." in before
+    assert 'action="/images/starter/"' in before
+    assert "Open a terminal" not in before
+    refused = page.post(address, {"toolbox": "on"}).content.decode()
+    assert "wharfie/starter:latest, which is not here" in refused
+    host.make_starter_image()
+    assert "Open the toolbox" in page.get(address).content.decode()
+    answer = page.post(address, {"toolbox": "on"})
+    (info,) = host.terminals(bare)
+    assert info.toolbox
+    shown = page.get(answer.headers["Location"]).content.decode()
+    assert "Toolbox</a>" in shown.replace("\n", "")
+    page.post(f"{address}{info.session}/end/")
+    assert eventually(lambda: host.terminals(bare) == [])
+
+
+def test_an_image_with_shells_names_them(page: Client, host: Engine, sea: str) -> None:
+    shown = page.get(f"/containers/{sea}/terminals/").content.decode()
+    assert "<option>bash</option><option>dash</option><option>sh</option>" in shown
+    assert "This image has no shell." not in shown
