@@ -51,7 +51,7 @@ from engine.errors import Unavailable, only_engine_errors
 from engine.events import Event, EventFilter, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
-from engine.metrics.sampler import counters, sample, several
+from engine.metrics.sampler import Sampler, counters, several
 from engine.metrics.spec import DiskUsage, Process, Sample
 from engine.metrics.usage import usage
 from engine.security.spec import ROOT, Caller
@@ -106,6 +106,7 @@ class Engine:
         )  # fmt: skip
         self._executions = Executions(self.paths, self.image)
         self._log_indexes = Indexes()
+        self._sampler = Sampler(self.instance)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
         self._image_store: ImageStore | None = None
 
@@ -120,6 +121,7 @@ class Engine:
     def close(self) -> None:
         """Give back what this object holds; containers run on."""
         self._database.close()
+        self._sampler.close()
 
     def tidy(self) -> None:
         """Clear away what a crash left half done; called once when the console starts."""
@@ -431,7 +433,7 @@ class Engine:
 
     def sample(self) -> dict[str, Sample]:
         """What each container that runs uses now, by id."""
-        return sample(self.instance, (entry for entry in self._census.look() if entry.state.alive))
+        return self._sampler.sample(entry for entry in self._census.look() if entry.state.alive)
 
     def counters_of(self, ids: Iterable[str]) -> dict[str, Counters]:
         """All that the kernel counts of these containers, by id; without those that do not run."""

@@ -6,6 +6,7 @@ ever shown as 0. Sources: admin-guide/cgroup-v1/ and admin-guide/cgroup-v2.rst; 
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 
@@ -79,9 +80,15 @@ class Counters(NamedTuple):
 
 
 def read_text(path: str) -> str:
-    """A small kernel file."""
-    with open(path) as file:
-        return file.read()
+    """A small kernel file. Without open(), which takes four times as long: a second has thousands of these."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while more := os.read(file, 65536):
+            data += more
+    finally:
+        os.close(file)
+    return data.decode()
 
 
 def read_number(path: str) -> int | None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from engine.cgroups.counters import Counters, Oom, Usage
+from engine.cgroups.meter import Meter
 from engine.cgroups.settings import Limits
 from engine.cgroups.settings import write_text as write_text  # for the shim, too
 
@@ -52,6 +53,9 @@ class Group(Protocol):
 
     def usage(self) -> Usage:
         """The few figures of a list; FileNotFoundError when it is gone."""
+
+    def meter(self) -> Meter:
+        """The same, read again and again; the caller closes it."""
 
     def counters(self) -> Counters:
         """Everything that the kernel counts; FileNotFoundError when it is gone."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from engine.cgroups import v1_limits
 from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, read_number, read_text
 from engine.cgroups.manager import ENGINE_GROUP
+from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
 
 MOUNT = "/sys/fs/cgroup"
@@ -112,12 +113,19 @@ class Group:
 
     def usage(self) -> Usage:
         """The few figures of a list."""
-        stat = keyed(read_text(self._path("memory", "memory.stat")))
-        held = int(read_text(self._path("memory", "memory.usage_in_bytes")))
-        return Usage(
-            cpu_time_ns=int(read_text(self._path("cpuacct", "cpuacct.usage"))),
-            memory_bytes=max(0, held - stat.get("total_inactive_file", 0)),
-            pids=int(read_text(self._path("pids", "pids.current"))),
+        meter = self.meter()
+        try:
+            return meter.read()
+        finally:
+            meter.close()
+
+    def meter(self) -> Meter:
+        """The same, again and again; FileNotFoundError when the group is gone."""
+        return Meter(
+            cpu=Place(self._path("cpuacct", "cpuacct.usage")),
+            memory=Place(self._path("memory", "memory.usage_in_bytes")),
+            inactive=Place(self._path("memory", "memory.stat"), b"total_inactive_file"),
+            pids=Place(self._path("pids", "pids.current")),
         )
 
     def counters(self) -> Counters:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from engine.cgroups import v2_limits
 from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, pressure, read_number, read_text
+from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
 from engine.cgroups.v1 import DEVICES
 from engine.linux import bpf
@@ -101,11 +102,19 @@ class Group:
 
     def usage(self) -> Usage:
         """The few figures of a list."""
-        inactive = keyed(read_text(self._path("memory.stat"))).get("inactive_file", 0)
-        return Usage(
-            cpu_time_ns=keyed(read_text(self._path("cpu.stat")))["usage_usec"] * 1000,
-            memory_bytes=max(0, self._held() - inactive),
-            pids=int(read_text(self._path("pids.current"))),
+        meter = self.meter()
+        try:
+            return meter.read()
+        finally:
+            meter.close()
+
+    def meter(self) -> Meter:
+        """The same, again and again; FileNotFoundError when the group is gone."""
+        return Meter(
+            cpu=Place(self._path("cpu.stat"), b"usage_usec", 1000),
+            memory=Place(self._path("memory.current")),
+            inactive=Place(self._path("memory.stat"), b"inactive_file"),
+            pids=Place(self._path("pids.current")),
         )
 
     def counters(self) -> Counters:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Iterable
 from typing import Protocol
 
 from engine.cgroups import manager
-from engine.cgroups.counters import Counters
+from engine.cgroups.counters import Counters, Usage
+from engine.cgroups.meter import Meter
 from engine.containers.spec import Container, Limits
 from engine.errors import WrongState
 from engine.metrics.spec import Sample
@@ -36,25 +38,62 @@ def counters(instance: str, container: Container) -> Counters:
     )
 
 
-def sample(instance: str, containers: Iterable[Running]) -> dict[str, Sample]:
-    """A sample of each of these that runs, by id; one that ended meanwhile is left out."""
-    found = {}
-    for container in containers:
+class Sampler:
+    """Takes samples, and keeps open what it reads them from. Thread-safe; close it."""
+
+    MOST_KEPT = 128  # containers, of four files each; of more, the others' are opened each time
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self._meters: dict[str, Meter] = {}
+        self._lock = threading.Lock()
+
+    def sample(self, containers: Iterable[Running]) -> dict[str, Sample]:
+        """A sample of each of these that runs, by id; one that ended meanwhile is left out."""
+        found = {}
+        with self._lock:
+            for container in containers:
+                used = self._used(container.id)
+                if used is None:
+                    continue
+                found[container.id] = Sample(
+                    time_ns=time.monotonic_ns(),
+                    cpu_time_ns=used.cpu_time_ns,
+                    memory_bytes=used.memory_bytes,
+                    memory_limit_bytes=container.limits.memory_bytes or 0,
+                    pids=used.pids,
+                    cpus=container.limits.cpus or 0.0,
+                )
+            for gone in self._meters.keys() - found.keys():
+                self._meters.pop(gone).close()
+        return found
+
+    def _used(self, container_id: str) -> Usage | None:
+        """What it uses; None when it has no group."""
         try:
-            used = manager.group(instance, container.id).usage()
+            meter = self._meters.get(container_id)
+            if meter is not None:
+                try:
+                    return meter.read()
+                except OSError as error:
+                    if error.errno != errno.ENODEV:
+                        raise
+                self._meters.pop(container_id).close()  # of its run before: it may have another group now
+            group = manager.group(self._instance, container_id)
+            if len(self._meters) >= self.MOST_KEPT:
+                return group.usage()
+            meter = self._meters[container_id] = group.meter()
+            return meter.read()
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV):  # either says that the group has just gone
                 raise
-            continue
-        found[container.id] = Sample(
-            time_ns=time.monotonic_ns(),
-            cpu_time_ns=used.cpu_time_ns,
-            memory_bytes=used.memory_bytes,
-            memory_limit_bytes=container.limits.memory_bytes or 0,
-            pids=used.pids,
-            cpus=container.limits.cpus or 0.0,
-        )
-    return found
+            return None
+
+    def close(self) -> None:
+        """Give the files back."""
+        with self._lock:
+            while self._meters:
+                self._meters.popitem()[1].close()
 
 
 def several(instance: str, ids: Iterable[str]) -> dict[str, Counters]:

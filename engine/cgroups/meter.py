@@ -1,0 +1,56 @@
+"""The few figures of a list, of one group, read again and again: its files stay open, and of each only the number that
+counts is looked at. Opening them each time costs more than all the rest."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from engine.cgroups.counters import Usage
+
+_MOST_BYTES = 8192  # of a file; memory.stat has 2,000
+
+
+class Place(NamedTuple):
+    """Where a number is: a file, and its key in it when it is not alone there."""
+
+    path: str
+    key: bytes = b""
+    scale: int = 1
+
+
+class Meter:
+    """Open files of one group. `read` raises OSError ENODEV once the group is gone, be there another of its name."""
+
+    def __init__(self, cpu: Place, memory: Place, inactive: Place, pids: Place) -> None:
+        self._places = (cpu, memory, inactive, pids)
+        self._files: list[int] = []
+        try:
+            for place in self._places:
+                self._files.append(os.open(place.path, os.O_RDONLY | os.O_CLOEXEC))
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Usage:
+        """What it uses now."""
+        cpu, held, inactive, pids = map(_number, self._files, self._places)
+        return Usage(cpu_time_ns=cpu, memory_bytes=max(0, held - inactive), pids=pids)
+
+    def close(self) -> None:
+        """Give the files back."""
+        while self._files:
+            os.close(self._files.pop())
+
+
+def _number(file: int, place: Place) -> int:
+    """One number; 0 where a flat keyed file does not have its key."""
+    text = os.pread(file, _MOST_BYTES, 0)
+    if not place.key:
+        return int(text)
+    begin = 0 if text.startswith(place.key + b" ") else text.find(b"\n" + place.key + b" ") + 1
+    if not begin and not text.startswith(place.key + b" "):
+        return 0
+    begin += len(place.key) + 1
+    end = text.find(b"\n", begin)
+    return int(text[begin:end]) * place.scale
