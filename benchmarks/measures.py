@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks import acts, dock, docker, lines, many, pages, screen
+from benchmarks import acts, dock, docker, lines, many, pages, recording, screen
 from benchmarks.rows import Row, of_times, timed
 from engine import ContainerSpec, ExecSpec
 
@@ -153,5 +153,6 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "log-page": lines.page,
     "echo": screen.echo,
     "list-page": pages.list_page,
+    "recorder": recording.recorder,
     "thousand": many.thousand,
 }
