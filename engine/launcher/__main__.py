@@ -198,12 +198,15 @@ def _child(
         for descriptor in inherited:
             os.close(descriptor)
         shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
-        # A launcher waits for those who end before it; one that takes its socket away may have looked already.
-        if os.getppid() != launcher_pid or not os.path.exists(f"{run}/launcher.sock"):
-            manager.leave_engine(instance, f"{run}/groups.lock")
     except BaseException as error:
         print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         status = 1
+    try:
+        # A launcher waits for those who end before it; one that takes its socket away may have looked already.
+        if os.getppid() != launcher_pid or not os.path.exists(f"{run}/launcher.sock"):
+            manager.leave_engine(instance, f"{run}/groups.lock")
+    except OSError as error:
+        print(f"wharfie launcher: {error}", file=sys.stderr, flush=True)
     os._exit(status)
 
 
