@@ -16,9 +16,9 @@ from engine import Container, ContainerSpec, errors
 
 
 def _form(request: HttpRequest, **given: Any) -> CreateForm:
-    images = gateway.engine().images()
+    engine = gateway.engine()
     data = request.POST if request.method == "POST" else None
-    return CreateForm(data, images=images, caller=gateway.caller(request.user), **given)
+    return CreateForm(data, images=engine.images(), caller=gateway.caller(request.user), check=engine.check, **given)
 
 
 def _page(
@@ -59,9 +59,7 @@ def _first(request: HttpRequest) -> dict[str, Any]:
     return {"image": request.GET.get("image", images[0].tags[0] if images and images[0].tags else "")}
 
 
-def _with_volume(
-    request: HttpRequest, form: CreateForm, title: str, replaces: Container | None = None
-) -> HttpResponse:
+def _with_volume(request: HttpRequest, form: CreateForm, title: str, replaces: Container | None = None) -> HttpResponse:
     """Make the volume that was missing; what was filled in stays."""
     try:
         volume = gateway.engine().create_volume(request.POST.get("volume", ""))

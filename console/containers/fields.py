@@ -122,8 +122,12 @@ class Fields(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
     )  # fmt: skip
 
-    env = _area(_("Variables"), _("One NAME=value a line; paste as many as you have. A value of several lines is written $'one\\ntwo'"),
-                "LANG=C.UTF-8", rows=6)  # fmt: skip
+    env = _area(
+        _("Variables"),
+        _("One NAME=value a line. A value of several lines is written $'one\\ntwo'"),
+        "LANG=C.UTF-8",
+        rows=6,
+    )
 
     volumes = _area(_("Volumes"), _("One volume:/path a line, with :ro to forbid writing"), "data:/srv/data")
     tmpfs = _area(_("In memory"), _("One /path a line, with options as :size=64m,mode=1777"), "/run:size=16m")

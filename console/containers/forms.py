@@ -39,8 +39,16 @@ class CreateForm(Fields):
     spec: ContainerSpec
     missing_volume = ""  # the name of one that is asked for and not there
 
-    def __init__(self, *args: Any, images: Sequence[Image] = (), caller: Caller, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        images: Sequence[Image] = (),
+        caller: Caller,
+        check: Callable[[ContainerSpec], None] = lambda spec: None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.check = check  # InvalidRequest, naming the field, for what no caller can have
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
         self.fields["image"].widget.attrs["list"] = "images"
         self.admin = caller.role is Role.ADMIN
@@ -82,7 +90,7 @@ class CreateForm(Fields):
         while True:  # each wrong field is marked and left out, and the rest looked at again
             try:
                 spec = ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
-                self.look_over(spec)
+                self.check(spec)
                 break
             except errors.InvalidRequest as error:
                 self.blame(error)
@@ -95,10 +103,6 @@ class CreateForm(Fields):
         if not self.errors:
             self.spec = spec
         return self.cleaned_data
-
-    def look_over(self, spec: ContainerSpec) -> None:
-        """InvalidRequest for what no caller can have."""
-        gateway.engine().check(spec)
 
     def blame(self, error: errors.EngineError) -> None:
         """Show an engine's error at the field that it is about."""

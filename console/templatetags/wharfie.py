@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from console import endings, text
+from console import endings, said, text
 from engine import Container, Event, ExitRecord, RestartPolicy
 
 register = template.Library()
@@ -47,7 +47,8 @@ def icon(name: str) -> SafeString:
 
 
 register.filter("size", text.size)
-register.filter("sentence", text.sentence)
+register.filter("sentence", said.sentence)
+register.filter("said", said.said)
 
 
 @register.filter

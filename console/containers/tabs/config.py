@@ -46,9 +46,6 @@ class EditForm(CreateForm):
         self.cleaned_data["image"] = "same"
         return super().clean()
 
-    def look_over(self, spec: ContainerSpec) -> None:
-        """Nothing: what is not asked stays as it is, and the engine's update knows that."""
-
     def rows(self) -> list[list[forms.BoundField]]:
         """Fields side by side."""
         return [[self[name] for name in row if name in self.fields] for row in SECTIONS[0].rows]
