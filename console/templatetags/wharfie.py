@@ -148,7 +148,7 @@ def happened(event: Event) -> str:
         "rename": _("has another name"),
         "update": _("has other limits or policy"),
         "commit": _("became an image"),
-        "health_status": _("has other health"),
+        "health_status": _("changed its health"),
         "remove": _("removed"),
         "load": _("imported"),
         "tag": _("named"),

@@ -54,7 +54,7 @@ PAGES = (
     "/volumes/",
     "/volumes/harbour/remove/",
     "/events/",
-    "/events/?q=nothing-is-called-so",
+    "/events/?name=nothing-is-called-so",
     "/search/?q=restart {web}",
     "/jobs/",
     "/jobs/{job}/",
