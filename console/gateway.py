@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from console import text
+from console import said
 from engine import errors
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def title_of(status: int) -> str:
 
 def sentences(error: errors.EngineError) -> str:
     """An error for reading: what happened, and what to do."""
-    return " ".join(map(text.sentence, filter(None, (error.message, error.hint))))
+    return " ".join(map(said.sentence, filter(None, (error.message, error.hint))))
 
 
 def blame(form: BaseForm, error: errors.EngineError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -21,6 +22,10 @@ from engine import (
     VolumeMount,
 )
 
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPES = str.maketrans({char: f"\\{letter}" for letter, char in _LETTERS.items()})
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 SHELL = ("/bin/sh", "-c")
 RATES = (
     ("read_bytes_per_s", "read-bps"), ("write_bytes_per_s", "write-bps"), ("reads_per_s", "read-iops"),
@@ -99,6 +104,28 @@ def disk(limit: IoLimit) -> Iterator[tuple[str, str]]:
 def health(check: HealthCheck) -> str:
     """Its shell command."""
     return check.test[2] if check.test[:2] == SHELL and len(check.test) == 3 else shlex.join(check.test)
+
+
+def line(entry: str) -> str:
+    """``NAME=value`` in one line: a value that has several, or blanks at an end, as bash writes it, in $'…'."""
+    name, sign, value = entry.partition("=")
+    if not value or (value.splitlines() == [value] and value == value.strip() and not value.startswith("$'")):
+        return entry
+    inside = value.replace("\\", "\\\\").replace("'", "\\'")
+    inside = _UNPRINTED.sub(lambda match: f"\\u{ord(match[0]):04x}", inside.translate(_ESCAPES))
+    return f"{name}{sign}$'{inside}'"
+
+
+def entry(line: str) -> str:
+    """The inverse of `line`; any other text is itself."""
+    name, sign, value = line.partition("=")
+    if len(value) < 3 or not (value.startswith("$'") and value.endswith("'")):
+        return line
+    return f"{name}{sign}{_ESCAPED.sub(_meant, value[2:-1])}"
+
+
+def _meant(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _LETTERS.get(match[2], match[2])
 
 
 def run(spec: ContainerSpec) -> list[str]:

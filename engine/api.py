@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from engine import names
+from engine import names, policy
 from engine.cgroups.counters import Counters
 from engine.config import Config
 from engine.containers import create, following, versions
@@ -147,6 +147,10 @@ class Engine:
         self._restarting.revive(start)
 
     # Containers
+
+    def check(self, spec: ContainerSpec) -> None:
+        """InvalidRequest, naming the field, for what can never work, whoever asks."""
+        policy.check(spec, ROOT)
 
     def create(self, spec: ContainerSpec, *, caller: Caller = ROOT) -> Container:
         """Create a container; it does not run yet. Denied for what is not for the caller."""

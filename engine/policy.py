@@ -79,7 +79,7 @@ def _allow(caller: Caller, asked: dict[str, str], what: str = "") -> None:
         return
     for field, option in asked.items():
         raise Denied(
-            f"{what or option} is for admins only" + (f", because of {option}" if what else ""),
+            f"{what} is for admins only, because of {option}" if what else f"{option} is for admins only",
             hint="ask an admin" if what else "leave it out, or ask an admin",
             field=field,
         )

@@ -16,9 +16,9 @@ from engine import Container, ContainerSpec, errors
 
 
 def _form(request: HttpRequest, **given: Any) -> CreateForm:
-    images = gateway.engine().images()
+    engine = gateway.engine()
     data = request.POST if request.method == "POST" else None
-    return CreateForm(data, images=images, caller=gateway.caller(request.user), **given)
+    return CreateForm(data, images=engine.images(), caller=gateway.caller(request.user), check=engine.check, **given)
 
 
 def _page(
@@ -37,6 +37,8 @@ def create(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, _form(request, initial=_first(request)), _("Create container"))
     form = _form(request)
+    if request.POST.get("act") == "volume":
+        return _with_volume(request, form, _("Create container"))
     if not form.is_valid():
         return _page(request, form, _("Create container"), 400)
     try:
@@ -55,6 +57,17 @@ def _first(request: HttpRequest) -> dict[str, Any]:
         return initial(engine.asked(like)) | {"name": ""}
     images = engine.images()
     return {"image": request.GET.get("image", images[0].tags[0] if images and images[0].tags else "")}
+
+
+def _with_volume(request: HttpRequest, form: CreateForm, title: str, replaces: Container | None = None) -> HttpResponse:
+    """Make the volume that was missing; what was filled in stays."""
+    try:
+        volume = gateway.engine().create_volume(request.POST.get("volume", ""))
+    except errors.EngineError as error:
+        form.add_error("volumes", gateway.sentences(error))
+        return _page(request, form, title, gateway.status_of(error), replaces)
+    messages.success(request, _("Created volume %(name)s.") % {"name": volume.name})
+    return _page(request, form, title, replaces=replaces)
 
 
 def _start_or_undo(container: Container) -> None:
@@ -102,6 +115,8 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
         form = _form(request, initial=initial(engine.asked(container.id)))
         return _page(request, form, title, replaces=container)
     form = _form(request)
+    if request.POST.get("act") == "volume":
+        return _with_volume(request, form, title, container)
     if not form.is_valid():
         return _page(request, form, title, 400, container)
     try:

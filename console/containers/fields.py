@@ -55,7 +55,7 @@ def _line(label: Words, help_text: Words = "", placeholder: Words = "", *, mode:
     return forms.CharField(label=label, required=False, help_text=help_text, widget=widget)
 
 
-def _area(label: Words, help_text: Words, placeholder: str, rows: int = 3) -> forms.CharField:
+def _area(label: Words, help_text: Words, placeholder: Words, rows: int = 3) -> forms.CharField:
     attrs = {"class": "mono", "spellcheck": "false", "rows": rows, "placeholder": placeholder}
     return forms.CharField(label=label, required=False, help_text=help_text, widget=forms.Textarea(attrs=attrs))
 
@@ -92,7 +92,7 @@ class Fields(forms.Form):
 
     image = _line(_("Image"))
     name = _line(_("Name"), _("Empty: Wharfie chooses one"))
-    command = _line(_("Command"), _("Words are split as in a shell; nothing is expanded"), IMAGE_SAYS)
+    command = _area(_("Command"), _("Words are split as in a shell; nothing is expanded"), IMAGE_SAYS, rows=1)
 
     memory = _line(_("Memory"), mode="text")
     cpus = forms.FloatField(
@@ -108,7 +108,7 @@ class Fields(forms.Form):
                "read-bps /dev/sda:10m")  # fmt: skip
     huge_pages = _area(_("Huge pages"), _("One page size and limit a line"), "2m=64m")
 
-    entrypoint = _line(_("Entrypoint"), _("Goes before the command"), IMAGE_SAYS)
+    entrypoint = _area(_("Entrypoint"), _("Goes before the command"), IMAGE_SAYS, rows=1)
     user = _line(_("User"), _("Name or number, and :group if needed"), IMAGE_SAYS)
     workdir = _line(_("Working directory"), "", IMAGE_SAYS)
     hostname = _line(_("Host name"), _("Empty: the first digits of its id"))
@@ -122,7 +122,12 @@ class Fields(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
     )  # fmt: skip
 
-    env = _area(_("Variables"), _("One NAME=value a line; paste as many as you have"), "LANG=C.UTF-8", rows=6)
+    env = _area(
+        _("Variables"),
+        _("One NAME=value a line. A value of several lines is written $'one\\ntwo'"),
+        "LANG=C.UTF-8",
+        rows=6,
+    )
 
     volumes = _area(_("Volumes"), _("One volume:/path a line, with :ro to forbid writing"), "data:/srv/data")
     tmpfs = _area(_("In memory"), _("One /path a line, with options as :size=64m,mode=1777"), "/run:size=16m")

@@ -6,7 +6,6 @@ import dataclasses
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from django import forms
@@ -30,7 +29,7 @@ from engine import (
 )
 
 # Where the engine's word for what is wrong is no field of the form.
-PLACES = {"binds": "volumes", "log": "log_segment", "timeout": "stop_timeout_s"}
+PLACES = {"binds": "volumes", "log": "log_segment", "timeout": "stop_timeout_s", "restart": "restarts"}
 RATE_WORDS = tuple(kind for _field, kind in spelling.RATES)
 
 
@@ -38,9 +37,18 @@ class CreateForm(Fields):
     """A valid one has the spec that it asks for, without what the image or the host says anyway."""
 
     spec: ContainerSpec
+    missing_volume = ""  # the name of one that is asked for and not there
 
-    def __init__(self, *args: Any, images: Sequence[Image] = (), caller: Caller, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        images: Sequence[Image] = (),
+        caller: Caller,
+        check: Callable[[ContainerSpec], None] = lambda spec: None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.check = check  # InvalidRequest, naming the field, for what no caller can have
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
         self.fields["image"].widget.attrs["list"] = "images"
         self.admin = caller.role is Role.ADMIN
@@ -79,24 +87,28 @@ class CreateForm(Fields):
         data = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
         if "image" not in data:
             self.add_error("image", _("Choose an image."))
-        found: dict[str, Any] = {}
-        for part in PARTS:
-            with self._said_at_its_field():
-                found |= part(data)
+        while True:  # each wrong field is marked and left out, and the rest looked at again
+            try:
+                spec = ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
+                self.check(spec)
+                break
+            except errors.InvalidRequest as error:
+                self.blame(error)
+                place = PLACES.get(error.field, error.field)
+                wrong = [name for name in data if name == place or name.startswith(f"{place}_")]
+                if not wrong:
+                    break
+                for name in wrong:
+                    del data[name]
         if not self.errors:
-            self.spec = ContainerSpec(**found)
+            self.spec = spec
         return self.cleaned_data
-
-    @contextmanager
-    def _said_at_its_field(self) -> Iterator[None]:
-        try:
-            yield
-        except errors.InvalidRequest as error:
-            self.blame(error)
 
     def blame(self, error: errors.EngineError) -> None:
         """Show an engine's error at the field that it is about."""
         place = PLACES.get(error.field, error.field)
+        if isinstance(error, errors.NotFound) and place == "volumes":
+            self.missing_volume = error.subject
         self.add_error(place if place in self.fields else None, gateway.sentences(error))
 
 
@@ -114,13 +126,14 @@ def _identity(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: names.words(data[name], name) for name in ("command", "entrypoint") if name in data}
+    given = {name: data[name].replace("\r\n", "\n") for name in ("command", "entrypoint") if name in data}
+    return {name: names.words(text, name) for name, text in given.items()}
 
 
 def _lists(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "env": names.environment(text.lines(data.get("env", ""))),
-        "labels": names.labels(text.lines(data.get("labels", ""))),
+        "env": names.environment([spelling.entry(line) for line in text.lines(data.get("env", ""))]),
+        "labels": names.labels([spelling.entry(line) for line in text.lines(data.get("labels", ""))]),
     }
 
 
@@ -211,8 +224,8 @@ def initial(spec: ContainerSpec) -> dict[str, Any]:
             f"{spelling.size(each.page_bytes)}={spelling.size(each.limit_bytes)}" for each in wanted.huge_pages
         ),
         "stop_timeout_s": None if spec.stop_timeout_s == usual.stop_timeout_s else spec.stop_timeout_s,
-        "env": _joined(spec.env),
-        "labels": _joined(f"{name}={value}" for name, value in spec.labels.items()),
+        "env": _joined(map(spelling.line, spec.env)),
+        "labels": _joined(spelling.line(f"{name}={value}") for name, value in spec.labels.items()),
         "volumes": _joined([*map(spelling.volume, spec.volumes), *map(spelling.bind, spec.binds)]),
         "tmpfs": _joined(map(spelling.tmpfs, spec.tmpfs)),
         "network": spec.network.value,

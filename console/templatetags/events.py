@@ -24,5 +24,5 @@ def event_detail(event: Event) -> str:
     if event.action == "rename" and detail.get("before"):
         return _("was called %(name)s") % {"name": text.clean(str(detail["before"]))}
     if event.action == "health_status":
-        return str(detail.get("status", ""))
+        return _("Healthy") if detail.get("status") == "healthy" else _("Unhealthy")
     return ""

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from console import endings, text
+from console import endings, said, text
 from engine import Container, Event, ExitRecord, RestartPolicy
 
 register = template.Library()
@@ -47,7 +47,8 @@ def icon(name: str) -> SafeString:
 
 
 register.filter("size", text.size)
-register.filter("sentence", text.sentence)
+register.filter("sentence", said.sentence)
+register.filter("said", said.said)
 
 
 @register.filter
@@ -147,7 +148,7 @@ def happened(event: Event) -> str:
         "rename": _("has another name"),
         "update": _("has other limits or policy"),
         "commit": _("became an image"),
-        "health_status": _("has other health"),
+        "health_status": _("changed its health"),
         "remove": _("removed"),
         "load": _("imported"),
         "tag": _("named"),

@@ -15,6 +15,8 @@ function size(bytes) {
 
 const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
 
+const among = (most) => page.dataset.of.replace("%s", most);
+
 function gauge(root, name, value, most) {
   const meter = root.querySelector(`[data-g="${name}"] meter`);
   if (meter && most > 0) meter.value = Math.min(1, value / most);
@@ -46,11 +48,11 @@ function figures(id, of) {
     place(root);
     if (of.cpu !== null) {
       text(root, "cpu", of.cpu.toFixed(2));
-      text(root, "cpu-of", `of ${+of.cpus.toFixed(2)}`);
+      text(root, "cpu-of", among(+of.cpus.toFixed(2)));
       gauge(root, "cpu", of.cpu, of.cpus);
     }
     text(root, "mem", size(of.mem));
-    text(root, "mem-of", `of ${size(of.limit)}`);
+    text(root, "mem-of", among(size(of.limit)));
     text(root, "pids", of.pids);
     gauge(root, "mem", of.mem, of.limit);
   }

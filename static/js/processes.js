@@ -38,6 +38,8 @@ const read = () => table.matches(":hover") || (table.contains(document.activeEle
 function receive(frame) {
   if (frame.id !== table.dataset.processes) return;
   document.querySelector("[data-processes-total]").textContent = frame.total;
+  const most = document.querySelector("[data-processes-most]");
+  most.hidden = frame.total <= Number(most.dataset.processesMost);
   document.querySelector("[data-processes-none]").hidden = frame.rows.length > 0;
   const now = new Set(frame.rows.map(([key]) => key));
   for (const [key, row] of rows) {

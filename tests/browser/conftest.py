@@ -9,15 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expect, sync_playwright
 
 from engine.config import Config
 from tests import leaks
 
 TOP = Path(__file__).resolve().parents[2]
+PASSWORD = "a long and quiet harbour"
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
     "--no-sandbox",
@@ -64,6 +65,13 @@ def console(config: Config) -> Iterator[Console]:
     assert not leaks.host().get("process", set()) & {str(process.pid)}
 
 
+@pytest.fixture
+def local(console: Console) -> Console:
+    """The console by a host name: browsers know passkeys for nothing else."""
+    here = console.address.replace("127.0.0.1", "localhost")
+    return console._replace(address=here, setup_link=console.setup_link.replace(console.address, here))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium of the distribution.
@@ -105,10 +113,20 @@ def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page
     assert errors == []
 
 
-def picture(page: Page, name: str) -> None:
+def authenticator(page: Page) -> CDPSession:
+    """A platform authenticator whose finger is always there."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    return session
+
+
+def picture(page: Page, name: str, **options: Any) -> None:
     """Keep a screenshot where WHARFIE_SCREENSHOTS says, for people to look at."""
     if directory := os.environ.get("WHARFIE_SCREENSHOTS"):
-        page.screenshot(path=Path(directory) / f"{name}.png")
+        page.screenshot(path=Path(directory) / f"{name}.png", **options)
 
 
 def sign_up(page: Page, console: Console) -> None:
@@ -116,6 +134,6 @@ def sign_up(page: Page, console: Console) -> None:
     picture(page, "setup")
     page.get_by_label("User name").fill("captain")
     for field in page.locator("input[type=password]").all():
-        field.fill("a long and quiet harbour")
+        field.fill(PASSWORD)
     page.get_by_role("button", name="Create the account").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests import provider as providers
-from tests.browser.conftest import Console, picture, sign_up
+from tests.browser.conftest import PASSWORD, Console, authenticator, picture, sign_up
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-PASSWORD = "a long and quiet harbour"
 
 
 @pytest.fixture
@@ -22,23 +21,6 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[providers.Provider]:
         for name, value in provider.environment.items():
             monkeypatch.setenv(name, value)
         yield provider
-
-
-@pytest.fixture
-def local(console: Console) -> Console:
-    """The console by a host name: browsers know passkeys for nothing else."""
-    here = console.address.replace("127.0.0.1", "localhost")
-    return console._replace(address=here, setup_link=console.setup_link.replace(console.address, here))
-
-
-def authenticator(page: Page) -> CDPSession:
-    """A platform authenticator whose finger is always there."""
-    session = page.context.new_cdp_session(page)
-    session.send("WebAuthn.enable")
-    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
-    options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
-    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-    return session
 
 
 def sign_out(page: Page) -> None:

@@ -110,6 +110,60 @@ def test_what_cannot_work_is_refused_at_its_field(
     assert not engine.containers()
 
 
+def test_everything_that_is_wrong_is_marked_in_one_answer(page: Client, image: Image, engine: Engine) -> None:
+    wrong = {
+        "name": "-x", "memory": "lots", "cpus": "-1", "pids": "0", "workdir": "relative", "command": "'open",
+        "env": "NOVALUE", "labels": "no label", "volumes": "only", "tmpfs": "/run:size=lots",
+        "sysctls": "kernel.panic=1", "devices": "/etc/passwd",
+        "ulimits": "nofile", "hostname": "no host", "stop_signal": "NONE", "health": "true", "health_interval": "soon",
+        "restart": "always", "restarts": "3", "log_segment": "1k",
+    }  # fmt: skip
+    answer = page.post("/containers/-/create/", FORM | wrong)
+    assert answer.status_code == 400
+    assert set(field_errors(answer)) == set(wrong) - {"health", "restart"}
+    assert all(len(said) == 1 for said in field_errors(answer).values())
+    assert answer.content.decode().count('aria-invalid="true"') == len(field_errors(answer))
+
+
+def test_a_volume_that_is_not_there_is_made_by_a_click(page: Client, image: Image, engine: Engine) -> None:
+    asked = FORM | {"volumes": "harbour:/srv", "env": "A=1"}
+    answer = page.post("/containers/-/create/", asked)
+    assert (answer.status_code, set(field_errors(answer))) == (404, {"volumes"})
+    assert "Create volume harbour" in answer.content.decode()
+    again = page.post("/containers/-/create/", asked | {"act": "volume", "volume": "harbour"})
+    assert again.status_code == 200
+    assert again.context["form"]["env"].value() == "A=1"
+    assert [volume.name for volume in engine.volumes()] == ["harbour"]
+    assert not engine.containers()
+    assert page.post("/containers/-/create/", asked).status_code == 302
+    spent = page.post("/containers/-/create/", asked | {"act": "volume", "volume": "harbour"})
+    assert "already" in field_errors(spent)["volumes"][0]
+
+
+def test_a_duplicate_keeps_values_and_commands_of_several_lines(page: Client, image: Image, engine: Engine) -> None:
+    words = ("sh", "-c", "echo a\necho b")
+    engine.create(ContainerSpec("team/empty:1", name="web", command=words, env=("KEY=-----BEGIN\nabc\n", "B= x")))
+    form = page.get("/containers/-/create/?like=web").context["form"]
+    command = form["command"].value().replace("\n", "\r\n")  # as a browser sends it
+    asked = FORM | {"name": "two", "command": command, "env": form["env"].value().replace("\n", "\r\n")}
+    assert page.post("/containers/-/create/", asked).status_code == 302
+    made = engine.asked("two")
+    assert (made.command, made.env) == (words, ("KEY=-----BEGIN\nabc\n", "B= x"))
+
+
+def test_a_fault_of_the_console_leads_an_admin_to_its_log(
+    page: Client, host: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(host), "images", fail)
+    page.raise_request_exception = False
+    answer = page.get("/images/")
+    assert answer.status_code == 500
+    assert 'href="/system/#log"' in answer.content.decode()
+
+
 def test_a_taken_name_is_refused_at_its_field(page: Client, image: Image) -> None:
     page.post("/containers/-/create/", FORM)
     answer = page.post("/containers/-/create/", FORM)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import commands, compose, spelling
+from console import commands, compose, spelling, text
 from console.commandline import parser
 from console.containers.forms import CreateForm, initial
 from engine import (
@@ -38,7 +38,7 @@ FULL = ContainerSpec(
     name="web",
     command=("sh", "-c", "echo \"$HOME\" 'a b'; -x", ""),
     entrypoint=("/bin/env",),
-    env=("A=1", "QUOTE='\"", "MONEY=$5", "EMPTY="),
+    env=("A=1", "QUOTE='\"", "MONEY=$5", "EMPTY=", "LINES=one\ntwo", "ENDS= a ", "BASH=$'a'", "PATH=C:\\new"),
     user="1000:1000",
     workdir="/srv/my dir",
     hostname="web.example",
@@ -107,7 +107,8 @@ def test_the_compose_file_says_what_the_request_does() -> None:
         "devices": ["/dev/fuse:/dev/fuse:rw", "/dev/kvm:/dev/other:rwm"], "security_opt": ["seccomp:unconfined"],
         "ulimits": {"nofile": {"soft": 1024, "hard": 4096}, "core": {"soft": -1, "hard": -1}}, "init": True,
         "labels": {"team": "a=b c"}, "tmpfs": ["/run:size=16m,mode=755,exec"], "stop_signal": "SIGINT",
-        "environment": {"A": "1", "QUOTE": "'\"", "MONEY": "$$5", "EMPTY": ""},
+        "environment": {"A": "1", "QUOTE": "'\"", "MONEY": "$$5", "EMPTY": "",
+                        "LINES": "one\ntwo", "ENDS": " a ", "BASH": "$$'a'", "PATH": "C:\\new"},
     }  # fmt: skip
     assert {key: service[key] for key in wanted} == wanted
     assert service["healthcheck"]["test"] == ["CMD", "/bin/sh", "-c", "test -e /x && echo 'y'"]
@@ -145,3 +146,10 @@ def test_a_member_is_offered_no_field_that_is_for_admins() -> None:
 def test_what_cannot_be_read_is_said_at_its_field(field: str, text: str) -> None:
     form = CreateForm({"image": "app", "health": "true", field: text}, caller=Caller(Role.ADMIN))
     assert set(form.errors) == {field}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_any_value_is_one_line_of_a_form_and_read_back(value: str) -> None:
+    line = spelling.line(f"NAME={value}")
+    assert text.lines(line) == [line]
+    assert spelling.entry(line) == f"NAME={value}"

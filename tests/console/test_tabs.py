@@ -227,7 +227,9 @@ def test_changes_are_listed_and_become_an_image(box: Box) -> None:
 
 def test_a_process_is_shown_and_signalled(box: Box) -> None:
     address = f"/containers/{box.container.id}/processes/"
-    assert "sleep 1000" in box.ask(address).text
+    shown = box.ask(address).text
+    assert "sleep 1000" in shown
+    assert re.search(r'data-processes-most="200" hidden', shown)  # all of them are on the page
     (one,) = box.engine.processes(box.container.id)
     key = f"{one.pid}:{one.start_time}"
     for wrong in ({"signal": "SEGV", "process": key}, {"signal": "KILL"}, {"signal": "KILL", "process": "-1:0"}):
