@@ -102,9 +102,8 @@ class LogPages:
         numbers = self.segments()
         oldest = LogPlace(numbers[0], 0, FIRST) if numbers else NOWHERE
         start = place or (self.at_time(wanted.since_ns) if wanted.since_ns is not None else oldest)
-        lost = (
-            max(start.segment, 1) < oldest.segment
-        )  # 1 is the first: who comes from an empty log has lost nothing yet
+        # 1 is the first: who comes from an empty log has lost nothing yet. Below 0 nothing ever was.
+        lost = start.segment < 0 or max(start.segment, 1) < oldest.segment
         start = max(start, oldest)
         heads = {STDOUT: b"", STDERR: b""} if start.line == FRESH or lost else {}
         open_lines: dict[int, LogRow] = {}
