@@ -103,8 +103,10 @@ def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page
         # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.
         # Nor is a request of htmx that ends with its page; one that is answered badly the browser logs itself.
         cut = message.text.startswith(("htmx:afterRequest", "htmx:sendError"))
-        if message.type == "error" and message.location["url"] != page.url and not cut:
-            errors.append(message.text)
+        # Nor that a page which is just being left asks for another ticket, after signing out has closed its socket.
+        left = "401 (Unauthorized)" in message.text and message.location["url"].endswith("/live/ticket/")
+        if message.type == "error" and message.location["url"] != page.url and not cut and not left:
+            errors.append(f"{message.text} {message.location['url']}")
 
     page.on("console", hear)
     page.on("pageerror", lambda error: errors.append(str(error)))

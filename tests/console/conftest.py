@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connections
 from django.test import Client
+from django.utils import translation
 
 from console import gateway
 from console.accounts import adapter
@@ -27,6 +28,13 @@ from tests.console.serving import Serve
 
 PASSWORD = "correct horse battery"
 HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def _language() -> Iterator[None]:
+    """A request in another language leaves that to its thread, and so to the next test."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
