@@ -92,8 +92,8 @@ def test_a_web_process_that_is_killed_goes_on_with_the_upload(
     with Engine(console.config) as engine:
         assert engine.image("team/big:1").size_bytes > BIG_MIB * 2**20 * 0.9
     assert not list((console.config.root / "jobs").glob("*/upload"))
-    # A ticket of the killed one opens no socket of the next: the page takes another.
-    errors[:] = [error for error in errors if not ("/live/?ticket=" in error and "code: 403" in error)]
+    # A socket that the killed one had not answered yet, or that the next one has no ticket for: the page opens another.
+    errors[:] = [error for error in errors if "/live/?ticket=" not in error]
 
 
 def test_a_result_rings_the_bell_where_one_is(page: Page, console: Console) -> None:
