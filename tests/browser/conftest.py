@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expect, sync_playwright
 
+from engine import Engine
 from engine.config import Config
 from tests import leaks
 
@@ -72,6 +73,16 @@ def local(console: Console) -> Console:
     return console._replace(address=here, setup_link=console.setup_link.replace(console.address, here))
 
 
+@pytest.fixture
+def elsewhere(console: Console) -> Iterator[Engine]:
+    """Somebody at a command line of the same instance."""
+    with Engine(console.config) as engine:
+        engine.make_starter_image()
+        yield engine
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium of the distribution.
@@ -103,8 +114,8 @@ def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page
         # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.
         # Nor is a request of htmx that ends with its page; one that is answered badly the browser logs itself.
         cut = message.text.startswith(("htmx:afterRequest", "htmx:sendError"))
-        # Nor that a page which is just being left asks for another ticket, after signing out has closed its socket.
-        left = "401 (Unauthorized)" in message.text and message.location["url"].endswith("/live/ticket/")
+        # Nor that a page asks once for what it shows of jobs when its socket opens, and its reader signs out meanwhile.
+        left = "401 (Unauthorized)" in message.text and message.location["url"].endswith("/jobs/frame/")
         if message.type == "error" and message.location["url"] != page.url and not cut and not left:
             errors.append(f"{message.text} {message.location['url']}")
 

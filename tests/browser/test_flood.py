@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -56,16 +55,6 @@ PRESS = """(button) => new Promise((done) => {
     requestAnimationFrame(() => setTimeout(() => done([button.ariaPressed !== was, performance.now() - began]), 0));
   }, 0);
 })"""
-
-
-@pytest.fixture
-def elsewhere(console: Console) -> Iterator[Engine]:
-    """Somebody at a command line of the same instance."""
-    with Engine(console.config) as engine:
-        engine.make_starter_image()
-        yield engine
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
 
 
 class Heard:

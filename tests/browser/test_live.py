@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,6 @@ TURNING = """() => {
 }"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-
-@pytest.fixture
-def elsewhere(console: Console) -> Iterator[Engine]:
-    """Somebody at a command line of the same instance."""
-    with Engine(console.config) as engine:
-        engine.make_starter_image()
-        yield engine
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
 
 
 def started(engine: Engine, name: str, script: str) -> str:

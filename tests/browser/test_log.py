@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -21,16 +20,6 @@ echo 'Traceback: <script>alert(1)</script>' >&2
 printf '\033]0;harm\007\033]52;c;aGFybQ==\007unharmed\n'
 """
 COUNT = "list => list.querySelectorAll('li').length"
-
-
-@pytest.fixture
-def elsewhere(console: Console) -> Iterator[Engine]:
-    """Somebody at a command line of the same instance."""
-    with Engine(console.config) as engine:
-        engine.make_starter_image()
-        yield engine
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
 
 
 def started(engine: Engine, name: str, script: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -23,14 +22,11 @@ SCREEN = """() => [...document.querySelectorAll(".xterm-rows > div")].map((row) 
 
 
 @pytest.fixture
-def elsewhere(console: Console) -> Iterator[Engine]:
-    """Somebody at a command line of the same instance, who runs a container ``sea``."""
-    with Engine(console.config) as engine:
-        engine.make_starter_image()
-        engine.start(engine.create(ContainerSpec(image="wharfie/starter", name="sea", command=("sleep", "1000"))).id)
-        yield engine
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
+def elsewhere(elsewhere: Engine) -> Engine:
+    """The same, who runs a container ``sea``."""
+    made = elsewhere.create(ContainerSpec(image="wharfie/starter", name="sea", command=("sleep", "1000")))
+    elsewhere.start(made.id)
+    return elsewhere
 
 
 def shows(page: Page, pattern: str, timeout_s: float = 10) -> None:
