@@ -49,6 +49,7 @@ _HOME = {
     "ImageConfig": "engine.images.spec",
     "IoLimit": "engine.containers.spec",
     "Layer": "engine.images.spec",
+    "STARTER": "engine.images.spec",
     "Limits": "engine.containers.spec",
     "LogLine": "engine.containers.logs",
     "LogPage": "engine.containers.logrows",

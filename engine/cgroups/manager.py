@@ -14,7 +14,7 @@ import fcntl
 import os
 import select
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Protocol
 
 from engine.cgroups.counters import Counters, Oom, Usage
@@ -51,11 +51,8 @@ class Group(Protocol):
     def doors(self) -> list[int]:
         """Descriptors that the caller closes: who writes ``0`` to each has moved itself in, if it has one thread."""
 
-    def usage(self) -> Usage:
-        """The few figures of a list; FileNotFoundError when it is gone."""
-
     def meter(self) -> Meter:
-        """The same, read again and again; the caller closes it."""
+        """The few figures of a list, read again and again; the caller closes it. FileNotFoundError when it is gone."""
 
     def counters(self) -> Counters:
         """Everything that the kernel counts; FileNotFoundError when it is gone."""
@@ -80,6 +77,12 @@ class Group(Protocol):
 
     def remove(self) -> None:
         """Remove the empty group; absent is fine, OSError EBUSY when processes are left."""
+
+
+def usage(group: Group) -> Usage:
+    """The few figures of a list, once; FileNotFoundError when it is gone."""
+    with closing(group.meter()) as meter:
+        return meter.read()
 
 
 def clear(group: Group) -> None:

@@ -48,9 +48,5 @@ def _number(file: int, place: Place) -> int:
     text = os.pread(file, _MOST_BYTES, 0)
     if not place.key:
         return int(text)
-    begin = 0 if text.startswith(place.key + b" ") else text.find(b"\n" + place.key + b" ") + 1
-    if not begin and not text.startswith(place.key + b" "):
-        return 0
-    begin += len(place.key) + 1
-    end = text.find(b"\n", begin)
-    return int(text[begin:end]) * place.scale
+    _, found, rest = (b"\n" + text).partition(b"\n" + place.key + b" ")
+    return int(rest.partition(b"\n")[0]) * place.scale if found else 0

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from engine.cgroups import v1_limits
-from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, read_number, read_text
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, keyed, read_number, read_text
 from engine.cgroups.manager import ENGINE_GROUP
 from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
@@ -111,16 +111,8 @@ class Group:
         (kernel/cgroup/cgroup.c, cgroup_procs_write_start)."""
         return [os.open(self._path(each, "tasks"), os.O_WRONLY | os.O_CLOEXEC) for each in self._hierarchies]
 
-    def usage(self) -> Usage:
-        """The few figures of a list."""
-        meter = self.meter()
-        try:
-            return meter.read()
-        finally:
-            meter.close()
-
     def meter(self) -> Meter:
-        """The same, again and again; FileNotFoundError when the group is gone."""
+        """The few figures of a list."""
         return Meter(
             cpu=Place(self._path("cpuacct", "cpuacct.usage")),
             memory=Place(self._path("memory", "memory.usage_in_bytes")),

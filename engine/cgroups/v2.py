@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from engine.cgroups import v2_limits
-from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, Usage, keyed, pressure, read_number, read_text
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, keyed, pressure, read_number, read_text
 from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
 from engine.cgroups.v1 import DEVICES
@@ -100,16 +100,8 @@ class Group:
         """None: who belongs there was born there."""
         return []
 
-    def usage(self) -> Usage:
-        """The few figures of a list."""
-        meter = self.meter()
-        try:
-            return meter.read()
-        finally:
-            meter.close()
-
     def meter(self) -> Meter:
-        """The same, again and again; FileNotFoundError when the group is gone."""
+        """The few figures of a list."""
         return Meter(
             cpu=Place(self._path("cpu.stat"), b"usage_usec", 1000),
             memory=Place(self._path("memory.current")),

@@ -193,12 +193,12 @@ class Records:
     def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:
         """The row, with the runs that nobody has written down: its starter died before it could, or its shim has
         started it again. The shim's records tell."""
-        over = self._exit_text(row["id"])
-        told = record if record is not None else over
+        told = record if record is not None else self._exit_text(row["id"])
         started: int = told.get("started_at_ns", 0)
         if started <= (row["started_at_ns"] or 0):
             return row
-        if over.get("started_at_ns") != started and instance.is_locked(self._paths.container_lock(row["id"])):
+        over = told is not record or self._exit_text(row["id"]).get("started_at_ns") == started
+        if not over and instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # its starter lives and will say so itself, or take the record away when it comes to nothing
         with self._database.transaction() as connection:
             for run in earlier(told):

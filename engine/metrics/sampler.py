@@ -81,7 +81,7 @@ class Sampler:
                 self._meters.pop(container_id).close()  # of its run before: it may have another group now
             group = manager.group(self._instance, container_id)
             if len(self._meters) >= self.MOST_KEPT:
-                return group.usage()
+                return manager.usage(group)
             meter = self._meters[container_id] = group.meter()
             return meter.read()
         except OSError as error:

@@ -13,9 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from console import gateway
 from console.containers import tabs
 from console.containers.terminals import shells
-from engine import ExecSpec, State, errors
+from engine import STARTER, ExecSpec, State, errors
 
-STARTER = "wharfie/starter"
 BEST_SHELL = ("sh", "-c", 'exec "$(command -v bash || command -v sh)"')
 
 

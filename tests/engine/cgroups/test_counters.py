@@ -40,7 +40,7 @@ def test_cpu_time_is_split_and_throttling_is_seen(group: Group) -> None:
     assert cpu.throttled_ns is not None
     assert cpu.periods >= cpu.throttled_periods
     assert cpu.throttled_ns > 50_000_000
-    assert cpu.time_ns == group.usage().cpu_time_ns
+    assert cpu.time_ns == manager.usage(group).cpu_time_ns
     end(group, pid)
 
 

@@ -222,7 +222,7 @@ def test_an_engine_whose_memory_is_short_loses_nothing(dock: Engine) -> None:
     """F33: the launcher's group is limited to little more than it uses; starts fail or work, and nothing is mixed."""
     up = sleeper(dock)
     group = manager.group(dock.instance, manager.ENGINE_GROUP)
-    used = group.usage().memory_bytes
+    used = manager.usage(group).memory_bytes
     containers = [dock.create(ContainerSpec(image="busybox", command=("true",))).id for _ in range(4)]
     limit = max(used + 4 * 2**20, 16 * 2**20)
     group.limit(dataclasses.asdict(policy.default_limits()) | {"memory_bytes": limit, "memory_swap_bytes": limit})

@@ -157,7 +157,6 @@ def layout(engine: Engine, image_id: str, layers: list[bytes], top: Path) -> Non
     (top / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("check", [HealthCheck(("true",), interval_s=0.5, retries=7), None])
 def test_an_image_of_it_has_its_health_check(dock: Engine, check: HealthCheck | None) -> None:
     spec = ContainerSpec(image="busybox", command=("sleep", "1000"))
@@ -169,6 +168,7 @@ def test_an_image_of_it_has_its_health_check(dock: Engine, check: HealthCheck | 
     assert dock.image("made").config.health == check
 
 
+@pytest.mark.peer
 def test_other_tools_read_what_was_made(dock: Engine, changed: Container, tmp_path: Path) -> None:
     with dock.files.layer(changed.id) as stream:
         layer = b"".join(iter(stream.read, b""))
