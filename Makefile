@@ -5,6 +5,7 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 export PYTHON PREFIX SYSCONFDIR DESTDIR PURGE
+unexport PYTHONDONTWRITEBYTECODE # compiled once: tests start hundreds of interpreters
 PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## list these targets

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", choices=MEASURES, action="append", help=", ".join(MEASURES))
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there too")
     parser.add_argument("--containers", type=int, default=1000, metavar="N", help="of the row `thousand`")
-    parser.add_argument("--hold", type=float, default=60, metavar="SECONDS", help="how long it holds them")
+    parser.add_argument("--hold", type=float, default=600, metavar="SECONDS", help="how long it holds them")
     arguments = parser.parse_args()
     measures = MEASURES | {"thousand": lambda: thousand(arguments.containers, arguments.hold)}
     if os.geteuid() != 0:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from console.supervisor import answering
 from engine import Config, Engine
+from engine.launcher import start as launcher
 from engine.storage import instance
 
 BUSYBOX = "/bin/busybox"
@@ -47,7 +48,7 @@ def engine() -> Iterator[Engine]:
     run = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir="/run"))
     config = Config(root=root, run=run)
     try:
-        with Engine(config, spawn_launcher=True) as made:
+        with launching(config), Engine(config) as made:
             try:
                 made.load_image(rootfs(root / "busybox.tar"), name="busybox")
                 yield made
@@ -56,7 +57,6 @@ def engine() -> Iterator[Engine]:
                     made.remove(container.id, force=True)
         instance.release(instance.instance_id(config))
     finally:
-        end_launcher(run)
         shutil.rmtree(root)
         shutil.rmtree(run)
 
@@ -82,14 +82,18 @@ def console(engine: Engine) -> Iterator[tuple[int, str]]:
             serve.send_signal(signal.SIGINT)
 
 
-def end_launcher(run: Path) -> None:
-    """Have an instance's launcher end, and wait until it has taken everything away."""
-    pid = answering(str(run / "launcher.sock"))
-    if pid:
-        pidfd = os.pidfd_open(pid)
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        select.select([pidfd], (), (), 10)
-        os.close(pidfd)
+@contextmanager
+def launching(config: Config) -> Iterator[None]:
+    """The launcher that a console has; at the end it is gone and has taken everything away."""
+    with subprocess.Popen(launcher.command(config), stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        while not answering(str(config.run / "launcher.sock")):
+            process.poll()
+            assert process.returncode is None, "the launcher ended"
+            select.select((), (), (), 0.01)
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def rootfs(path: Path) -> Path:

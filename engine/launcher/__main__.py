@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.launcher import keeper
-from engine.linux import files, process, unix
+from engine.linux import files, overlayfs, process, unix
 from engine.shim import birth, protocol, starter
 from engine.shim import main as shim
 
@@ -72,7 +72,9 @@ def main(run: str, instance: str, idle: bool) -> int:
     os.close(null)
     os.close(messages)
 
-    _rehearse(f"{run}/.rehearsal")
+    overlayfs.way()  # asked once, for all forks
+    if not idle:  # at a command line somebody waits for the first container
+        _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
     spare, keeping = _serve(listener, signals, lock, idle, run, instance)

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from engine.linux import overlayfs, process
+from engine.linux import process
 from engine.shim import handover, protocol, stdio
 from engine.shim.supervise import Supervisor
 
@@ -81,7 +81,6 @@ def rehearse(directory: str) -> None:
     Python 3.11 specialises bytecode and fills caches by writing into pages that a fork shares; done once before
     the fork they stay shared, about 80 KB less private memory for each shim.
     """
-    overlayfs.way()
     log = stdio.Log.begun(directory, 2**20, 3)
     read_end, both = stdio.open_pipe(0)
     pump = stdio.Pump(log, stdio.STDOUT, read_end)
