@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from console.supervisor import answering
@@ -160,17 +160,19 @@ def peer_names() -> list[str]:
 
 
 def pss_bytes(pid: int) -> int:
-    """The proportional set size of a process; proc_pid_smaps(5)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
+    """The proportional set size of a process; proc_pid_smaps(5). 0 when it is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
     return 0
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it; what ends meanwhile is left out."""
     found = [pid]
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
-            found += descendants(int(child))
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                found += descendants(int(child))
     return found

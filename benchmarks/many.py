@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import dock
@@ -59,9 +60,10 @@ def _start(engine: Engine) -> float:
 
 
 def _cpu_s(pids: list[int]) -> float:
-    """What these processes have used; proc_pid_stat(5) utime, stime."""
+    """What these processes have used, those that are gone left out; proc_pid_stat(5) utime, stime."""
     total = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
     return total / TICKS
