@@ -7,6 +7,7 @@ For the same reason containers have no figures of pressure here: the kernel keep
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -23,6 +24,7 @@ MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb")
 UNIFIED = "unified"
 CHARGE_BYTES = 64 * os.sysconf("SC_PAGE_SIZE")  # charged at once; mm/memcontrol.c MEMCG_CHARGE_BATCH
+KILLED_AT_ONCE = 256  # descriptors that it takes
 FREEZE_LOOK_S = 0.001  # the freezer announces nothing
 
 # isolation.md I15: major:minor of what a container may open; nothing may be made with mknod outside of it.
@@ -216,20 +218,31 @@ class Group:
             return []
 
     def kill(self) -> None:
-        """SIGKILL to all in it."""
-        while pids := self.pids():
-            alive = 0
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    alive += 1
-                except ProcessLookupError:  # it ended meanwhile, as wished
-                    continue
-            if not alive:
-                return
+        """SIGKILL to all in it, and to what they fork meanwhile. One that cannot die now is not waited for."""
+        struck: set[int] = set()
+        while new := [pid for pid in self.pids() if pid not in struck][:KILLED_AT_ONCE]:
+            self._kill(new)
+            struck.update(new)
             if self.frozen():  # a frozen task dies when it is thawed, and not before; it runs no instruction then
                 self.thaw()
-            os.sched_yield()
+
+    def _kill(self, pids: list[int]) -> None:
+        """SIGKILL to these, and to nobody who has got such a number meanwhile.
+
+        A descriptor stays with its process: when the number is still in the group after it was opened, it is of that
+        process, or of one that has ended.
+        """
+        opened: dict[int, int] = {}
+        try:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):  # it ended, as wished
+                    opened[pid] = os.pidfd_open(pid)
+            for pid in opened.keys() & set(self.pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(opened[pid], signal.SIGKILL)
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
 
     def remove(self) -> None:
         """Remove the empty group from every hierarchy."""

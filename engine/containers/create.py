@@ -227,3 +227,4 @@ def _directories(paths: Paths, container_id: str, base: int) -> None:
     (directory / "upper").chmod(0o755)  # whatever our umask is: it becomes the container's /
     for lock in (paths.container_lock(container_id), paths.root_lock(container_id)):
         lock.touch(mode=0o600)  # a disk that has no room for them later must not forbid the removal
+    atomic.sync_directory(paths.containers)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from engine.cgroups import manager
+from engine.cgroups import manager, v1
 from engine.cgroups.manager import Group
 from tests.conftest import eventually
 from tests.engine.cgroups.conftest import INSTANCE, LIMITS, member
@@ -58,6 +59,17 @@ def test_killing_ends_those_too_that_fork(group: Group) -> None:
     group.kill()
     os.waitpid(pid, 0)
     assert eventually(lambda: group.pids() == [])
+
+
+def test_who_has_got_the_number_of_one_that_ended_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F29, where the kernel offers no kill of a whole group: listed is who was in it, opened is who has the number."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
+        looks = [[stranger.pid], [], []]
+        monkeypatch.setattr(v1.Group, "pids", lambda _self: looks.pop(0))
+        v1.Group(INSTANCE, "crew").kill()
+        assert looks == []
+        stranger.communicate()
+        assert stranger.returncode == 0
 
 
 def test_a_limit_that_the_kernel_refuses_is_named(group: Group) -> None:

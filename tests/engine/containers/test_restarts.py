@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 import pytest
@@ -20,6 +21,7 @@ from engine import (
     RestartPolicy,
     State,
 )
+from engine.cgroups import manager
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
 from tests.conftest import eventually, wait_readable
@@ -253,6 +255,27 @@ def test_a_check_that_hangs_is_killed_and_one_that_is_missing_fails(dock: Engine
         assert words in health.results[0].output
         assert dock.inspect(container.id).state is State.RUNNING
         dock.stop(container.id, timeout_s=0)
+
+
+def test_a_check_that_was_paused_with_its_container_is_not_too_slow(dock: Engine) -> None:
+    check = HealthCheck(("sleep", "0.5"), interval_s=0.1, timeout_s=2, retries=1)
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
+    group = manager.group(dock.instance, dock.start(container.id).id)
+    while True:
+        assert eventually(lambda: len(group.pids()) > 1)
+        dock.pause(container.id)
+        if len(group.pids()) > 1:  # it was not just ending
+            break
+        dock.unpause(container.id)
+    threading.Event().wait(3)  # longer than it may take
+    dock.unpause(container.id)
+    assert eventually(lambda: len(group.pids()) == 1)
+    assert eventually(lambda: len(group.pids()) > 1)  # the next one: so the first is told of
+    health = dock.inspect(container.id).health
+    assert health is not None
+    assert {result.code for result in health.results} == {0}
+    assert health.results[-1].finished_at_ns - health.results[-1].started_at_ns > 3e9
+    dock.remove(container.id, force=True)
 
 
 def test_in_the_start_period_failures_do_not_count_and_success_ends_it(dock: Engine) -> None:
