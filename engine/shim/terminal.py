@@ -1,7 +1,8 @@
 """The host's end of a container's terminal: one program, any number of people in front of it.
 
 Served by a process of its own, which keeps the last of what was shown, so that whoever comes back sees it. A client
-that does not read is left behind, never waited for: neither the program nor the others notice.
+that does not read is left behind, never waited for: neither the program nor the others notice. A log that takes nothing
+more, since its disk is full, the program waits for, as one without a terminal does; who sits here can still type.
 
 After the first message (`protocol`), both directions are frames: kind, length, payload.
 
@@ -23,7 +24,7 @@ import time
 from collections import deque
 from typing import Any
 
-from engine.linux import files, tty
+from engine.linux import tty
 from engine.shim import protocol
 
 HEADER = struct.Struct("<BI")
@@ -57,13 +58,16 @@ class Terminal:
     """Serves until the program has ended."""
 
     def __init__(self, master: int, pidfd: int, listener: socket.socket, about: dict[str, Any], copy: int = -1) -> None:
-        """``about`` is told to who asks for it; ``copy`` is a descriptor that gets all output too, or -1."""
-        os.set_blocking(master, False)
+        """``about`` is told to who asks for it; ``copy`` is a pipe that gets all output too, or -1."""
+        for descriptor in (master, copy):
+            if descriptor >= 0:
+                os.set_blocking(descriptor, False)
         self._master = master
         self._pidfd = pidfd
         self._listener = listener
         self._about = about
         self._copy = copy
+        self._uncopied = bytearray()  # nothing more is read while there is some
         self._scrollback: deque[bytes] = deque()
         self._scrollback_bytes = 0
         self._clients: dict[int, Client] = {}
@@ -78,12 +82,17 @@ class Terminal:
 
     def serve(self) -> None:
         """Until the program has ended and its last output is read. What comes after, `farewell` does."""
-        while True:
+        ended = False
+        while not ended or self._uncopied:
             poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
             poll.register(self._listener.fileno(), select.POLLIN)
-            if self._master >= 0:
-                poll.register(self._master, select.POLLIN | (select.POLLOUT if self._input else 0))
+            if not ended:
+                poll.register(self._pidfd, select.POLLIN)
+            if self._uncopied:
+                poll.register(self._copy, select.POLLOUT)
+            if self._master >= 0 and not (self._uncopied and not self._input):
+                reading = 0 if self._uncopied else select.POLLIN
+                poll.register(self._master, reading | (select.POLLOUT if self._input else 0))
             listening = select.POLLIN if len(self._input) < INPUT_BYTES else 0
             for descriptor, client in self._clients.items():
                 poll.register(descriptor, listening | (select.POLLOUT if client.outgoing else 0))
@@ -93,10 +102,12 @@ class Terminal:
                 elif descriptor == self._listener.fileno():
                     connection, _address = self._listener.accept()
                     self._clients[connection.fileno()] = Client(connection)
+                elif descriptor == self._copy:
+                    self._copy_on()
                 elif descriptor == self._pidfd:
-                    while self._master >= 0 and self._read():
+                    ended = True
+                    while self._master >= 0 and self._read():  # no more than the kernel holds for a terminal
                         continue
-                    return
                 elif descriptor in self._clients:
                     self._attend(self._clients[descriptor], event)
 
@@ -114,9 +125,13 @@ class Terminal:
 
     def _exchange(self, event: int) -> None:
         if event & select.POLLOUT and self._input:
-            with contextlib.suppress(BlockingIOError):  # it has taken enough for now
+            try:
                 del self._input[: os.write(self._master, self._input)]
-        if event & (select.POLLIN | select.POLLHUP):
+            except BlockingIOError:  # it has taken enough for now
+                pass
+            except OSError:  # EIO: nobody is there any more who could read it
+                self._input.clear()
+        if event & (select.POLLIN | select.POLLHUP) and not self._uncopied:
             self._read()
 
     def _read(self) -> bool:
@@ -132,13 +147,19 @@ class Terminal:
             self._master = -1
             return False
         if self._copy >= 0:
-            files.write_all(self._copy, data)
+            self._uncopied += data
+            self._copy_on()
         self._scrollback.append(data)
         self._scrollback_bytes += len(data)
         while self._scrollback_bytes - len(self._scrollback[0]) >= SCROLLBACK_BYTES:
             self._scrollback_bytes -= len(self._scrollback.popleft())
         self._broadcast(frame(DATA, data))
         return True
+
+    def _copy_on(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full
+            while self._uncopied:
+                del self._uncopied[: os.write(self._copy, self._uncopied)]
 
     def _broadcast(self, data: bytes) -> None:
         for client in list(self._clients.values()):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
+from engine.cgroups import manager
 from engine.errors import CommandNotExecutable, CommandNotFound, WrongState
 from tests.conftest import children, eventually, name_of
 from tests.engine.killing import adopted, kill, launcher, shim
@@ -101,6 +104,36 @@ def test_its_terminal_outlives_who_serves_it_and_its_shim(dock: Engine) -> None:
     assert ended.code == 137
     text = "".join(line.text for line in dock.logs(container.id))
     assert all(f"got {word}" in text for word in ("one", "two", "three", "four"))
+
+
+def test_a_log_that_takes_nothing_holds_up_its_program_and_nobody_in_front_of_it(dock: Engine) -> None:
+    """Its shim stands still, so the pipe into the log fills; it is killed then, and no line is lost or doubled."""
+    count = 40_000
+    script = f"i=0; while [ $i -lt {count} ]; do echo $i {'x' * 50}; i=$((i+1)); done; exit 4"
+    container = start(dock, script, tty=True)
+    first = shim(dock, container)
+    assert eventually(lambda: _every("tty ", container))
+    os.kill(first, signal.SIGSTOP)
+    assert container.pid is not None
+    group = manager.group(dock.instance, container.id)
+
+    def waiting() -> bool:
+        before = manager.usage(group).cpu_time_ns
+        threading.Event().wait(0.3)
+        return manager.usage(group).cpu_time_ns == before
+
+    assert eventually(waiting, timeout_s=60), "the program waits in its write"
+    terminal = dock.attach(container.id)
+    shown(terminal, b"x" * 50)
+    terminal.resize(33, 77)
+    terminal.close()
+    (server,) = _every("tty ", container)
+    kill(first)
+    assert adopted(dock, container, first)
+    assert _every("tty ", container) == [server], "who serves it has lent the terminal in time"
+    assert dock.wait(container.id, timeout_s=60).code == 4
+    found = [line.text.split()[0] for line in dock.logs(container.id)]
+    assert found == [str(number) for number in range(count)]
 
 
 def _every(name: str, container: Container) -> list[int]:
