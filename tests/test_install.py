@@ -94,6 +94,7 @@ def test_it_serves_from_where_it_was_installed_and_containers_outlive_upgrades(
     finally:
         serve.send_signal(signal.SIGTERM)
         serve.communicate(timeout=30)
+    packages = shutil.copytree(there.lib / ".venv", top / "venv", symlinks=True)
     assert "containers and data stay" in there.make("uninstall")
     assert not there.lib.exists()
     assert not there.command.exists()
@@ -102,6 +103,8 @@ def test_it_serves_from_where_it_was_installed_and_containers_outlive_upgrades(
         assert found.state is State.RUNNING
         name, lasting = engine.instance, found.id
         assert instance_groups(name, lasting)
+    there.lib.mkdir()
+    packages.rename(there.lib / ".venv")  # an installation that is there is begun with; it takes no network then
     there.make("install")
     there.make("uninstall", "PURGE=1")
     assert not config.root.exists()

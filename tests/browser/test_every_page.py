@@ -1,4 +1,5 @@
-"""Every page by day and night, in English and Chinese, on a desk and on a phone.
+"""Every page in English and Chinese, by day and night, on a desk and on a phone: in `make soak` in all eight ways. In
+`make test` each language has two of the four others, so that each page is looked at in all of those.
 
 axe-core finds nothing, the browser logs no error, the content policy refuses nothing, nothing is wider than the screen.
 """
@@ -19,6 +20,7 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine, ExecSpec, HealthCheck, Limits, VolumeMount
 from tests.browser import pages
 from tests.browser.conftest import PASSWORD, Console, authenticator, picture, sign_up
+from tests.soak import amount
 
 pytestmark = pytest.mark.browser
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -29,9 +31,12 @@ TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
         .slice(0, 3).map((each) => each.outerHTML.slice(0, 160))"""
 WIDTHS = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-
-
-LANGUAGES = [pytest.param(each, marks=pytest.mark.xdist_group(f"walk {each}")) for each in ("en", "zh-hans")]
+ALL = tuple(product(WIDTHS, ("light", "dark")))
+WAYS = {
+    "en": amount((("desk", "light"), ("phone", "dark")), ALL),
+    "zh-hans": amount((("phone", "light"), ("desk", "dark")), ALL),
+}
+LANGUAGES = [pytest.param(each, marks=pytest.mark.xdist_group(f"walk {each}")) for each in WAYS]
 
 
 @pytest.fixture
@@ -65,13 +70,13 @@ def faults(page: Page, theme: str) -> list[str]:
     return [*page.evaluate(VIOLATIONS, options), *page.evaluate(TOO_WIDE)]
 
 
-def look(page: Page, name: str, where: str) -> list[str]:
-    """Look at what is shown in every way; what is wrong, each with where."""
+def look(page: Page, language: str, name: str, where: str) -> list[str]:
+    """Look at what is shown in the ways of a language; what is wrong, each with where."""
     found = []
-    for (width, size), theme in product(WIDTHS.items(), ("light", "dark")):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+    for width, theme in WAYS[language]:
+        page.set_viewport_size(WIDTHS[width])  # type: ignore[arg-type]
         found += [f"{where} ({theme}, {width}): {fault}" for fault in faults(page, theme)]
-        picture(page, f"{name}-{width}-{theme}", full_page=True)
+        picture(page, f"{language}-{name}-{width}-{theme}", full_page=True)
     page.set_viewport_size(WIDTHS["desk"])  # type: ignore[arg-type]
     return found
 
@@ -84,7 +89,7 @@ def walk(page: Page, console: Console, language: str, paths: Iterable[str]) -> l
         page.goto(console.address + path)
         expect(page.locator(f"html[lang={language}] main")).to_be_visible()
         name = re.sub(r"[0-9a-f]{32,}", "", path)
-        found += look(page, f"{language}-{re.sub(r'[^a-z0-9]+', '-', name).strip('-') or 'overview'}", path)
+        found += look(page, language, re.sub(r"[^a-z0-9]+", "-", name).strip("-") or "overview", path)
     return found
 
 
@@ -145,7 +150,7 @@ def removing(page: Page, console: Console, language: str) -> list[str]:
         box.check()
     page.locator("#bulk [value=remove]").click()
     expect(page.get_by_role("dialog").locator("form")).to_be_visible()
-    return look(page, f"{language}-containers-bulk", "bulk removal")
+    return look(page, language, "containers-bulk", "bulk removal")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
