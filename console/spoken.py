@@ -1,6 +1,6 @@
 """Which texts the engine has for people, read from its source. `makemessages` puts them into the catalogue, which is
-the only list of them (`console/said.py`); one that nobody translated fails a test. The engine marks nothing, as it knows
-nothing of translations: what makes a text one for people is where it goes, to a `message`, `hint`, `why` or the like.
+the only list of them (`console/said.py`); one that nobody translated fails a test. The engine marks nothing: it knows
+nothing of translations. What makes a text one for people is where it goes, to a `message`, `hint`, `why` or the like.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from console.said import PLACE
+from engine import errors
 
 WORD = re.compile("[A-Za-z]{2}")
 # What stands in a place of a sentence and is a word itself, but comes there by ways that are not followed here.
@@ -26,7 +27,6 @@ WORDS = {
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}
 # Who says what it is given, and does not tell by the names of its parameters; "": that argument is not for people.
 CALLS = {
-    "EngineError": ("message",),
     "from_os": ("", "doing"),
     "Check": ("good", "", "", "good", "hint"),
     "finding": ("good", "", "good", "hint"),
@@ -44,12 +44,15 @@ class Source:
     """The engine, and what of the console speaks as it does: what serves pages and the command line alike."""
 
     def __init__(self, top: Path) -> None:
-        paths = sorted([*(top / "engine").rglob("*.py"), *(top / name for name in CONSOLE)])
-        self.modules = {
-            name: ast.parse(path.read_text())
-            for path in paths
-            if (name := path.relative_to(top).as_posix()) not in COMMAND_LINE
-        }
+        self._modules: dict[str, list[ast.AST]] = {}
+        for path in sorted([*(top / "engine").rglob("*.py"), *(top / name for name in CONSOLE)]):
+            if (name := path.relative_to(top).as_posix()) not in COMMAND_LINE:
+                self.add(name, path.read_text())
+
+    def add(self, name: str, text: str) -> None:
+        """One more module."""
+        nodes = ast.walk(ast.parse(text))
+        self._modules[name] = [node for node in nodes if isinstance(node, ast.Call | ast.Assign | ast.FunctionDef)]
 
     def texts(self) -> list[str]:
         """All of them, each once, as templates: what is put in at run time is `%(name)s`."""
@@ -58,25 +61,25 @@ class Source:
 
     def spoken(self) -> Iterator[tuple[str, ast.expr, list[str] | None]]:
         """Module, expression, and the texts that it may have; None where the source does not say which."""
-        for name, tree in self.modules.items():
-            named = _named(tree)
-            for node, role in _arguments(tree, self._known | _speakers(tree) | CALLS):
+        for name, nodes in self._modules.items():
+            named = _named(nodes)
+            for node, role in _arguments(nodes, self._known | _speakers(nodes) | CALLS):
                 texts = _texts(node, named, self._constants)
                 yield name, node, [_as(role, text) for text in texts] if texts else texts
 
     @cached_property
     def _known(self) -> dict[str, tuple[str, ...]]:
-        errors = {node.name: ("message",) for node in ast.walk(self.modules["engine/errors.py"])
-                  if isinstance(node, ast.ClassDef)}  # fmt: skip
-        every = {name: roles for tree in self.modules.values() for name, roles in _speakers(tree).items() if roles}
-        return {name: roles for name, roles in every.items() if not name.startswith("_")} | errors
+        every = {name: roles for nodes in self._modules.values() for name, roles in _speakers(nodes).items() if roles}
+        public = {name: roles for name, roles in every.items() if not name.startswith("_")}
+        classes = (kind for kind in vars(errors).values() if isinstance(kind, type))
+        return public | {kind.__name__: ("message",) for kind in classes if issubclass(kind, errors.EngineError)}
 
     @cached_property
     def _constants(self) -> dict[str, list[ast.expr]]:
         return {
             name: values
-            for tree in self.modules.values()
-            for name, values in _named(tree).items()
+            for nodes in self._modules.values()
+            for name, values in _named(nodes).items()
             if name.isupper()
         }
 
@@ -88,9 +91,9 @@ def _as(role: str, text: str) -> str:
     return text.partition(": ")[0] if role == "step" else text  # of what follows, figures change all the time
 
 
-def _arguments(tree: ast.Module, known: dict[str, tuple[str, ...]]) -> Iterator[tuple[ast.expr, str]]:
+def _arguments(nodes: list[ast.AST], known: dict[str, tuple[str, ...]]) -> Iterator[tuple[ast.expr, str]]:
     """What is given to somebody who says it, or is called something that is said; and what it is there."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             callee = _last(node.func)
             if roles := known.get(callee):
@@ -106,10 +109,10 @@ def _arguments(tree: ast.Module, known: dict[str, tuple[str, ...]]) -> Iterator[
                 yield from ((each, "") for each in (value.elts if isinstance(value, ast.List) else [value.elt]))
 
 
-def _speakers(tree: ast.Module) -> dict[str, tuple[str, ...]]:
+def _speakers(nodes: list[ast.AST]) -> dict[str, tuple[str, ...]]:
     """Functions, and what their parameters are: said, or ""; () of one that says nothing."""
     found = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("__"):
             names = [each.arg for each in node.args.args if each.arg not in ("self", "cls")]
             speaks = SPOKEN & {*names, *(each.arg for each in node.args.kwonlyargs)}
@@ -117,10 +120,10 @@ def _speakers(tree: ast.Module) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _named(tree: ast.Module) -> dict[str, list[ast.expr]]:
+def _named(nodes: list[ast.AST]) -> dict[str, list[ast.expr]]:
     """What each name in a module may stand for."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found

@@ -32,7 +32,8 @@ EXPLAINED = {
     "str(group)": "a path", "name": "a path, or what a check is called where it is made",
     "platform.python_version()": "a number", "platform.machine()": "a name",
     "name.removesuffix('_s').replace('_', ' ')": "is among the WORDS",
-    "message": "is read where it is given", "each": "is read where it is given", "error.hint": "is read where it is given",
+    "message": "is read where it is given", "each": "is read where it is given",
+    "error.hint": "is read where it is given",
 }  # fmt: skip
 
 
@@ -45,8 +46,9 @@ def test_all_that_the_engine_says_can_be_read_from_its_source() -> None:
 
 def test_a_new_error_of_the_engine_is_noticed() -> None:
     source = Source(TOP)
-    source.modules["engine/new.py"] = ast.parse(
-        "def f(n):\n    hint = 'give it a rest' if n else 'try harder'\n    raise Busy(f'{n!r} is no moon', hint=hint)"
+    source.add(
+        "engine/new.py",
+        "def f(n):\n    hint = 'give it a rest' if n else 'try harder'\n    raise Busy(f'{n!r} is no moon', hint=hint)",
     )
     assert set(source.texts()) - set(ENGINE.texts()) == {"give it a rest", "try harder", "%(n)s is no moon"}
 
@@ -67,11 +69,9 @@ def test_each_of_its_sentences_is_recognised(language: str) -> None:
 
 def test_what_pages_alone_say_is_marked() -> None:
     source = Source(TOP)
-    source.modules |= {
-        path.relative_to(TOP).as_posix(): ast.parse(path.read_text())
-        for path in (TOP / "console").glob("*/**/*.py")
-        if not {"management", "migrations"} & {*path.parts}
-    }
+    for path in (TOP / "console").glob("*/**/*.py"):
+        if not {"management", "migrations"} & {*path.parts}:
+            source.add(path.relative_to(TOP).as_posix(), path.read_text())
     said_by_pages = ((where, node, texts) for where, node, texts in source.spoken() if where.count("/") > 1)
     unmarked = [
         (where, text) for where, _node, texts in said_by_pages
