@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import get_language
 
-from console import navigation
+from console import navigation, onhost
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "language": get_language() or settings.LANGUAGE_CODE,
         "languages": settings.LANGUAGES,
         "hostname": socket.gethostname(),
+        "onhost": onhost.COMMANDS,
         "now_ms": time.time_ns() // 1_000_000,
     }
 

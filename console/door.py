@@ -12,10 +12,11 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.http import QueryDict
 from django.http.request import split_domain_port, validate_host
+from django.utils import translation
 
 from console import gateway, rights
 from console.live import tickets
-from console.middleware import signed_in
+from console.middleware import language_of, signed_in
 
 
 class SignedInConsumer(AsyncWebsocketConsumer):
@@ -58,6 +59,7 @@ class SignedInConsumer(AsyncWebsocketConsumer):
             await self.close(code=self.REFUSED)
             return
         self.user = user
+        translation.activate(language_of(self.scope.get("cookies", {}), self._header(b"accept-language")))
         self._again, self._loop = asyncio.Event(), asyncio.get_running_loop()
         _inside.add(self)
         self._recheck_task = asyncio.create_task(self._recheck())

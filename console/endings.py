@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from console import text
+from console.said import ended, joined, listed
 from engine import Container, EndedBy, Event, ExitRecord
 
 LOOP = 3  # restarts by its policy, after runs shorter than this:
@@ -66,7 +67,7 @@ def said(end: ExitRecord, limit_bytes: int | None) -> str:
         }
     else:
         words = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
-    return f"{words} {text.sentence(end.reason)}" if end.reason else words
+    return joined([words, ended(listed(end.reason))]) if end.reason else words
 
 
 def short(end: ExitRecord) -> str:

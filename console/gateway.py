@@ -76,7 +76,7 @@ def title_of(status: int) -> str:
 
 def sentences(error: errors.EngineError) -> str:
     """An error for reading: what happened, and what to do."""
-    return " ".join(map(said.sentence, filter(None, (error.message, error.hint))))
+    return said.joined(map(said.sentence, filter(None, (error.message, error.hint))))
 
 
 def blame(form: BaseForm, error: errors.EngineError) -> None:

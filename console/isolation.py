@@ -106,6 +106,8 @@ def _text(file: Path) -> str:
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = "it is no text"
+        if isinstance(error, OSError):
+            why = error.strerror or str(error)
         hint = "name a file with a profile in Docker's JSON format"
         raise InvalidRequest(f"{file} cannot be read: {why}", hint=hint, field="seccomp") from error

@@ -18,21 +18,23 @@ from channels.db import database_sync_to_async
 from daphne import http_protocol
 from django.conf import settings
 from django.urls import Resolver404, resolve, reverse
+from django.utils import translation
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 from twisted.internet import reactor
 
-from console.middleware import signed_in
+from console.middleware import language_of, signed_in
 
 LINGER_S = 5.0  # a refused client may send on for so long; cut off at once, it would not read why
 
 # Who is signed in may send large files to these.
 UPLOADS = {"images:import", "containers:files"}
 
-NO_LENGTH = "Send Content-Length: a body in chunks is not taken.\n"
-TOO_LARGE = """\
-This is too large: {limit} KiB at most are taken here.
-An image is uploaded at {address}, and a file on the page of a container's files, by somebody who is signed in.
-Sign in again, or import an image by its path on the server.
-"""
+NO_LENGTH = _("Send Content-Length: a body in chunks is not taken.")
+TOO_LARGE = _("""\
+This is too large: %(limit)s KiB at most are taken here.
+An image is uploaded at %(address)s, and a file on the page of a container's files, by somebody who is signed in.
+Sign in again, or import an image by its path on the server.""")
 
 
 def _view(path: bytes) -> str:
@@ -134,14 +136,19 @@ class Request(http_protocol.WebRequest):
             self._refuse_size()
         self.channel._networkProducer.resumeProducing()
 
+    def _language(self) -> str:
+        cookies = {key.decode("latin-1"): value.decode("latin-1") for key, value in self.received_cookies.items()}
+        return language_of(cookies, (self.getHeader(b"accept-language") or b"").decode("latin-1"))
+
     def _refuse_size(self) -> None:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
-        self._refuse(b"413 Content Too Large", TOO_LARGE.format(limit=limit, address=reverse("images:import")))
+        self._refuse(b"413 Content Too Large", TOO_LARGE, limit=limit, address=reverse("images:import"))
 
-    def _refuse(self, status: bytes, text: str) -> None:
+    def _refuse(self, status: bytes, text: str, **places: object) -> None:
         self.refused = True
+        with translation.override(self._language()):
+            body = f"{gettext(text) % places}\n".encode()
         self.requestHeaders.removeHeader(b"expect")  # Twisted would go on to ask for the body
-        body = text.encode()
         self.channel.transport.write(
             b"HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"

@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+__version__ = "0.1.0"
+
 _HOME = {
     "BindMount": "engine.volumes.spec",
     "Change": "engine.containers.changes",

@@ -466,7 +466,7 @@ class Engine:
         """Return at once when containers could be started; Unavailable when nobody would serve that."""
         self._events.last()
         if not instance.is_locked(self.paths.launcher_lock):
-            raise Unavailable("no launcher serves", hint="start the console with `make run`, or look at `doctor`")
+            raise Unavailable("no launcher serves", hint="start the console, or look at `wharfie doctor`")
 
     def report(self) -> Report:
         """What this host can do, in words."""

@@ -73,14 +73,14 @@ def _limits_for_admins(limits: Limits) -> dict[str, str]:
     return {field: option for field, option, asked in table if asked}
 
 
-def _allow(caller: Caller, asked: dict[str, str], what: str = "") -> None:
+def _allow(caller: Caller, asked: dict[str, str], of: str = "") -> None:
     """Denied, naming the option, when it is not for this caller."""
     if caller.role is Role.ADMIN:
         return
     for field, option in asked.items():
         raise Denied(
-            f"{what} is for admins only, because of {option}" if what else f"{option} is for admins only",
-            hint="ask an admin" if what else "leave it out, or ask an admin",
+            f"container {of!r} is for admins only, because of {option}" if of else f"{option} is for admins only",
+            hint="ask an admin" if of else "leave it out, or ask an admin",
             field=field,
         )
 
@@ -123,12 +123,14 @@ def check(spec: ContainerSpec, caller: Caller) -> None:
 
 def enter(container: ContainerSpec, caller: Caller) -> None:
     """Denied unless this caller may be in that container: a member not in one that is more open than a member's."""
-    _allow(caller, for_admins(container), f"container {container.name!r}")
+    _allow(caller, for_admins(container), container.name)
 
 
 def enter_terminal(caller: Caller, *, privileged: bool) -> None:
     """Denied unless this caller may sit down at a terminal whose command was given every capability."""
-    _allow(caller, {"privileged": "--privileged"} if privileged else {}, "this terminal" if privileged else "")
+    if privileged and caller.role is not Role.ADMIN:
+        message = "this terminal is for admins only, because of --privileged"
+        raise Denied(message, hint="ask an admin", field="privileged")
 
 
 def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None:
@@ -222,8 +224,9 @@ def check_health(check: HealthCheck) -> None:
         seconds = getattr(check, name)
         least = 0.0 if name == "start_period_s" else 0.001
         if not least <= seconds <= MAX_HEALTH_S:
+            what = name.removesuffix("_s").replace("_", " ")
             raise InvalidRequest(
-                f"the health check's {name.removesuffix('_s').replace('_', ' ')} is no time",
+                f"the health check's {what} is no time",
                 hint="use 1 ms to a day, as 500ms, 30s or 2m",
                 field="health",
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
@@ -91,7 +92,7 @@ def act(request: HttpRequest) -> HttpResponse:
             request, jobs.begin(request.user, str(TITLES[wish]), _work(wish, ids, caller)).get_absolute_url()
         )
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        results = list(pool.map(lambda container_id: _done(engine, wish, container_id, caller), ids))
+        results = [each.result() for each in _begun(pool, wish, ids, caller)]
     failed = [result for result in results if result.error]
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
 
@@ -100,10 +101,9 @@ def _work(wish: str, ids: list[str], caller: Caller) -> jobs.Work:
     """The same as a job: its log has a line for each, and it fails when one did."""
 
     def work(job: jobs.Job) -> jobs.Results:
-        engine = gateway.engine()
         failed = 0
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            waiting = [pool.submit(_done, engine, wish, container_id, caller) for container_id in ids]
+            waiting = _begun(pool, wish, ids, caller)
             try:
                 for number, future in enumerate(waiting, 1):
                     result = future.result()
@@ -135,6 +135,12 @@ def _found(engine: Engine, container_id: str) -> Container | None:
         return engine.inspect(container_id)
     except errors.NotFound:  # somebody was faster
         return None
+
+
+def _begun(pool: ThreadPoolExecutor, wish: str, ids: list[str], caller: Caller) -> list[Future[Result]]:
+    """Each in a thread, which knows who asks and in what language: `acting` and translations are of a context."""
+    engine = gateway.engine()
+    return [pool.submit(copy_context().run, _done, engine, wish, container_id, caller) for container_id in ids]
 
 
 def _done(engine: Engine, wish: str, container_id: str, caller: Caller) -> Result:

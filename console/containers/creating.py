@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from console import compose, gateway, spelling
 from console.containers.forms import CreateForm, initial
+from console.said import said as in_words
 from engine import Container, ContainerSpec, errors
 
 
@@ -79,8 +80,8 @@ def _start_or_undo(container: Container) -> None:
             engine.remove(container.id, force=True)
         except errors.EngineError as second:
             error.message = _("%(first)s; and removing the container failed: %(second)s") % {
-                "first": error.message,
-                "second": second.message,
+                "first": in_words(error.message),
+                "second": in_words(second.message),
             }
         raise
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from console.jobs.models import Record, Status
 from console.jobs.work import Cancelled, Job, Work, named, news
+from console.said import said
 from engine import acting, errors
 
 if TYPE_CHECKING:
@@ -159,8 +160,9 @@ def _run(job: Job, work: Work, arguments: dict[str, Any], held: int) -> None:
         name = record.owner.get_username() if record.owner else ""
         with translation.override(record.language), acting(name):
             end = _end_of(job, work, arguments)
-        if end["status"] != Status.DONE:
-            record.files.say(str(Status(end["status"]).label) + (f": {end['error']}" if end.get("error") else ""))
+            if end["status"] != Status.DONE:
+                told = filter(None, (end.get("error"), end.get("hint")))
+                record.files.say(": ".join([str(Status(end["status"]).label), *map(said, told)][:2]))
         record.files.drop_upload()
         record.files.drop_scratch()
         end |= record.figures() | {"ended_at_ns": time.time_ns()}

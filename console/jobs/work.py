@@ -15,6 +15,7 @@ from django.db import DatabaseError
 from django.dispatch import Signal
 
 from console.jobs.models import Record
+from console.said import said
 from console.text import clean
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ class Job:
             raise Cancelled
 
     def step(self, text: str) -> None:
-        """Say what it does now, as "Layer 2 of 5: 128 MiB"; what stands before the colon goes to the log, once."""
-        self.record.step = clean(text)[:300]
-        head = text.partition(": ")[0]
+        """Say what it does now, as "Layer 2 of 5: 128 MiB"; what stands before the colon goes to the log, once. The
+        engine's words are said in the language of who began the job."""
+        head, colon, figures = text.partition(": ")
+        head = said(head)
+        self.record.step = clean(head + colon + figures)[:300]
         if head != self._logged:
             self._logged = head
             self._files.say(head)

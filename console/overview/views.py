@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from console import disk, gateway, recorder
 from console.jobs.models import Record, Status
+from console.said import said
 from console.templatetags.wharfie import look
 from engine import Container, Engine, EventFilter, errors
 
@@ -56,7 +57,7 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
     for state, why in AILING:
         if counts.get(state):
             for container in engine.listing(state=state, count=SHOWN).containers:
-                reason = container.broken if state == "broken" else why
+                reason = said(container.broken) if state == "broken" else why
                 yield {"container": container, "name": container.name or container.short_id, "why": reason,
                        "url": reverse("containers:details", args=[container.id])}  # fmt: skip
     for container in _ended_badly(engine):
@@ -66,7 +67,8 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
                "url": reverse("containers:details", args=[container.id])}  # fmt: skip
     since = {"ended_at_ns__gte": time.time_ns() - DAY_NS, "status__in": (Status.FAILED, Status.INTERRUPTED)}
     for job in Record.objects.seen_by(request.user).filter(**since)[:SHOWN]:
-        yield {"job": job, "name": job.title, "why": job.error or _("the console ended while it was running"),
+        why = said(job.error) or _("the console ended while it was running")
+        yield {"job": job, "name": job.title, "why": why,
                "time_ns": job.ended_at_ns, "url": job.get_absolute_url()}  # fmt: skip
 
 

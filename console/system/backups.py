@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console import downloads, gateway, jobs
+from console.said import said
 from engine import errors
 
 NAME = re.compile(r"wharfie-\d{8}T\d{6}Z\.tar")
@@ -60,9 +61,9 @@ def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
             os.fsync(out.fileno())
         partial.rename(directory / name)
     except OSError as error:
-        raise errors.KernelError.from_os(error, "writing the backup", hint=_("make room on the disk")) from error
+        raise errors.KernelError.from_os(error, _("Writing the backup"), hint=_("make room on the disk")) from error
     for note in told.notes:
-        job.say(note)
+        job.say(": ".join(map(said, note.split(": "))))
     return [(_("Download %(name)s") % {"name": name}, reverse("system:backup", args=[name])),
             (_("All backups"), f"{reverse('system:report')}#backups")]  # fmt: skip
 

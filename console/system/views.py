@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from console import disk, gateway, ownlog
+import engine
+from console import disk, gateway, onhost, ownlog
 from console.system import backups
 
 LARGEST = 3
@@ -22,6 +23,7 @@ def report(request: HttpRequest) -> HttpResponse:
     """The engine's checks, the versions in use, and the directories; to admins also logs and backups."""
     found = gateway.engine().report()
     versions = [
+        ("Wharfie", engine.__version__),
         ("Linux", platform.release()),
         ("Python", platform.python_version()),
         ("Django", django.get_version()),
@@ -42,6 +44,7 @@ def report(request: HttpRequest) -> HttpResponse:
         "usage": _by_kind(),
         "admin": request.user.is_superuser,
         "store": settings.PATHS.backups,
+        "onhost": onhost.here(onhost.COMMANDS, settings.PATHS.root, settings.PATHS.run),
     }
     if request.user.is_superuser:
         context |= {"backups": backups.found(), "log": ownlog.tail()}

@@ -49,6 +49,7 @@ def icon(name: str) -> SafeString:
 register.filter("size", text.size)
 register.filter("sentence", said.sentence)
 register.filter("said", said.said)
+register.filter("listed", said.listed)
 
 
 @register.filter
@@ -116,7 +117,7 @@ def brief(container: Container) -> str | SafeString:
     if container.pid is not None:
         return moment(container.started_at_ns, "for")
     if container.state == "broken":
-        return container.broken
+        return said.said(container.broken)
     if not container.exit:
         return _("never started")
     return endings.short(container.exit)

@@ -35,16 +35,16 @@ def verify_checksum(block: bytes) -> None:
         raise broken("a header's checksum is wrong")
 
 
-def number(data: bytes, what: str, *, signed: bool = False) -> int:
+def number(data: bytes, field: str, *, signed: bool = False) -> int:
     """Octal digits, or GNU's base-256: the first byte is 0x80 (or 0xff when negative), the rest big-endian."""
     if data[0] in (0x80, 0xFF):
         value = int.from_bytes(data[1:], "big") - (256 ** (len(data) - 1) if data[0] == 0xFF else 0)
         if not (-INT64 if signed else 0) <= value < INT64:
-            raise broken(f"a header's {what} is out of range")
+            raise broken(f"a header's {field} is out of range")
         return value
     match = _OCTAL.fullmatch(data)
     if not match:
-        raise broken(f"a header's {what} is not a number")
+        raise broken(f"a header's {field} is not a number")
     return int(match[1] or b"0", 8)
 
 

@@ -55,7 +55,7 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
             copy.unlink(missing_ok=True)
         writer.tree(manifest.CONFIG, paths.root.resolve(), only=frozenset(manifest.CONFIG_NAMES))
         for number, (name, place) in enumerate(wanted, 1):
-            progress(f"{name}, {number} of {len(wanted)}")
+            progress(f"Saving {name}, {number} of {len(wanted)}")
             writer.tree(f"{name}.tar.gz", place, skip=_NOT_KEPT if name.startswith("containers/") else frozenset())
     left_out = tuple(kind for kind, there in (("images", images), ("volumes", volumes)) if not there)
     told = Manifest(manifest.FORMAT, len(MIGRATIONS), created_at_ns, writer.members, left_out, tuple(writer.notes))

@@ -79,7 +79,7 @@ def _members(text: str | None, online: str, field: str, what: str) -> None:
         raise InvalidRequest(f"{text!r} is not a list of {what}", hint="write it like 0-2,4", field=field) from None
     if wrong:
         have = ",".join(map(str, sorted(present)))
-        raise InvalidRequest(f"this host has no {what} {sorted(wrong)[0]}", hint=f"it has {have}", field=field)
+        raise InvalidRequest(f"{sorted(wrong)[0]} is not among this host's {what}", hint=f"it has {have}", field=field)
 
 
 def _list(text: str) -> set[int]:

@@ -130,8 +130,9 @@ def _explained(container: Container, error: OSError) -> Busy | WrongState | Kern
             hint="end some of them, or give a higher limit", field="pids", subject=container.name,
         )  # fmt: skip
     swap = "swap" in file or "memsw" in file
+    kind = "memory and swap" if swap else "memory"
     return Busy(
-        f"container {container.name!r} uses more {'memory and swap' if swap else 'memory'} than that",
+        f"container {container.name!r} uses more {kind} than that",
         hint="let it free some, or give a higher limit",
         field="memory_swap" if swap else "memory",
         subject=container.name,

@@ -95,11 +95,7 @@ GONE = (errno.ENOENT, errno.ENODEV)  # what a file of a group says that has just
 
 def ended(container: Container, act: str) -> WrongState:
     """It ended between two looks."""
-    return WrongState(
-        f"cannot {act} container {container.name!r}: it is {State.EXITED.value}",
-        hint=state.HINTS.get((act, State.EXITED), "it has just ended"),
-        subject=container.name,
-    )
+    return state.forbids(act, State.EXITED, container.name)
 
 
 def _failed(container: Container, error: OSError, act: str) -> WrongState | KernelError:

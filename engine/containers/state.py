@@ -56,8 +56,10 @@ HINTS = {
 def require(act: str, state: State, name: str) -> None:
     """WrongState unless the act is legal."""
     if state not in LEGAL[act]:
-        raise WrongState(
-            f"cannot {act} container {name!r}: it is {state.value}",
-            hint=HINTS.get((act, state), "it can only be removed" if state is State.BROKEN else ""),
-            subject=name,
-        )
+        raise forbids(act, state, name)
+
+
+def forbids(act: str, state: State, name: str) -> WrongState:
+    """The error of an act that this state does not allow."""
+    hint = HINTS.get((act, state), "it can only be removed" if state is State.BROKEN else "it has just ended")
+    return WrongState(f"cannot {act} container {name!r}: it is {state.value}", hint=hint, subject=name)

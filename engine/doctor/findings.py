@@ -12,8 +12,10 @@ SHOWN = 3
 
 def finding(name: str, wrong: list[str], good: str, hint: str, *, fatal: bool = False) -> Check:
     """One check of the things that are ``wrong``, the first few of which are named."""
-    more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    return Check(name, not wrong, fatal, "; ".join(wrong[:SHOWN]) + more if wrong else good, hint if wrong else "")
+    reasons = wrong[:SHOWN]
+    if len(wrong) > SHOWN:
+        reasons.append(f"{len(wrong) - SHOWN} more")
+    return Check(name, not wrong, fatal, "; ".join(reasons) or good, hint if wrong else "")
 
 
 def lasting(look: Callable[[], list[str]], patience_s: float = 0.0) -> list[str]:

@@ -50,7 +50,7 @@ def records(paths: Paths) -> Check:
         wrong = []
         version = rows(paths, "PRAGMA user_version")
         if version and int(version[0][0]) > len(MIGRATIONS):
-            wrong.append(f"state.db has schema {version[0][0]}; this Wharfie knows {len(MIGRATIONS)} at most")
+            wrong.append(f"state.db has schema {version[0][0]}, and this Wharfie knows {len(MIGRATIONS)} at most")
         for container_id, name, spec, argv in rows(paths, CONTAINERS):
             try:
                 documents.load(ContainerSpec, spec)

@@ -57,9 +57,8 @@ def regular(path: str) -> int:
 def _require_regular(descriptor: int, path: str) -> None:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        raise InvalidRequest(
-            f"{_shown(path)} is {_KINDS.get(stat.S_IFMT(mode), 'no file')}", hint="choose a regular file", field="path"
-        )
+        what = _KINDS.get(stat.S_IFMT(mode), "no file")
+        raise InvalidRequest(f"{_shown(path)} is {what}", hint="choose a regular file", field="path")
 
 
 _KINDS = {

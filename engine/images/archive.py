@@ -170,9 +170,9 @@ class _Archive:
             raise InvalidRequest(f"the archive lacks {name[:200]!a}, which it speaks of", hint=_BROKEN_HINT)
         return member
 
-    def _bytes(self, member: Member, cap: int, what: str) -> bytes:
+    def _bytes(self, member: Member, cap: int, part: str) -> bytes:
         if member.size > cap:
-            raise InvalidRequest(f"the image's {what} is over {cap} bytes")
+            raise InvalidRequest(f"the image's {part} is over {cap} bytes")
         self._file.seek(member.offset)
         data = self._file.read(member.size)
         if len(data) != member.size:
@@ -189,11 +189,11 @@ def _incoming(config: bytes, blobs: tuple[LayerBlob, ...], references: tuple[str
     return Incoming(config, parsed, blobs, references)
 
 
-def _manifests(document: Document, what: str) -> list[Document]:
-    manifests = typed(document.get("manifests"), list, what)
+def _manifests(document: Document, part: str) -> list[Document]:
+    manifests = typed(document.get("manifests"), list, part)
     if not manifests or len(manifests) > 1000:
-        raise InvalidRequest(f"the archive's {what} names {len(manifests)} images")
-    return [typed(manifest, dict, what) for manifest in manifests]
+        raise InvalidRequest(f"the archive's {part} names {len(manifests)} images")
+    return [typed(manifest, dict, part) for manifest in manifests]
 
 
 def _reference(annotations: Document) -> str | None:

@@ -50,12 +50,12 @@ def host_architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def parse_json(data: bytes, what: str) -> Any:
+def parse_json(data: bytes, part: str) -> Any:
     """A JSON document without duplicate keys: two readers of one must not see two documents."""
     try:
         return json.loads(data.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the image's {what} is not valid JSON", hint="make the archive again") from error
+        raise InvalidRequest(f"the image's {part} is not valid JSON", hint="make the archive again") from error
 
 
 def parse(data: bytes) -> ParsedConfig:
@@ -78,12 +78,12 @@ def parse(data: bytes) -> ParsedConfig:
     )
 
 
-def typed(value: Any, kind: type, what: str) -> Any:
+def typed(value: Any, kind: type, part: str) -> Any:
     """``value`` if it is of that type, or InvalidRequest; text must be encodable and without NUL."""
     if not isinstance(value, kind):
-        raise InvalidRequest(f"the image's {what} is not of the right type", hint="make the archive again")
+        raise InvalidRequest(f"the image's {part} is not of the right type", hint="make the archive again")
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
-        raise InvalidRequest(f"the image's {what} holds a byte that no text has")
+        raise InvalidRequest(f"the image's {part} holds a byte that no text has")
     return value
 
 

@@ -66,7 +66,7 @@ class LauncherClient:
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "the launcher does not answer",
-                    hint="start the console with `make run`, or look at `manage.py wharfie doctor`",
+                    hint="start the console, or look at `wharfie doctor`",
                 )
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)

@@ -79,7 +79,7 @@ def _root() -> Check:
         ok,
         True,
         "running as root" if ok else f"running as uid {os.geteuid()}",
-        "" if ok else "use `sudo make run`",
+        "" if ok else "start it as root, with sudo",
     )
 
 

@@ -34,8 +34,11 @@ def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dic
 
 def failure(error: EngineError, before_ns: int) -> dict[str, Any]:
     """Of a run that did not begin, after one that did at ``before_ns``."""
-    reason = f"it could not be started again: {error}"
-    told = {"code": error.exit_code, "started_at_ns": max(time.time_ns(), before_ns + 1), "reason": reason}
+    reasons = [f"it could not be started again: {error.message}"]
+    if error.hint:
+        reasons.append(error.hint)
+    began_ns = max(time.time_ns(), before_ns + 1)
+    told = {"code": error.exit_code, "started_at_ns": began_ns, "reason": "; ".join(reasons)}
     return record(None, Oom(0, None), 0, 0) | told
 
 

@@ -94,7 +94,7 @@ def _check(paths: Paths) -> None:
     if version != LAYOUT_VERSION:
         raise Corrupt(
             f"{paths.root} has layout {version[:40]!r}, not {LAYOUT_VERSION}",
-            hint=f"run the Wharfie that wrote it, or {backup} if it is damaged",
+            hint="run the Wharfie that wrote it, or restore a backup if it is damaged",
         )
     known = paths.database.exists() and paths.database.stat().st_size
     if not known and any(map(names.OBJECT_ID.fullmatch, [*os.listdir(paths.containers), *os.listdir(paths.layers)])):

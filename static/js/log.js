@@ -76,7 +76,7 @@ function trimAbove() {
 
 function receive(frame) {
   if (frame.nth !== nth) return; // on its way when we asked to go on from elsewhere
-  if (frame.error) return say("bad", frame.hint ? `${frame.error}: ${frame.hint}` : frame.error);
+  if (frame.error) return say("bad", frame.error);
   const follow = whole && atEnd();
   told = frame.last;
   skipped += Math.max(0, frame.gap);

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from console import gateway, text
@@ -65,18 +66,20 @@ def opened(container: Container, path: str, caller: Caller) -> tuple[FilePart, E
     """A file that can be changed as a text and come back as it was, but for the changes."""
     part = gateway.engine().browse.read(container.id, path, length=LONGEST, caller=caller)
     if not part.whole or len(part.data) + part.data.count(b"\n") > MOST_SENT:
-        raise errors.InvalidRequest("the file is too large to be changed here", hint="download it, and upload it again")
+        raise errors.InvalidRequest(
+            _("The file is too large to be changed here"), hint=_("download it, and upload it again")
+        )
     crlf = part.data.count(b"\r\n")
     if crlf and crlf != part.data.count(b"\n"):
         raise errors.InvalidRequest(
-            "the file's lines end in two ways, which a browser cannot keep apart",
-            hint="download it, and upload it again",
+            _("The file's lines end in two ways, which a browser cannot keep apart"),
+            hint=_("download it, and upload it again"),
         )
     try:
         lines = part.data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError:
         lines = "\0"
     if _OTHER_CONTROLS.search(lines):
-        raise errors.InvalidRequest("the file is no text", hint="download it, and upload it again")
+        raise errors.InvalidRequest(_("The file is no text"), hint=_("download it, and upload it again"))
     initial = {"text": lines, "digest": part.digest, "ends": "crlf" if crlf else "lf"}
     return part, EditForm(initial=initial)

@@ -199,7 +199,9 @@ def _require_free(container: Container, place: str, request: HttpRequest) -> Non
     except errors.NotFound:
         return
     raise errors.AlreadyExists(
-        f"{text.shown(place)} is there already", hint="say that it may be replaced, or remove it first", field="upload"
+        _("%(path)s is there already") % {"path": text.shown(place)},
+        hint=_("say that it may be replaced, or remove it first"),
+        field="upload",
     )
 
 

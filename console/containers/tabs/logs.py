@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from console import gateway
@@ -89,7 +90,7 @@ def _page(pages: LogPages, request: HttpRequest) -> tuple[LogPage, Wanted, bool]
         older = pages.before(place, count // 2, chosen)
         newer = pages.after(place._replace(line=place.line - 1), count // 2, chosen, ended=pages.ended)
         if newer.lost:
-            raise errors.NotFound("this line is not in the log any more", hint="it was rotated away")
+            raise errors.NotFound(_("This line is not in the log any more"), hint=_("it was rotated away"))
         rows = older.rows + newer.rows
         return LogPage(rows, older.first, newer.last, older.more), chosen, False
     ended = pages.ended

@@ -68,9 +68,9 @@ def signal(request: HttpRequest, ref: str) -> HttpResponse:
     container = gateway.engine().inspect(ref)
     key, name = _KEY.fullmatch(request.POST.get("process", "")), request.POST.get("signal", "")
     if key is None:
-        raise errors.InvalidRequest("no process was chosen", hint="choose one in the table", field="process")
+        raise errors.InvalidRequest(_("No process was chosen"), hint=_("choose one in the table"), field="process")
     if name not in dict(SIGNALS):
-        raise errors.InvalidRequest("this signal is not offered", hint="choose one from the list", field="signal")
+        raise errors.InvalidRequest(_("This signal is not offered"), hint=_("choose one from the list"), field="signal")
     caller = gateway.caller(request.user)
     gateway.engine().signal_process(container.id, int(key[1]), int(key[2]), name, caller=caller)
     messages.success(request, _("Sent %(signal)s to process %(pid)s.") % {"signal": name, "pid": key[1]})

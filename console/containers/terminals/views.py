@@ -7,6 +7,7 @@ import shlex
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -41,7 +42,9 @@ class OpenForm(forms.Form):
             words = tuple(shlex.split(self.cleaned_data["command"])) or BEST_SHELL
         except ValueError as error:
             raise errors.InvalidRequest(
-                f"the command cannot be split into words: {error}", hint="close the quotes", field="command"
+                gettext("The command cannot be split into words: %(why)s") % {"why": error},
+                hint=gettext("close the quotes"),
+                field="command",
             ) from error
         return ExecSpec(words, user=self.cleaned_data["user"] or None, toolbox=self.cleaned_data["toolbox"])
 

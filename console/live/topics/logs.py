@@ -76,7 +76,7 @@ class Logs(Topic):
                 if not again:
                     await wake.wait()
         except errors.EngineError as error:
-            await self.page.deliver(self.name, whose | {"error": error.message, "hint": error.hint})
+            await self.page.deliver(self.name, whose | {"error": gateway.sentences(error)})
         finally:
             self.page.hub.unfollow(container_id, wake)
 
