@@ -2,16 +2,10 @@
 //   data-live="containers stats"   fetch again on changes; fill the figures
 //   data-id, data-running          a container, and that it has figures
 import { topic } from "./live.js";
+import { size } from "./words.js";
 
 const page = document.body;
 const host = document.querySelector("[data-host]");
-
-function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let n = 0;
-  while (bytes >= 1024 && n < units.length - 1) { bytes /= 1024; n++; }
-  return `${bytes >= 10 || n === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[n]}`;
-}
 
 const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
 
