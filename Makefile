@@ -59,7 +59,7 @@ messages: ## bring locale/ up to date with the marked strings, and compile it (r
 	@scripts/host messages
 	@scripts/venv dev
 	@.venv/bin/python manage.py makemessages --locale zh_Hans --no-location --no-obsolete --no-wrap
-	@.venv/bin/python manage.py compilemessages --locale zh_Hans
+	@.venv/bin/python manage.py compilemessages --locale zh_Hans --ignore .venv
 
 clean: ## remove what make put into this directory; containers and images stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles

@@ -57,7 +57,7 @@ def read() -> list[Row]:
     theirs: list[float] = []
     megabytes = LINES * len(LINE) / 1e6
     with dock.engine() as engine:
-        container = _written(engine, LINES)
+        container = written(engine, LINES)
         source = engine.paths.container(container.id) / "upper/lines"
         for _ in range(TURNS):
             began = time.perf_counter()
@@ -79,7 +79,7 @@ def parse() -> list[Row]:
     theirs: list[float] = []
     megabytes = LINES * len(LINE) / 1e6
     with dock.engine() as engine:
-        container = _written(engine, LINES)
+        container = written(engine, LINES)
         source = engine.paths.container(container.id) / "upper/lines"
         for _ in range(TURNS):
             began = time.perf_counter()
@@ -99,7 +99,7 @@ def tail() -> list[Row]:
     ours: list[float] = []
     theirs: list[float] = []
     with dock.engine() as engine:
-        container = _written(engine, MANY_LINES)
+        container = written(engine, MANY_LINES)
         source = engine.paths.container(container.id) / "upper/lines"
         for turn in range(20):
             began = time.perf_counter()
@@ -119,7 +119,7 @@ def page() -> list[Row]:
     first: list[float] = []
     older: list[float] = []
     with dock.engine() as engine:
-        container = _written(engine, MANY_LINES)
+        container = written(engine, MANY_LINES)
         where = engine.log_pages(container.id).end()
         for _ in range(20):
             with Engine(engine.config) as fresh:
@@ -151,7 +151,7 @@ def _writer(engine: Engine, lines: int) -> Container:
     return container
 
 
-def _written(engine: Engine, lines: int) -> Container:
+def written(engine: Engine, lines: int) -> Container:
     container = _writer(engine, lines)
     engine.start(container.id)
     engine.wait(container.id)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
-from contextlib import suppress
-from pathlib import Path
 
 from benchmarks import dock
 from benchmarks.rows import Row, of_times
@@ -16,7 +13,6 @@ from engine import ContainerSpec, Engine
 
 FEW = 10
 LOOKS = 20
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def thousand(count: int = 1000, hold_s: float = 600) -> list[Row]:
@@ -33,9 +29,9 @@ def thousand(count: int = 1000, hold_s: float = 600) -> list[Row]:
         records = [json.loads(path.read_text()) for path in engine.paths.shims.glob("*.json")]
         sizes = [dock.pss_bytes(record["shim_pid"]) / 2**20 for record in records]
         pids = dock.descendants(answering(str(engine.paths.launcher_socket)))  # shims, keeper, spare and containers
-        before, began = _cpu_s(pids), time.perf_counter()
+        before, began = dock.cpu_s(pids), time.perf_counter()
         time.sleep(hold_s)
-        idle = (_cpu_s(pids) - before) / (time.perf_counter() - began) * 100
+        idle = (dock.cpu_s(pids) - before) / (time.perf_counter() - began) * 100
         alive = sum(1 for container in engine.containers() if container.state.alive)
         if alive != count:
             raise AssertionError(f"{alive} of {count} containers run after {hold_s:g} s")
@@ -57,13 +53,3 @@ def _start(engine: Engine) -> float:
     began = time.perf_counter()
     engine.start(container.id)
     return time.perf_counter() - began
-
-
-def _cpu_s(pids: list[int]) -> float:
-    """What these processes have used, those that are gone left out; proc_pid_stat(5) utime, stime."""
-    total = 0
-    for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / TICKS

@@ -19,6 +19,7 @@ class Row:
     peer: float | None = None
     n: int = 1
     p95: float | None = None
+    target: str = "-"  # of the figure, or of its p95
 
     @property
     def ratio(self) -> float | None:
@@ -33,7 +34,9 @@ def timed(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def of_times(name: str, times_s: Sequence[float], peer_name: str = "-", peer_s: Sequence[float] = ()) -> Row:
+def of_times(
+    name: str, times_s: Sequence[float], peer_name: str = "-", peer_s: Sequence[float] = (), target: str = "-"
+) -> Row:
     """A row of medians in milliseconds."""
     return Row(
         name,
@@ -43,18 +46,21 @@ def of_times(name: str, times_s: Sequence[float], peer_name: str = "-", peer_s: 
         statistics.median(peer_s) * 1e3 if peer_s else None,
         len(times_s),
         statistics.quantiles(times_s, n=20)[-1] * 1e3,
+        target,
     )
 
 
 def table(rows: Sequence[Row]) -> str:
     """The report as text."""
-    head = ("name", "unit", "wharfie", "peer_name", "peer", "ratio", "n", "p95")
+    head = ("name", "unit", "wharfie", "peer_name", "peer", "ratio", "n", "p95", "target")
     lines = [head]
     for row in rows:
         figures = [
             f"{value:.2f}" if value is not None else "-" for value in (row.wharfie, row.peer, row.ratio, row.p95)
         ]
-        lines.append((row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3]))
+        lines.append(
+            (row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3], row.target)
+        )
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -8,16 +8,24 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+import json
 import mimetypes
+import posixpath
+import re
 from pathlib import Path
 from typing import NamedTuple
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils.cache import patch_vary_headers
+from django.http.response import HttpResponseBase
+from django.templatetags.static import static
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.http import require_safe
+
+IMPORT = re.compile(r'^import .+ from "(\.\.?/[^"]+)";$', re.MULTILINE)
 
 
 class Asset(NamedTuple):
@@ -53,9 +61,18 @@ class VersionedStorage(StaticFilesStorage):
         return super().url(name) + (f"?v={found.version}" if found else "")
 
 
+@functools.cache
+def import_map() -> str:
+    """Where the modules are that import each other (HTML, "Import maps"): they write names without a version."""
+    scripts = (settings.BASE_DIR / "static/js").glob("*.js")
+    names = {posixpath.join("js", name) for script in scripts for name in IMPORT.findall(script.read_text())}
+    urls = [static(name) for name in sorted(map(posixpath.normpath, names))]
+    return json.dumps({"imports": {url.partition("?")[0]: url for url in urls}})
+
+
 @login_not_required
 @require_safe
-def serve(request: HttpRequest, name: str) -> HttpResponse:
+def serve(request: HttpRequest, name: str) -> HttpResponseBase | None:
     """Answer with a static file."""
     found = asset(name)
     if not found:
@@ -65,8 +82,9 @@ def serve(request: HttpRequest, name: str) -> HttpResponse:
     if zipped:
         response["Content-Encoding"] = "gzip"
     patch_vary_headers(response, ["Accept-Encoding"])
-    # Modules import each other without a version; they must be asked for again after an update.
+    # Without its version the URL is another file's after an update: the browser must ask again.
     kept = request.GET.get("v") == found.version
     response["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
-    response["ETag"] = f'"{found.version}"'
-    return response
+    # Weak: compressed and plain are not the same bytes (RFC 9110, section 8.8.1).
+    response["ETag"] = f'W/"{found.version}"'
+    return get_conditional_response(request, etag=response["ETag"], response=response)

@@ -1,22 +1,35 @@
-"""What all containers use, read once a second by one reader for all pages of this process, and kept for an hour."""
+"""What all containers use, read once a second by one reader for all pages of this process, and kept for an hour.
+
+Its ticks are the only clock of figures: pages are told of each at once, so that none is older than it need be.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from console import gateway
+from console import gateway, hostload
 from console.live.numbers import Rates
 from engine import Engine, Figure, History, errors
 
 PERIOD_S = 1.0
+LEAST_PAUSE_S = 0.1  # a reading that takes longer than its period must not fill the machine
 COUNTED = 5  # of how many containers all counters are read each time, in turn: they cost three times the few figures
 LOOKED_AT_S = 10.0  # so long all counters of one are read each time after somebody asked for its points
 
 log = logging.getLogger(__name__)
+
+
+class Tick(NamedTuple):
+    """What everything used at one moment."""
+
+    at_ms: int  # Unix time before the first counter was read: nothing in it is older
+    of: dict[str, dict[str, Any]]  # each container that runs, by id
+    host: dict[str, Any]  # empty while nobody watches
 
 
 class Recorder:
@@ -25,12 +38,23 @@ class Recorder:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.history = History()
+        self.latest: Tick | None = None
         self._lock = threading.Lock()
         self._rates = Rates()
-        self._figures: dict[str, dict[str, Any]] = {}
         self._taken_s = 0.0
         self._turn = 0
         self._looked_at: dict[str, float] = {}  # until when, by the monotonic clock
+        self._listeners: tuple[Callable[[Tick], None], ...] = ()
+
+    def watch(self, listener: Callable[[Tick], None]) -> None:
+        """Call it with each tick from now on, in the recorder's thread: it must not block."""
+        with self._lock:
+            self._listeners += (listener,)
+
+    def leave(self, listener: Callable[[Tick], None]) -> None:
+        """Call it no more."""
+        with self._lock:
+            self._listeners = tuple(each for each in self._listeners if each != listener)
 
     def look(self, container_id: str) -> None:
         """Somebody looks at this one."""
@@ -38,16 +62,29 @@ class Recorder:
             self._looked_at[container_id] = time.monotonic() + LOOKED_AT_S
 
     def take(self) -> dict[str, dict[str, Any]]:
-        """The figures of each container that runs, no older than a period."""
+        """The figures of each container that runs, hardly older than a period."""
         with self._lock:
-            if time.monotonic() - self._taken_s >= PERIOD_S * 0.9:
-                self._taken_s = time.monotonic()
-                self._figures = self._rates.update(self.engine.sample())
-                self.history.add(
-                    {cid: Figure(each["cpu"], each["mem"], each["pids"]) for cid, each in self._figures.items()},
-                    self.engine.counters_of(self._next(list(self._figures))),
-                )
-            return self._figures
+            if self.latest is None or time.monotonic() - self._taken_s >= PERIOD_S * 1.5:  # nobody ticks
+                self.latest = self._read()
+            return self.latest.of
+
+    def tick(self) -> None:
+        """Read, and tell everybody who watches."""
+        with self._lock:
+            tick = self.latest = self._read()
+            listeners = self._listeners
+        for listener in listeners:
+            listener(tick)
+
+    def _read(self) -> Tick:
+        at_ms, self._taken_s = time.time_ns() // 1_000_000, time.monotonic()
+        host = hostload.figures() | {"cpu": hostload.cpu()} if self._listeners else {}
+        figures = self._rates.update(self.engine.sample())
+        self.history.add(
+            {cid: Figure(each["cpu"], each["mem"], each["pids"]) for cid, each in figures.items()},
+            self.engine.counters_of(self._next(list(figures))),
+        )
+        return Tick(at_ms, figures, host)
 
     def _next(self, ids: list[str]) -> list[str]:
         self._looked_at = {each: until for each, until in self._looked_at.items() if until > time.monotonic()}
@@ -59,14 +96,16 @@ class Recorder:
         return list(chosen | self._looked_at.keys() & set(ids))
 
     def run(self) -> None:
-        """Read on and on; never returns."""
+        """Tick on and on; never returns."""
+        due = time.monotonic()
         while True:
-            began = time.monotonic()
             try:
-                self.take()
+                self.tick()
             except errors.EngineError as error:
+                # Pages are told nothing, and say by themselves that their figures grow old.
                 log.warning("recording: %s", error)
-            time.sleep(max(0.1, PERIOD_S - (time.monotonic() - began)))
+            due = max(due + PERIOD_S, time.monotonic() + LEAST_PAUSE_S)
+            time.sleep(due - time.monotonic())
 
 
 _recorder: Recorder | None = None

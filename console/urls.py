@@ -12,6 +12,7 @@ from console.overview import views as overview
 
 urlpatterns = [
     path("", overview.show, name="overview"),
+    path("users-of-most/", overview.users, name="overview-users"),
     path("", include("console.accounts.urls")),
     path("", include("console.accounts.factor_urls")),
     path("users/", include("console.accounts.user_urls")),

@@ -20,7 +20,6 @@ urlpatterns = [
     path("<str:ref>/clone/", cloning.clone, name="clone"),
     path("<str:ref>/health/", health.show, name="health"),
     path("<str:ref>/metrics/", metrics.show, name="metrics"),
-    path("<str:ref>/metrics/points/", metrics.points, name="points"),
     path("<str:ref>/config/", config.show, name="config"),
     path("<str:ref>/config/<int:number>/restore/", config.restore, name="restore"),
     path("<str:ref>/recreate/", creating.recreate, name="recreate"),

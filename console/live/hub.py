@@ -1,7 +1,8 @@
 """One hub per process: the engine's news and numbers, read once, for every open page.
 
     engine events --fd--> hub.news    --> topics that tell of changes    the sequence number: they fetch what they show
-    a Source, 1 s ------> hub.source  --> topics of numbers              whole snapshots: losing one is harmless
+    recorder's ticks ---> hub.ticks   --> topics of figures              whole snapshots: losing one is harmless
+    a Source, 1 s ------> hub.source  --> topics that read for one page  the same
     log segments --fd---> hub.follow  --> topics that follow a log       only "there is more": each reads for itself
 
 All of it runs in the event loop; what may block runs in threads. Nothing runs while nobody watches.
@@ -10,11 +11,12 @@ All of it runs in the event loop; what may block runs in threads. Nothing runs w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from console import gateway
+from console import gateway, recorder
 from console.live.source import Source
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ class Hub:
 
     def __init__(self) -> None:
         self.news: set[Callable[[int], None]] = set()  # called with the newest event's number
+        self.ticks: set[Callable[[recorder.Tick], None]] = set()
         self._loop = asyncio.get_running_loop()
         self._clients: set[LiveConsumer] = set()
         self._subscription: Any = None
+        self._recorder: recorder.Recorder | None = None
         self._watch: LogWatch | None = None
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._settling: asyncio.Task[None] | None = None
@@ -46,6 +50,8 @@ class Hub:
             if self._subscription is None:
                 self._subscription = await asyncio.to_thread(gateway.engine().subscribe)
                 self._loop.add_reader(self._subscription.fileno(), self._on_events)
+                self._recorder = recorder.recorder()
+                self._recorder.watch(self._hear)
             self._clients.add(client)
 
     async def leave(self, client: LiveConsumer) -> None:
@@ -57,6 +63,9 @@ class Hub:
             self._loop.remove_reader(self._subscription.fileno())
             self._subscription.close()
             self._subscription = None
+            if self._recorder:
+                self._recorder.leave(self._hear)
+                self._recorder = None
             for source in self._sources.values():
                 source.close()
             if self._settling:
@@ -86,6 +95,15 @@ class Hub:
         waiting.discard(wake)
         if not waiting and self._watchers.pop(container_id, None) is not None and self._watch:
             self._watch.discard(container_id)
+
+    def _hear(self, tick: recorder.Tick) -> None:
+        """In the recorder's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop ended meanwhile, and its sockets with it
+            self._loop.call_soon_threadsafe(self._on_tick, tick)
+
+    def _on_tick(self, tick: recorder.Tick) -> None:
+        for listener in list(self.ticks):
+            listener(tick)
 
     def _on_logs(self) -> None:
         if self._watch:

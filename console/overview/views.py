@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from console import disk, gateway, recorder
+from console import disk, gateway, hostload, recorder
 from console.jobs.models import Record, Status
 from console.said import said
 from console.templatetags.wharfie import look
@@ -46,10 +45,16 @@ def show(request: HttpRequest) -> HttpResponse:
         "images": len(engine.images()),
         "volumes": len(engine.volumes()),
         "events": engine.find_events(EventFilter(), EVENTS),
-        "host": _host(),
+        "host": hostload.figures(),
         "room": disk.room(),
     }
     return render(request, "overview/_facts.html" if request.htmx else "overview/show.html", context)
+
+
+@require_safe
+def users(request: HttpRequest) -> HttpResponse:
+    """Who uses the most, alone: the page fetches it again and again."""
+    return render(request, "overview/_users.html", {"users": _users(gateway.engine())})
 
 
 def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -90,38 +95,47 @@ def _ended_badly(engine: Engine) -> Iterator[Container]:
 
 
 def _users(engine: Engine) -> list[dict[str, Any]]:
-    """Who uses the most of each: from the figures that are read once a second for all pages, and the last count."""
+    """Who uses the most of each: from the figures that are read once a second for all pages, and the last count.
+
+    Sorted by a moving average, so that rows do not jump; what is shown is the newest figure, which goes on by itself.
+    """
     figures = recorder.recorder().take()
     usage = disk.counter.latest()
+    written = {} if usage is None else {each: size + usage.logs.get(each, 0) for each, size in usage.containers.items()}
     kinds = (
-        ("cpu", _("CPU, cores"), {each: of["cpu"] for each, of in figures.items() if of["cpu"]}),
-        ("mem", _("Memory"), {each: of["mem"] for each, of in figures.items()}),
-        ("disk", _("Disk"), {} if usage is None else {
-            each: size + usage.logs.get(each, 0) for each, size in usage.containers.items()
-        }),
-    )  # fmt: skip
+        (
+            "cpu",
+            _("CPU, cores"),
+            _lately(figures, "cpu", "cpu"),
+            {each: of["cpu"] or 0.0 for each, of in figures.items()},
+        ),
+        ("mem", _("Memory"), _lately(figures, "mem", "memory"), {each: of["mem"] for each, of in figures.items()}),
+        ("disk", _("Disk"), written, written),
+    )
     found = []
-    for kind, word, values in kinds:
-        chosen = sorted(values.items(), key=lambda item: -item[1])[:TOP]
+    for kind, word, order, values in kinds:
+        chosen = sorted(order.items(), key=lambda item: -item[1])[:TOP]
         rows = []
-        for container_id, value in chosen:
+        for container_id, share in chosen:
             try:
                 container = engine.inspect(container_id)
             except errors.NotFound:  # removed since it was counted
                 continue
-            rows.append({"container": container, "value": value, "share": value / chosen[0][1] if chosen[0][1] else 0})
-        found.append({"kind": kind, "word": word, "rows": rows, "waits": kind == "disk" and usage is None})
+            rows.append({"container": container, "value": values[container_id], "share": share / (chosen[0][1] or 1)})
+        found.append(
+            {
+                "kind": kind,
+                "word": word,
+                "rows": rows,
+                "live": kind != "disk",
+                "waits": kind == "disk" and usage is None,
+            }
+        )
     return found
 
 
-def _host() -> dict[str, Any]:
-    import psutil  # only the pages that show the host pay for it
-
-    memory = psutil.virtual_memory()
-    return {
-        "cores": os.cpu_count() or 1,
-        "load": os.getloadavg()[0],
-        "memory_used": memory.total - memory.available,
-        "memory_total": memory.total,
-        "boot_ns": int(psutil.boot_time() * 1e9),
-    }
+def _lately(figures: Mapping[str, Mapping[str, Any]], name: str, average: str) -> dict[str, float]:
+    """What each that runs used on the average of some seconds, or now when it has just begun; not who used nothing."""
+    averages = recorder.recorder().history.averages(average)
+    found = {each: averages.get(each, of[name] or 0.0) for each, of in figures.items()}
+    return {each: value for each, value in found.items() if value}

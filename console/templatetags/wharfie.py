@@ -10,11 +10,11 @@ from typing import Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from console import endings, said, text
+from console import assets, endings, said, text
 from engine import Container, Event, ExitRecord, RestartPolicy
 
 register = template.Library()
@@ -44,6 +44,12 @@ def icon(name: str) -> SafeString:
     from django.templatetags.static import static
 
     return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"></use></svg>', static("icons.svg"), name)
+
+
+@register.simple_tag
+def import_map() -> SafeString:
+    """Where modules find each other; of our own files' names alone."""
+    return mark_safe(assets.import_map())
 
 
 register.filter("size", text.size)

@@ -3,6 +3,7 @@ hour. Figures that the kernel does not count are NaN, never 0."""
 
 from __future__ import annotations
 
+import bisect
 import math
 import threading
 import time
@@ -46,7 +47,7 @@ class Series:
 
     def since(self, time_s: float) -> Series:
         """Those after a time."""
-        first = next((i for i, at in enumerate(self.times) if at > time_s), len(self.times))
+        first = bisect.bisect_right(self.times, time_s)
         return Series(self.times[first:], {name: values[first:] for name, values in self.points.items()})
 
 

@@ -1,9 +1,7 @@
-// The list of containers: what is chosen stays chosen when the list is fetched again, and a list that is sorted by
-// figures is fetched again now and then.
+// The list of containers: what is chosen stays chosen when the list is fetched again.
 const list = document.getElementById("list");
 const bulk = document.getElementById("bulk");
 const said = bulk.querySelector("[data-chosen]");
-const EVERY_MS = 5000;
 
 const boxes = () => [...list.querySelectorAll("tbody input[type=checkbox]")];
 let chosen = new Set();
@@ -30,8 +28,5 @@ document.addEventListener("htmx:afterSwap", (event) => {
 // A menu has done its work when one of its acts was sent.
 document.addEventListener("htmx:afterRequest", (event) => event.target.closest("dialog.menu") && event.target.matches("button") && event.target.closest("dialog").close());
 document.querySelector("[data-find] select").addEventListener("change", (event) => event.target.form.requestSubmit());
-if ("moving" in list.dataset) {
-  setInterval(() => { if (!document.hidden) htmx.trigger(document.body, "wharfie:changed"); }, EVERY_MS);
-}
 // The browser may bring back ticks of before.
 tell();

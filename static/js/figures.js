@@ -1,17 +1,13 @@
 // What a page of containers shows of them: fetched again on changes, figures filled in. The markup says what it wants:
 //   data-live="containers stats"   fetch again on changes; fill the figures
 //   data-id, data-running          a container, and that it has figures
+//   data-moving                    in an order by figures: told to fetch itself again (`moved`) now and then
 import { topic } from "./live.js";
+import { size } from "./words.js";
 
 const page = document.body;
 const host = document.querySelector("[data-host]");
-
-function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let n = 0;
-  while (bytes >= 1024 && n < units.length - 1) { bytes /= 1024; n++; }
-  return `${bytes >= 10 || n === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[n]}`;
-}
+const MOVES_MS = 5000;
 
 const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
 
@@ -76,11 +72,14 @@ function numbers(frame) {
   for (const root of document.querySelectorAll("[data-running][data-id]")) {
     if (!frame.of[root.dataset.id]) ["cpu", "mem", "pids"].forEach((name) => text(root, name, "–"));
   }
-  if (host && frame.host) {
-    host.hidden = false;
-    text(host, "cpu", `${frame.host.cpu.toFixed(1)} / ${frame.host.cpus}`);
-    host.querySelector("meter").value = frame.host.cpu / frame.host.cpus;
-  }
+  if (!host || !frame.host) return;
+  const { cpu, cpus, load, mem } = frame.host;
+  host.hidden = false;
+  text(host, "cpu", `${cpu.toFixed(1)} / ${cpus}`);
+  host.querySelector("meter").value = cpu / cpus;
+  text(page, "host-load", load.toFixed(2));
+  text(page, "host-mem", size(mem));
+  for (const [name, value] of [["host-load", load], ["host-mem", mem]]) page.querySelectorAll(`[data-m="${name}"]`).forEach((meter) => { meter.value = value; });
 }
 
 // Which containers the page shows now.
@@ -102,3 +101,7 @@ document.addEventListener("htmx:afterSwap", () => {
   before = now;
   for (const [id, of] of Object.entries(latest)) figures(id, of);
 });
+
+setInterval(() => {
+  if (!document.hidden) document.querySelectorAll("[data-moving]").forEach((part) => htmx.trigger(part, "moved"));
+}, MOVES_MS);

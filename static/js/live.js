@@ -6,7 +6,11 @@
 //     lost: () => {},               optional: the connection is gone, what is shown grows old
 //   })                              returns { renew(), end() }: ask anew because the wish has changed; watch it no more
 //
+// A frame of figures says when they were measured (`at`): from that the page knows when they have grown old.
 // A hidden tab watches nothing. What a topic must not lose or double meanwhile, its wish says: "since …".
+import { clock, now } from "./words.js";
+
+const OLD_MS = 3000; // figures come every second
 const SILENT_MS = 15000; // numbers come every second; this long without any, the connection is dead and does not know it
 
 const page = document.body;
@@ -15,6 +19,7 @@ let socket = null;
 let tries = 0;
 let heard = 0;
 let retry = 0;
+let measured = 0; // the newest figures, by the server's clock
 
 const say = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
 
@@ -26,18 +31,28 @@ export function topic(name, handlers) {
 }
 
 // What stands on the page is from before, and looks like it, until the socket is back.
-function connection(fresh) {
+function connection(fresh, words) {
   page.classList.toggle("stale", !fresh);
   for (const mark of document.querySelectorAll("[data-connection]")) {
     mark.className = `state ${fresh ? "ok" : "warn"}`;
-    mark.textContent = fresh ? page.dataset.connected : page.dataset.reconnecting;
+    if (mark.textContent !== words) mark.textContent = words;
   }
+}
+
+function age() {
+  if (!measured) return;
+  const old = now() - measured > OLD_MS;
+  connection(!old, old ? page.dataset.old.replace("%s", clock(new Date(measured))) : page.dataset.connected);
 }
 
 function receive(event) {
   const { seq, frames } = JSON.parse(event.data);
   heard = performance.now();
-  for (const frame of frames) topics.get(frame.topic)?.receive(frame);
+  for (const frame of frames) {
+    topics.get(frame.topic)?.receive(frame);
+    if (frame.at) measured = frame.at;
+  }
+  age();
   // Drawn, then acknowledged: the server sends no more than the page can take.
   const ack = () => say({ ack: seq });
   if (document.hidden) ack();
@@ -62,7 +77,7 @@ async function connect() {
   opened.onopen = () => {
     tries = 0;
     heard = performance.now();
-    connection(true);
+    connection(true, page.dataset.connected);
     if (!document.hidden) for (const [name, { wish }] of topics) say({ ...wish(), sub: name });
   };
   opened.onmessage = receive;
@@ -75,7 +90,8 @@ async function connect() {
 
 function again() {
   socket = null;
-  connection(false);
+  measured = 0;
+  connection(false, page.dataset.reconnecting);
   for (const { lost } of topics.values()) lost?.();
   tries += 1;
   clearTimeout(retry);
@@ -84,13 +100,14 @@ function again() {
 
 document.addEventListener("visibilitychange", () => {
   heard = performance.now();
+  measured = 0;
   for (const [name, { wish }] of topics) say(document.hidden ? { unsub: name } : { ...wish(), sub: name });
 });
 
 // A network that went away closes nothing.
 setInterval(() => {
   if (document.hidden || socket?.readyState !== WebSocket.OPEN || !topics.has("stats")) return;
-  if (performance.now() - heard < SILENT_MS) return;
+  if (performance.now() - heard < SILENT_MS) return age();
   const dead = socket;
   again();
   dead.close();

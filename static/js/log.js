@@ -2,6 +2,7 @@
 // ones by the socket; while somebody reads, nothing moves under them.
 import { topic } from "./live.js";
 import { adopt, dress, fold, gap, raw, row, unfold } from "./rows.js";
+import { count } from "./words.js";
 
 const NEAR_PX = 400;
 const list = document.querySelector("[data-log]");
@@ -46,11 +47,11 @@ function offer() {
   const end = whole && atEnd();
   if (end) unseen = 0;
   button.hidden = end || !subscription;
-  button.lastElementChild.textContent = unseen ? words.new.replace("%(count)s", unseen.toLocaleString()) : words.follow;
+  button.lastElementChild.textContent = unseen ? words.new.replace("%(count)s", count(unseen)) : words.follow;
 }
 
-function missing(count) {
-  return gap(count < 0 ? words.unknown : words.gap.replace("%(count)s", count.toLocaleString()));
+function missing(lines) {
+  return gap(lines < 0 ? words.unknown : words.gap.replace("%(count)s", count(lines)));
 }
 
 function draw(rows, lost) {
@@ -101,7 +102,7 @@ function receive(frame) {
     whole = false; // what comes now is fetched when it is looked at
   }
   if (!follow) unseen += frame.rows.length + Math.max(0, frame.gap);
-  const left = (told) => told.replace("%(count)s", skipped.toLocaleString());
+  const left = (told) => told.replace("%(count)s", count(skipped));
   if (!frame.end) say("ok", skipped ? left(words.skipped) : words.following);
   else if (skipped) say("idle", left(words.endedSkipped));
   else say("idle", list.childElementCount ? words.ended : filter.q ? words.none : words.nothing);

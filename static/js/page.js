@@ -1,4 +1,6 @@
 // Toasts, dialogs, and what the htmx fragments need around them.
+import { now } from "./words.js";
+
 const STAYS_MS = 6000;
 
 // A toast about a failure stays until it is closed; others go, but not while somebody reads them.
@@ -11,15 +13,14 @@ document.querySelectorAll("#toasts .toast").forEach(settle);
 new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach((node) => node.matches?.(".toast") && settle(node))))
   .observe(document.getElementById("toasts"), { childList: true });
 
-// Times go on. By the server's clock: the browser's may be wrong.
-const AHEAD_MS = Date.now() - Number(document.body.dataset.now);
+// Times go on.
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 const ago = new Intl.RelativeTimeFormat(document.documentElement.lang);
 const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" })]));
 setInterval(() => {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[data-tick]")) {
-    const seconds = Math.max(0, (Date.now() - AHEAD_MS - Date.parse(time.dateTime)) / 1000);
+    const seconds = Math.max(0, (now() - Date.parse(time.dateTime)) / 1000);
     const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
     const count = Math.floor(seconds / length);
     const words = time.dataset.tick === "for" ? lasting[unit].format(count) : ago.format(-count, unit);

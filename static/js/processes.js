@@ -1,17 +1,11 @@
 // The processes of a container: rows are kept by what they are, so that a choice and the reader's place stay.
 import { topic } from "./live.js";
+import { size } from "./words.js";
 
 const table = document.querySelector("[data-processes]");
 const body = table?.tBodies[0];
 const template = document.querySelector("template[data-process]");
 const rows = new Map();
-
-function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let n = 0;
-  while (bytes >= 1024 && n < units.length - 1) { bytes /= 1024; n++; }
-  return `${bytes >= 10 || n === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[n]}`;
-}
 
 function put(row, name, value) {
   const place = row.querySelector(`[data-p="${name}"]`);

@@ -1,4 +1,6 @@
 // One line of a log as the page shows it: text only, whatever it holds.
+import { moment } from "./words.js";
+
 const template = document.querySelector("template[data-log-row]");
 const copier = document.querySelector("template[data-log-copy]");
 
@@ -35,7 +37,7 @@ export function adopt(item, fields) {
 export function dress(item) {
   if (!item || item.querySelector(".copy")) return;
   const when = item.querySelector("time");
-  when.title = new Date(when.dateTime).toLocaleString();
+  when.title = moment(new Date(when.dateTime));
   item.append(copier.content.firstElementChild.cloneNode(true));
 }
 

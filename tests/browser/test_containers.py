@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine import ContainerSpec, Engine
+from engine import ContainerSpec, Engine, Limits
 from tests.browser.conftest import Console, picture, sign_up
 
 PHONE = {"width": 390, "height": 844}
@@ -80,15 +80,49 @@ def test_the_form_shows_a_command_and_a_compose_file_while_one_types(
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_figures_are_drawn_and_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine) -> None:
+def test_charts_go_on_and_say_their_figures(page: Page, console: Console, fleet: Engine) -> None:
+    fleet.update("anchor", Limits(memory_bytes=8 * 2**20, pids=4))
     sign_up(page, console)
     page.goto(f"{console.address}/containers/anchor/metrics/")
-    line = page.locator("[data-line=memory]")
-    expect(line).to_have_attribute("d", re.compile("L"), timeout=20_000)
-    before = line.get_attribute("d")
-    expect(line).not_to_have_attribute("d", before or "", timeout=10_000)
+    memory = page.locator("figure", has=page.get_by_text("Memory", exact=True))
+    curve, said = memory.locator("path.area"), memory.locator("output")
+    expect(curve).to_have_attribute("d", re.compile("L.*L.*L"), timeout=20_000)
+    before = curve.get_attribute("d")
+    expect(curve).not_to_have_attribute("d", before or "", timeout=10_000)
+    expect(memory).to_contain_text("limit 8.0 MiB")
+    expect(said).to_contain_text(re.compile(r"held [0-9.]+ KiB peak [0-9.]+ KiB"))
+
+    # A limit far above what is used would press the curve flat: it is said, and drawn where it is near.
+    expect(memory.locator("path.limit")).to_have_count(0)
+    processes = page.locator("figure", has=page.get_by_text("Processes", exact=True))
+    expect(processes.locator("path.limit")).to_have_count(1)
+
+    # The arrow keys move along; where somebody looks the cursor stays while time goes on.
+    cursor = page.get_by_label("Moment in Memory")
+    cursor.press("ArrowLeft")
+    stays = cursor.get_attribute("aria-valuetext") or ""
+    assert re.search(r"\d:\d\d:\d\d .*, held [0-9.]+ KiB", stays)
+    drawn = curve.get_attribute("d")
+    expect(curve).not_to_have_attribute("d", drawn or "", timeout=10_000)
+    assert cursor.get_attribute("aria-valuetext") == stays
+    cursor.press("End")
+    expect(cursor).not_to_have_attribute("aria-valuetext", stays)
+
+    # For who cannot see it.
+    memory.get_by_text("Figures").click()
+    expect(memory.locator("tbody tr").nth(2)).to_contain_text(re.compile(r"\d:\d\d:\d\d.*KiB"))
+    memory.get_by_text("Figures").click()
     page.get_by_label("Shown").select_option("300")
-    picture(page, "metrics")
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        picture(page, f"metrics-{theme}", full_page=True)
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    picture(page, "metrics-phone", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
     page.goto(f"{console.address}/containers/anchor/config/")
     page.get_by_label("Memory", exact=True).fill("64m")
     page.get_by_role("button", name="Change", exact=True).click()

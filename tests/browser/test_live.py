@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
-from engine import ContainerSpec, Engine
+from engine import ContainerSpec, Engine, ExecSpec
 from tests.browser.conftest import Console, picture, sign_up
 
 # The buttons that turn, in a list that is just being fetched.
@@ -92,3 +93,53 @@ def test_an_import_is_looked_at_before_its_file_is_sent(page: Page, console: Con
     expect(page.locator("main").get_by_text("Failed", exact=True)).to_be_visible()
     page.get_by_role("link", name="Try again").click()
     expect(page.get_by_label("Name", exact=True)).to_have_value("a/name:1")
+
+
+def test_figures_that_grow_old_say_so_and_heal(page: Page, console: Console, elsewhere: Engine) -> None:
+    started(elsewhere, "clock", "exec sleep 1000")
+    held: list[bool] = []
+
+    def between(route: WebSocketRoute) -> None:
+        """Let everything through, but for figures while they are held."""
+
+        def pass_on(message: str | bytes) -> None:
+            content = json.loads(message)
+            if held:
+                content["frames"] = [frame for frame in content["frames"] if frame["topic"] != "stats"]
+            route.send(json.dumps(content))
+
+        route.connect_to_server().on_message(pass_on)
+
+    page.route_web_socket(re.compile("/live/"), between)
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/")
+    said = page.locator("header.top [data-connection]")
+    expect(page.locator("tbody [data-f=mem]").first).to_have_text(re.compile(r"[0-9]"), timeout=20_000)
+    expect(said).to_be_hidden()
+    held.append(True)
+    expect(said).to_have_text(re.compile(r"Figures of \d+:\d\d:\d\d"), timeout=10_000)
+    expect(page.locator("body.stale")).to_be_visible()
+    picture(page, "figures-old")
+    held.clear()
+    expect(said).to_be_hidden(timeout=10_000)
+
+
+def test_the_overview_goes_on_by_itself(page: Page, console: Console, elsewhere: Engine) -> None:
+    sign_up(page, console)
+    started(elsewhere, "quiet", "exec sleep 1000")
+    page.goto(f"{console.address}/")
+    used = page.locator("[data-f=host-mem]")
+    meter = page.locator("[data-m=host-mem]")
+    expect(page.locator("[data-host]")).to_be_visible(timeout=10_000)
+    page.evaluate("() => { for (const it of document.querySelectorAll('[data-f^=host-]')) it.textContent = 'before'; }")
+    expect(used).to_have_text(re.compile(r"iB$"), timeout=10_000)
+    expect(page.locator("[data-f=host-load]")).to_have_text(re.compile(r"\d\.\d\d"))
+    assert 0 < meter.evaluate("it => it.value / it.max") < 1
+    # Who becomes busy comes to the top, though nothing else happens.
+    busy = "while :; do :; done"
+    with elsewhere.exec("quiet", ExecSpec(("sh", "-c", f"{busy} & echo begun"), stdin=False)) as execution:
+        execution.wait()
+    first = page.locator(".top-users", has_text="CPU").locator("tbody tr").first
+    expect(first).to_contain_text("quiet", timeout=20_000)
+    expect(first.locator("[data-f=cpu]")).to_have_text(re.compile(r"0\.[1-9]|1\."), timeout=20_000)
+    picture(page, "overview-live", full_page=True)

@@ -9,10 +9,9 @@ import time
 import pytest
 from django.test import Client
 
-from console import gateway, jobs, recorder
-from console.containers.tabs.metrics import joined
+from console import gateway, jobs, points, recorder
 from console.jobs.models import Record
-from engine import ContainerSpec, Engine, Figure, HealthCheck, Image, Series
+from engine import ContainerSpec, Engine, Figure, HealthCheck, Image, Limits, Series
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,15 +65,23 @@ def test_one_without_a_check_says_how_to_get_one(page: Client, dock: Engine) -> 
 
 
 def test_points_come_once_and_from_where_somebody_left(page: Client, dock: Engine) -> None:
-    container = dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    limits = Limits(cpus=1.5, memory_bytes=64 * 2**20)
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("true",), limits=limits)
+    container = dock.create(spec)
+    assert "Nothing was recorded" in page.get("/containers/web/metrics/").content.decode()
     history, now = recorder.recorder().history, time.time()
     for ago in (3.0, 2.0, 1.0):
         history.add({container.id: Figure(0.25, 2**20, 3)}, {}, now_s=now - ago)
-    found = page.get("/containers/web/metrics/points/").json()
+    found = points.of(container.id)
     assert (len(found["t"]), found["cpu"], found["memory"][0], found["read"]) == (3, [0.25] * 3, 2**20, [None] * 3)
-    assert page.get(f"/containers/web/metrics/points/?since={found['t'][1]}").json()["t"] == [found["t"][2]]
-    assert page.get(f"/containers/web/metrics/points/?since={found['t'][2]}").json()["t"] == []
-    assert "the last hour" in page.get("/containers/web/metrics/").content.decode()
+    assert points.of(container.id, found["t"][1])["t"] == [found["t"][2]]
+    assert points.of(container.id, found["t"][2])["t"] == []
+    shown = page.get("/containers/web/metrics/").content.decode()
+    assert 'data-limit="1.5"' in shown
+    assert f'data-limit="{64 * 2**20}"' in shown
+    # Who has no script, or cannot see a curve, reads the figures.
+    cells = re.findall(r'<td class="r num">(.+?)</td>', shown)
+    assert cells == [*["0.25"] * 3, *["1.0 MiB"] * 3, *["–"] * 6, *["3"] * 3, *["–"] * 9]
 
 
 def test_many_points_are_joined_to_their_means() -> None:
@@ -83,7 +90,7 @@ def test_many_points_are_joined_to_their_means() -> None:
         series.times.append(float(second))
         for name, values in series.points.items():
             values.append(math.nan if name == "read" else float(second))
-    found = joined(series, most=5)
+    found = points.joined(series, most=5)
     assert found["t"] == [1.0, 3.0, 5.0, 7.0, 9.0]
     assert (found["cpu"], found["read"]) == ([0.5, 2.5, 4.5, 6.5, 8.5], [None] * 5)
 

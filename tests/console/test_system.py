@@ -86,6 +86,9 @@ def test_the_overview_says_what_is_wrong_and_who_uses_the_most(page: Client, ima
         assert words in shown
     _cpu, memory, _disk = answer.context["users"]
     assert [row["container"].name for row in memory["rows"]] == ["well"]
+    refreshed = page.get("/users-of-most/").content.decode()
+    assert f'data-id="{well.id}" data-running' in refreshed
+    assert "<html" not in refreshed
     engine.start(bad.id)
     engine.wait(bad.id, 30)
     engine.remove(bad.id)

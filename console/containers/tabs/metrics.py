@@ -2,70 +2,63 @@
 
 from __future__ import annotations
 
-import math
-import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from console import gateway, recorder
+from console import gateway, points
 from console.containers import tabs
-from engine import Series
+from console.text import size
+from engine import Container
 
-SHOWN = 600  # points of a chart: more are joined
-SPAN_S = 3600.0
+ROWS = 60  # of the table of figures: a minute each
 
 
 class Chart(NamedTuple):
     """One picture with one or more lines."""
 
-    name: str
     title: str | Promise
-    unit: str  # cores, bytes, rate, count, percent
+    unit: str  # as in static/js/chart.js
     lines: tuple[tuple[str, str | Promise], ...]  # field of the points, and what it is called
+    limit: Callable[[Container], float | None] = lambda _container: None
 
 
 CHARTS = (
-    Chart("cpu", _("CPU, cores"), "cores", (("cpu", _("used")),)),
-    Chart("memory", _("Memory"), "bytes", (("memory", _("held")),)),
-    Chart("io", _("Disk"), "rate", (("read", _("read")), ("written", _("written")))),
-    Chart("pids", _("Processes"), "count", (("pids", _("there")),)),
-    Chart("pressure", _("Time that its work waited, percent of 10 s"), "percent", (
+    Chart(_("CPU, cores"), "cores", (("cpu", _("used")),), lambda container: container.spec.limits.cpus),
+    Chart(_("Memory"), "bytes", (("memory", _("held")),), lambda container: container.spec.limits.memory_bytes),
+    Chart(_("Disk"), "rate", (("read", _("read")), ("written", _("written")))),
+    Chart(_("Processes"), "count", (("pids", _("there")),), lambda container: container.spec.limits.pids),
+    Chart(_("Time that its work waited, percent of 10 s"), "percent", (
         ("cpu_pressure", _("for CPU")), ("memory_pressure", _("for memory")), ("io_pressure", _("for disks")))),
 )  # fmt: skip
+SAID: dict[str, Callable[[float], str]] = {
+    "cores": lambda value: f"{value:.2f}",
+    "bytes": size,
+    "rate": lambda value: f"{size(value)}/s",
+    "count": lambda value: f"{value:.0f}",
+    "percent": lambda value: f"{value:.1f} %",
+}
 
 
 @require_safe
 def show(request: HttpRequest, ref: str) -> HttpResponse:
-    """The charts; a script fetches their points."""
+    """The charts with their figures as tables; a script draws them and goes on."""
     container = gateway.engine().inspect(ref)
-    return tabs.show(request, container, "metrics", {"charts": CHARTS, "span_s": int(SPAN_S)})
+    found = points.of(container.id, most=ROWS)
+    times = [datetime.fromtimestamp(at, UTC) for at in found["t"]]
+    charts = [
+        chart._asdict() | {"limit": chart.limit(container), "rows": list(zip(times, _cells(chart, found), strict=True))}
+        for chart in CHARTS
+    ]
+    return tabs.show(request, container, "metrics", {"charts": charts})
 
 
-@require_safe
-def points(request: HttpRequest, ref: str) -> JsonResponse:
-    """The points of the last hour after ``since``, Unix time in s, the oldest first; joined where there are many."""
-    container = gateway.engine().inspect(ref)
-    asked = request.GET.get("since", "")
-    since = float(asked) if asked.replace(".", "", 1).isdigit() and len(asked) < 20 else 0.0
-    recorder.recorder().look(container.id)
-    found = recorder.recorder().history.of(container.id, max(since, time.time() - SPAN_S))
-    return JsonResponse(joined(found) | {"now": time.time()})
-
-
-def joined(series: Series, most: int = SHOWN) -> dict[str, Any]:
-    """At most so many points: means, at the time of the last that is in them. What is not known is null."""
-    step = max(1, -(-len(series.times) // most))
-    starts = range(0, len(series.times), step)
-    # Rounded up: whoever asks for what came after the last one must not get that again.
-    return {"t": [math.ceil(series.times[min(at + step, len(series.times)) - 1] * 10) / 10 for at in starts]} | {
-        name: [_mean(values[at : at + step]) for at in starts] for name, values in series.points.items()
-    }
-
-
-def _mean(values: Any) -> float | None:
-    known = [value for value in values if not math.isnan(value)]
-    return float(f"{sum(known) / len(known):.7g}") if known else None
+def _cells(chart: Chart, found: dict[str, Any]) -> list[list[str]]:
+    """A row for each time, in words."""
+    columns = [found[field] for field, _word in chart.lines]
+    return [["–" if value is None else SAID[chart.unit](value) for value in row] for row in zip(*columns, strict=True)]

@@ -6,7 +6,8 @@ from console.live.topic import Topic
 from console.live.topics.containers import Containers
 from console.live.topics.jobs import Jobs
 from console.live.topics.logs import Logs
+from console.live.topics.metrics import Metrics
 from console.live.topics.processes import Processes
 from console.live.topics.stats import Stats
 
-TOPICS: dict[str, type[Topic]] = {topic.name: topic for topic in (Containers, Stats, Logs, Jobs, Processes)}
+TOPICS: dict[str, type[Topic]] = {topic.name: topic for topic in (Containers, Stats, Metrics, Logs, Jobs, Processes)}
