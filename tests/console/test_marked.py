@@ -15,7 +15,7 @@ TEMPLATES = sorted({*(TOP / "templates").rglob("*.html")} - {*(TOP / "templates/
 SCRIPTS = sorted((TOP / "static/js").glob("*.js"))
 
 # Names, commands, units: the same in every language.
-ALLOWED = {"Wharfie", "· Wharfie", "ms", "docker run", "compose.yaml", "stdout", "stderr"}
+ALLOWED = {"Wharfie", "· Wharfie", "ms", "UTC", "docker run", "compose.yaml", "stdout", "stderr"}
 ALLOWED_IN_SCRIPTS = {
     "KiB", "MiB", "GiB", "TiB", "err", "out", "Enter", "ArrowDown", "ArrowUp", "tbody input[type=checkbox]",
     "main tbody tr", " UTC", "%(count)s", "(prefers-color-scheme: dark)",
