@@ -45,6 +45,7 @@ from engine.containers.spec import (
 )
 from engine.containers.stopping import Stopping
 from engine.containers.terminals import Terminal
+from engine.containers.updating import Updating
 from engine.containers.versions import Version
 from engine.containers.waiting import Waiting
 from engine.errors import Unavailable, only_engine_errors
@@ -92,12 +93,13 @@ class Engine:
         self._census = Census(self.paths, self._database, self._events, self._records)
         self._pausing = Pausing(self.instance, self._events, self._records)
         self._waiting = Waiting(self.paths, self._events, self._records)
-        self._restarting = Restarting(self.paths, self._database, self._events, self._records)
+        self._restarting = Restarting(self.paths, self._records)
         self._stopping = Stopping(
             self.paths, self._events, self._records, self._pausing, self._waiting, self._restarting
         )
         self._processes = Processes(self.instance, self._records, self._stopping)
-        self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
+        self._limiting = Limiting(self.instance, self.paths, self._records)
+        self._updating = Updating(self._database, self._events, self._records, self._limiting, self._restarting)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self.browse = Browsing(self.files)
         self._lifecycle = Lifecycle(
@@ -191,17 +193,16 @@ class Engine:
 
     def rename(self, ref: str, name: str, *, caller: Caller = ROOT) -> None:
         """Give a container another name, running or not."""
-        self._lifecycle.rename(self._records.find(ref), name, caller, "rename")
+        self._updating.update(self._records.find(ref), caller, name=names.container_name(name), change="rename")
 
     def update(
-        self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, caller: Caller = ROOT
-    ) -> Container:
-        """Change limits, of a running container at once: all or none; and its restart policy. None and empty stay."""
+        self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, name: str = "",
+        caller: Caller = ROOT,
+    ) -> Container:  # fmt: skip
+        """Change limits, of a running container at once, its restart policy and its name: all that is given, or nothing
+        when it raises. None and empty stay."""
         container = self._records.find(ref)
-        if limits is not None:
-            self._limiting.update(container, limits, caller)
-        if restart is not None:
-            self._restarting.update(container, restart, caller, "update")
+        self._updating.update(container, caller, name=name, limits=limits, restart=restart)
         return self._records.find(container.id)
 
     def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:
@@ -238,12 +239,10 @@ class Engine:
         """Give a container the name, limits and restart policy of an earlier version again."""
         container = self._records.find(ref)
         wanted = versions.version(self._database, container, number).spec
-        if wanted.name != container.name:
-            self._lifecycle.rename(container, wanted.name, caller, "restore")
-        if wanted.limits != container.spec.limits:
-            self._limiting.update(container, wanted.limits, caller, exactly=True)
-        if wanted.restart != container.spec.restart:
-            self._restarting.update(container, wanted.restart, caller, "restore")
+        self._updating.update(
+            container, caller, name=wanted.name, restart=wanted.restart, change="restore", exactly=True,
+            limits=wanted.limits if wanted.limits != container.spec.limits else None,
+        )  # fmt: skip
         return self._records.find(container.id)
 
     def check_health(self, ref: str, *, caller: Caller = ROOT) -> HealthResult:
