@@ -203,6 +203,17 @@ SENTENCES = (
     _("the launcher does not answer"),
     _("the command cannot be split into words: %(why)s"),
     _("close the quotes"),
+    # How far an act is, which a job shows while it works.
+    _("Receiving the archive"),
+    _("Collecting files of this host"),
+    _("Reading the root file system"),
+    _("Layer %(number)s of %(total)s"),
+    _("Reading what it changed"),
+    _("Measuring the layer"),
+    _("Unpacking the layer"),
+    _("Writing the image"),
+    _("Copying volume %(name)s"),
+    _("Creating the container"),
 )
 PLACE = re.compile(r"%\((\w+)\)s")
 

@@ -53,9 +53,7 @@ def update(request: HttpRequest, ref: str) -> JsonResponse:
     """Change what is given, at once and for each later start: all of it, or nothing when it is refused."""
     wish = _wish(request.body, CHANGED)
     if not wish:
-        raise errors.InvalidRequest(
-            _("No change is given"), hint=_("known: %(names)s") % {"names": ", ".join(CHANGED)}
-        )
+        raise errors.InvalidRequest(_("No change is given"), hint=_("known: %(names)s") % {"names": ", ".join(CHANGED)})
     memory = names.size_bytes(wish["memory"], "memory") if "memory" in wish else None
     limits = Limits(memory_bytes=memory, cpus=wish.get("cpus"), pids=wish.get("pids"))
     restart = RestartPolicy.parse(wish["restart"]) if "restart" in wish else None

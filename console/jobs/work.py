@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
 from django.db import DatabaseError
 from django.dispatch import Signal
+from django.utils.translation import gettext as _
 
+from console import gateway
 from console.jobs.models import Record
+from console.said import said
 from console.text import clean
+from engine import errors
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
+
+    from engine import Caller
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +57,15 @@ class Job:
         return self.record.owner
 
     @property
+    def caller(self) -> Caller:
+        """Who asks, for the engine, with the rights of this moment."""
+        if self.owner is None or not self.owner.is_active:
+            raise errors.Denied(
+                _("The account of whoever began this is closed"), hint=_("begin it again as somebody else")
+            )
+        return gateway.caller(self.owner)
+
+    @property
     def cancelled(self) -> bool:
         """Whether it was asked to stop."""
         return self._cancel.is_set()
@@ -62,8 +77,9 @@ class Job:
 
     def step(self, text: str) -> None:
         """Say what it does now, as "Layer 2 of 5: 128 MiB"; what stands before the colon goes to the log, once."""
-        self.record.step = clean(text)[:300]
-        head = text.partition(": ")[0]
+        head, colon, rest = text.partition(": ")
+        head = said(head)  # as an engine's progress is English
+        self.record.step = clean(f"{head}{colon}{rest}")[:300]
         if head != self._logged:
             self._logged = head
             self._files.say(head)

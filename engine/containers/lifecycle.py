@@ -16,7 +16,7 @@ from engine.containers.filling import Filling
 from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
-from engine.containers.stopping import AFTER_KILL_S, Stopping
+from engine.containers.stopping import AFTER_KILL_S, Patience, Stopping
 from engine.errors import Busy, EngineError, KernelError, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
@@ -206,10 +206,12 @@ class Lifecycle:
             return NetworkMode.NONE
         return spec.network
 
-    def restart(self, container: Container, image: Image, timeout_s: float | None, caller: Caller) -> None:
+    def restart(
+        self, container: Container, image: Image, timeout_s: float | None, caller: Caller, patience: Patience | None
+    ) -> None:
         """Stop it as `Stopping.stop` does, then start it: the same id, files and log. Else it is a start."""
         state.require("restart", container.state, container.name)
-        self._stopping.stop(container, timeout_s, caller)
+        self._stopping.stop(container, timeout_s, caller, patience)
         self.start(self._records.find(container.id), image)
         self._events.publish("container", "restart", container.id, container.name)
 
