@@ -43,8 +43,9 @@ from engine.containers.spec import (
     TerminalInfo,
     WaitFor,
 )
-from engine.containers.stopping import Stopping
+from engine.containers.stopping import Patience, Stopping
 from engine.containers.terminals import Terminal
+from engine.containers.updating import Updating
 from engine.containers.versions import Version
 from engine.containers.waiting import Waiting
 from engine.errors import Unavailable, only_engine_errors
@@ -63,11 +64,12 @@ from engine.volumes.store import VolumeStore
 
 if TYPE_CHECKING:
     from engine.backup.manifest import Manifest
-    from engine.containers.commit import Commits
+    from engine.containers.cloning import Cloning
     from engine.images.store import ImageStore
     from engine.linux.probe import Check, Report
 
 Progress = Callable[[str], None]
+SILENT: Progress = lambda _text: None  # noqa: E731
 UNPACK_TIMEOUT_S = 3600.0
 
 
@@ -90,14 +92,14 @@ class Engine:
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
         self._records = Records(self.instance, self.paths, self._database, self._events)
         self._census = Census(self.paths, self._database, self._events, self._records)
-        self._pausing = Pausing(self.instance, self._events, self._records)
-        self._waiting = Waiting(self.paths, self._events, self._records)
-        self._restarting = Restarting(self.paths, self._database, self._events, self._records)
-        self._stopping = Stopping(
-            self.paths, self._events, self._records, self._pausing, self._waiting, self._restarting
-        )
+        common = self.paths, self._events, self._records
+        self._pausing = Pausing(self.instance, *common)
+        self._waiting = Waiting(*common)
+        self._restarting = Restarting(self.paths, self._records)
+        self._stopping = Stopping(*common, self._pausing, self._waiting, self._restarting)
         self._processes = Processes(self.instance, self._records, self._stopping)
-        self._limiting = Limiting(self.instance, self.paths, self._database, self._events, self._records)
+        self._limiting = Limiting(self.instance, self.paths, self._records)
+        self._updating = Updating(self._database, self._events, self._records, self._limiting, self._restarting)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self.browse = Browsing(self.files)
         self._lifecycle = Lifecycle(
@@ -128,6 +130,8 @@ class Engine:
         create.tidy(self.paths, self._database)
         self._volumes.tidy()
         self._lifecycle.tidy()
+        self._pausing.tidy()
+        self._cloning.tidy()
         atomic.empty(self.paths.trash)
         instance.tidy(self.paths)
         self._images.tidy()
@@ -165,20 +169,26 @@ class Engine:
         self._lifecycle.start(container, self.image(container.image_id))
         return self._records.find(container.id)
 
-    def stop(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT) -> Container:
-        """Stop a container: its stop signal, then after ``timeout_s`` (default: its own; -1: never) SIGKILL."""
+    def stop(
+        self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT, patience: Patience | None = None
+    ) -> Container:
+        """Stop a container: its stop signal, then after ``timeout_s`` (default: its own; -1: never) SIGKILL.
+
+        ``patience`` is called each second meanwhile; what it raises ends the wait, and no SIGKILL comes."""
         container = self._records.find(ref)
-        self._stopping.stop(container, timeout_s, caller)
+        self._stopping.stop(container, timeout_s, caller, patience)
         return self._records.find(container.id)
 
     def kill(self, ref: str, signal: str | int = "KILL", *, caller: Caller = ROOT) -> None:
         """Send a signal to a container's first process; a paused one goes on, to receive it."""
         self._stopping.signal(self._records.find(ref), names.signal_number(signal), caller)
 
-    def restart(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT) -> Container:
+    def restart(
+        self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT, patience: Patience | None = None
+    ) -> Container:
         """Stop a container as `stop` does, and start it again: the same id, files and log."""
         container = self._records.find(ref)
-        self._lifecycle.restart(container, self.image(container.image_id), timeout_s, caller)
+        self._lifecycle.restart(container, self.image(container.image_id), timeout_s, caller, patience)
         return self._records.find(container.id)
 
     def pause(self, ref: str) -> None:
@@ -191,17 +201,16 @@ class Engine:
 
     def rename(self, ref: str, name: str, *, caller: Caller = ROOT) -> None:
         """Give a container another name, running or not."""
-        self._lifecycle.rename(self._records.find(ref), name, caller, "rename")
+        self._updating.update(self._records.find(ref), caller, name=names.container_name(name), change="rename")
 
     def update(
-        self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, caller: Caller = ROOT
-    ) -> Container:
-        """Change limits, of a running container at once: all or none; and its restart policy. None and empty stay."""
+        self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, name: str = "",
+        caller: Caller = ROOT,
+    ) -> Container:  # fmt: skip
+        """Change limits, of a running container at once, its restart policy and its name: all that is given, or nothing
+        when it raises. None and empty stay."""
         container = self._records.find(ref)
-        if limits is not None:
-            self._limiting.update(container, limits, caller)
-        if restart is not None:
-            self._restarting.update(container, restart, caller, "update")
+        self._updating.update(container, caller, name=name, limits=limits, restart=restart)
         return self._records.find(container.id)
 
     def wait(self, ref: str, timeout_s: float | None = None) -> ExitRecord:
@@ -238,12 +247,10 @@ class Engine:
         """Give a container the name, limits and restart policy of an earlier version again."""
         container = self._records.find(ref)
         wanted = versions.version(self._database, container, number).spec
-        if wanted.name != container.name:
-            self._lifecycle.rename(container, wanted.name, caller, "restore")
-        if wanted.limits != container.spec.limits:
-            self._limiting.update(container, wanted.limits, caller, exactly=True)
-        if wanted.restart != container.spec.restart:
-            self._restarting.update(container, wanted.restart, caller, "restore")
+        limits = wanted.limits if wanted.limits != container.spec.limits else None
+        self._updating.update(
+            container, caller, name=wanted.name, limits=limits, restart=wanted.restart, change="restore", exactly=True
+        )
         return self._records.find(container.id)
 
     def check_health(self, ref: str, *, caller: Caller = ROOT) -> HealthResult:
@@ -304,25 +311,25 @@ class Engine:
         """Tells which of many logs have grown."""
         return LogWatch(self.paths)
 
-    def commit(self, ref: str, spec: CommitSpec, *, caller: Caller = ROOT) -> Image:
-        """Make an image of a container's files and settings."""
-        return self._commits.commit(ref, spec, caller)
+    def commit(self, ref: str, spec: CommitSpec, *, caller: Caller = ROOT, progress: Progress = SILENT) -> Image:
+        """Make an image of a container's files and settings. What ``progress`` raises ends it; nothing is left then."""
+        return self._cloning.commits.commit(ref, spec, caller, progress)
 
-    def clone(self, ref: str, name: str, *, caller: Caller = ROOT) -> Container:
-        """Another container like this one, with the same files and copies of its volumes; it does not run yet."""
-        from engine.containers.cloning import Cloning
+    def clone(
+        self, ref: str, name: str, *, key: str = "", caller: Caller = ROOT, progress: Progress = SILENT
+    ) -> Container:
+        """Another container like this one, with the same files and copies of its volumes; it does not run yet.
 
-        cloning = Cloning(
-            self.paths, self._records, self.files, self._pausing, self._images, self._volumes, self._commits,
-            lambda spec, who: self.create(spec, caller=who),
-        )  # fmt: skip
-        return cloning.clone(self._records.find(ref), name, caller)
+        What ``progress`` raises ends it; nothing is left then. Asked again with that ``key`` it comes to the same end.
+        """
+        return self._cloning.clone(self._records.find(ref), name, key, caller, progress)
 
     @property
-    def _commits(self) -> Commits:
-        from engine.containers.commit import Commits
+    def _cloning(self) -> Cloning:
+        from engine.containers.cloning import Cloning
 
-        return Commits(self._records, self._events, self.files, self._pausing, self._images)
+        parts = self._records, self._events, self.files, self._pausing, self._images
+        return Cloning(self.paths, self._volumes, *parts, lambda spec, who: self.create(spec, caller=who))
 
     # Further commands in running containers
 
@@ -426,12 +433,12 @@ class Engine:
     # All of it
 
     def backup(
-        self, out: BinaryIO, *, images: bool = True, volumes: bool = True, progress: Progress | None = None
+        self, out: BinaryIO, *, images: bool = True, volumes: bool = True, progress: Progress = SILENT
     ) -> Manifest:
         """Write the whole store to ``out``, while containers run; `engine.backup.restore` takes it back."""
         from engine.backup.save import save
 
-        return save(self.paths, out, images=images, volumes=volumes, progress=progress or (lambda _text: None))
+        return save(self.paths, out, images=images, volumes=volumes, progress=progress)
 
     # Facts
 

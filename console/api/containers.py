@@ -1,4 +1,4 @@
-"""Containers for programs: list, look, create, start, stop, restart."""
+"""Containers for programs: list, look, create, change, start, stop, restart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console import gateway
 from console.accounts.models import ApiToken
-from engine import Caller, Container, ContainerSpec, NetworkMode, Role, errors
+from engine import Caller, Container, ContainerSpec, Limits, NetworkMode, RestartPolicy, Role, errors, names
 
-FIELDS = {"image": str, "name": str, "command": list, "env": list, "network": str}
+CREATED = {"image": str, "name": str, "command": list, "env": list, "network": str}
+CHANGED = {"name": str, "memory": str, "cpus": float, "pids": int, "restart": str}
+KINDS = {
+    str: gettext_lazy("a string"), list: gettext_lazy("a list of strings"), float: gettext_lazy("a number"),
+    int: gettext_lazy("a whole number"),
+}  # fmt: skip
 
 
 def _caller(request: HttpRequest) -> Caller:
@@ -43,6 +49,20 @@ def one(request: HttpRequest, ref: str) -> JsonResponse:
 
 @login_not_required
 @require_POST
+def update(request: HttpRequest, ref: str) -> JsonResponse:
+    """Change what is given, at once and for each later start: all of it, or nothing when it is refused."""
+    wish = _wish(request.body, CHANGED)
+    if not wish:
+        raise errors.InvalidRequest(_("No change is given"), hint=_("known: %(names)s") % {"names": ", ".join(CHANGED)})
+    memory = names.size_bytes(wish["memory"], "memory") if "memory" in wish else None
+    limits = Limits(memory_bytes=memory, cpus=wish.get("cpus"), pids=wish.get("pids"))
+    restart = RestartPolicy.parse(wish["restart"]) if "restart" in wish else None
+    made = gateway.engine().update(ref, limits, restart, name=wish.get("name", ""), caller=_caller(request))
+    return JsonResponse(_full(made))
+
+
+@login_not_required
+@require_POST
 def start(request: HttpRequest, ref: str) -> JsonResponse:
     """It runs when this answers."""
     return JsonResponse(_full(gateway.engine().start(ref)))
@@ -63,23 +83,10 @@ def restart(request: HttpRequest, ref: str) -> JsonResponse:
 
 
 def _spec(body: bytes) -> ContainerSpec:
-    """What a program asks for; InvalidRequest for what is not an object of known fields."""
-    try:
-        wish: Any = json.loads(body)
-    except ValueError as error:
-        raise errors.InvalidRequest(_("The body is not JSON: %(why)s") % {"why": error}) from error
-    if not isinstance(wish, dict) or not wish.get("image"):
+    """What container a program asks for."""
+    wish = _wish(body, CREATED)
+    if not wish.get("image"):
         raise errors.InvalidRequest(_("The body is no object with an image"), hint='{"image": "…", "name": "…"}')
-    for name, value in wish.items():
-        kind = FIELDS.get(name)
-        if kind is None:
-            raise errors.InvalidRequest(
-                _("%(name)s is not known here") % {"name": name},
-                hint=_("known: %(names)s") % {"names": ", ".join(FIELDS)},
-            )
-        if not isinstance(value, kind) or (kind is list and not all(isinstance(item, str) for item in value)):
-            expected = _("a list of strings") if kind is list else _("a string")
-            raise errors.InvalidRequest(_("%(name)s must be %(kind)s") % {"name": name, "kind": expected}, field=name)
     if wish.get("network", "none") not in (NetworkMode.NONE, NetworkMode.HOST):
         raise errors.InvalidRequest(_("network must be none or host"), field="network")
     return ContainerSpec(
@@ -89,6 +96,35 @@ def _spec(body: bytes) -> ContainerSpec:
         env=tuple(wish.get("env", ())),
         network=NetworkMode(wish.get("network", "none")),
     )
+
+
+def _wish(body: bytes, known: dict[str, type]) -> dict[str, Any]:
+    """What a program sent; InvalidRequest for what is not an object of known fields."""
+    try:
+        wish: Any = json.loads(body)
+    except ValueError as error:
+        raise errors.InvalidRequest(_("The body is not JSON: %(why)s") % {"why": error}) from error
+    if not isinstance(wish, dict):
+        raise errors.InvalidRequest(_("The body is no object"), hint='{"name": "…"}')
+    for name, value in wish.items():
+        kind = known.get(name)
+        if kind is None:
+            raise errors.InvalidRequest(
+                _("%(name)s is not known here") % {"name": name},
+                hint=_("known: %(names)s") % {"names": ", ".join(known)},
+            )
+        if not _is(value, kind):
+            expected = KINDS[kind]
+            raise errors.InvalidRequest(_("%(name)s must be %(kind)s") % {"name": name, "kind": expected}, field=name)
+    return wish
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # which Python counts among the numbers
+        return False
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _brief(container: Container) -> dict[str, Any]:
@@ -108,6 +144,12 @@ def _full(container: Container) -> dict[str, Any]:
         "image_id": container.image_id,
         "argv": list(container.argv),
         "network": container.spec.network.value,
+        "limits": {
+            "memory_bytes": container.spec.limits.memory_bytes,
+            "cpus": container.spec.limits.cpus,
+            "pids": container.spec.limits.pids,
+        },
+        "restart": str(container.spec.restart),
         "restarts": container.restarts,
         "exit": None if ended is None else {"code": ended.code, "signal": ended.signal, "oom": ended.oom_killed},
     }

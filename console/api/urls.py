@@ -10,6 +10,6 @@ urlpatterns = [
     path("containers/<str:ref>/", containers.one, name="container"),
     *(
         path(f"containers/<str:ref>/{act.__name__}/", act, name=act.__name__)
-        for act in (containers.start, containers.stop, containers.restart)
+        for act in (containers.update, containers.start, containers.stop, containers.restart)
     ),
 ]

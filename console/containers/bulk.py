@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from console import gateway, jobs
-from console.containers.stopping import stopping
+from console.containers import stopping
 from engine import Caller, Container, Engine, State, errors
 
 AT_ONCE = 16  # side by side: most of a stop is waiting
@@ -27,6 +28,9 @@ TITLES = {
     "unpause": gettext_lazy("Unpause containers"), "kill": gettext_lazy("Kill containers"),
     "remove": gettext_lazy("Remove containers"),
 }  # fmt: skip
+REACHED = {
+    "start": (State.RUNNING,), "unpause": (State.RUNNING,), "pause": (State.PAUSED,), "kill": (State.EXITED,),
+}  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -36,37 +40,44 @@ class Result(NamedTuple):
     error: str  # "" when it went well
 
 
-def _start(engine: Engine, container: Container, caller: Caller) -> None:
+class Wish(NamedTuple):
+    """What to do to each, for whom, and since when: what was brought about since then is done."""
+
+    act: str
+    caller: Caller
+    since_ns: int
+    patience: stopping.Patience | None = None
+
+
+def _start(engine: Engine, container: Container, wish: Wish) -> None:
     engine.start(container.id)
 
 
-def _stop(engine: Engine, container: Container, caller: Caller) -> None:
-    with stopping(container.id):
-        engine.stop(container.id, caller=caller)
+def _stop(engine: Engine, container: Container, wish: Wish) -> None:
+    stopping.stop(container, wish.caller, wish.patience)
 
 
-def _restart(engine: Engine, container: Container, caller: Caller) -> None:
-    with stopping(container.id):
-        engine.restart(container.id, caller=caller)
+def _restart(engine: Engine, container: Container, wish: Wish) -> None:
+    stopping.restart(container, wish.caller, wish.patience)
 
 
-def _pause(engine: Engine, container: Container, caller: Caller) -> None:
+def _pause(engine: Engine, container: Container, wish: Wish) -> None:
     engine.pause(container.id)
 
 
-def _unpause(engine: Engine, container: Container, caller: Caller) -> None:
+def _unpause(engine: Engine, container: Container, wish: Wish) -> None:
     engine.unpause(container.id)
 
 
-def _kill(engine: Engine, container: Container, caller: Caller) -> None:
-    engine.kill(container.id, caller=caller)
+def _kill(engine: Engine, container: Container, wish: Wish) -> None:
+    engine.kill(container.id, caller=wish.caller)
 
 
-def _remove(engine: Engine, container: Container, caller: Caller) -> None:
-    engine.remove(container.id, force=True, caller=caller)
+def _remove(engine: Engine, container: Container, wish: Wish) -> None:
+    engine.remove(container.id, force=True, caller=wish.caller)
 
 
-ACTS: dict[str, Callable[[Engine, Container, Caller], None]] = {
+ACTS: dict[str, Callable[[Engine, Container, Wish], None]] = {
     "start": _start, "stop": _stop, "restart": _restart, "pause": _pause, "unpause": _unpause, "kill": _kill,
     "remove": _remove,
 }  # fmt: skip
@@ -86,40 +97,37 @@ def act(request: HttpRequest) -> HttpResponse:
         chosen = [each for each in (_found(engine, container_id) for container_id in ids) if each]
         living = [each for each in chosen if each.state.alive]
         return _answer(request, "ask", {"chosen": chosen, "living": living}, changed=False)
-    caller = gateway.caller(request.user)
-    if len(ids) > SOON:
-        return gateway.go(
-            request, jobs.begin(request.user, str(TITLES[wish]), _work(wish, ids, caller)).get_absolute_url()
-        )
+    if len(ids) > SOON or (wish in stopping.ACTS and any(_takes_long(engine, container_id) for container_id in ids)):
+        record = jobs.begin(request.user, str(TITLES[wish]), do, act=wish, ids=ids, since_ns=time.time_ns())
+        return gateway.go(request, record.get_absolute_url())
+    chosen_act = Wish(wish, gateway.caller(request.user), time.time_ns())
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        results = [each.result() for each in _begun(pool, wish, ids, caller)]
+        results = [each.result() for each in _begun(pool, chosen_act, ids)]
     failed = [result for result in results if result.error]
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
 
 
-def _work(wish: str, ids: list[str], caller: Caller) -> jobs.Work:
+@jobs.repeatable(resumes=True)  # what is done already is left alone
+def do(job: jobs.Job, *, act: str, ids: list[str], since_ns: int) -> jobs.Results:
     """The same as a job: its log has a line for each, and it fails when one did."""
-
-    def work(job: jobs.Job) -> jobs.Results:
-        failed = 0
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            waiting = _begun(pool, wish, ids, caller)
-            try:
-                for number, future in enumerate(waiting, 1):
-                    result = future.result()
-                    failed += bool(result.error)
-                    job.say(f"{result.name}: {result.error or _('done')}")
-                    job.progress(number, len(ids), _("containers"))
-            except jobs.Cancelled:
-                for future in waiting:
-                    future.cancel()
-                raise
-        if failed:
-            words = ngettext("%(n)d container failed", "%(n)d containers failed", failed) % {"n": failed}
-            raise errors.Busy(words, hint=_("the log says why"))
-        return [(_("All containers"), reverse("containers:list"))]
-
-    return work
+    wish = Wish(act, job.caller, since_ns, job.check)
+    failed = 0
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = _begun(pool, wish, ids)
+        try:
+            for number, future in enumerate(as_completed(waiting), 1):
+                result = future.result()
+                failed += bool(result.error)
+                job.say(f"{result.name}: {result.error or _('done')}")
+                job.progress(number, len(ids), _("containers"))
+        except jobs.Cancelled:
+            for future in waiting:
+                future.cancel()
+            raise
+    if failed:
+        words = ngettext("%(n)d container failed", "%(n)d containers failed", failed) % {"n": failed}
+        raise errors.Busy(words, hint=_("the log says why"))
+    return [(_("All containers"), reverse("containers:list"))]
 
 
 def _answer(request: HttpRequest, name: str, context: dict[str, object], *, changed: bool = True) -> HttpResponse:
@@ -137,19 +145,33 @@ def _found(engine: Engine, container_id: str) -> Container | None:
         return None
 
 
-def _begun(pool: ThreadPoolExecutor, wish: str, ids: list[str], caller: Caller) -> list[Future[Result]]:
+def _begun(pool: ThreadPoolExecutor, wish: Wish, ids: list[str]) -> list[Future[Result]]:
     """Each in a thread, which knows who asks and in what language: `acting` and translations are of a context."""
     engine = gateway.engine()
-    return [pool.submit(copy_context().run, _done, engine, wish, container_id, caller) for container_id in ids]
+    return [pool.submit(copy_context().run, _done, engine, wish, container_id) for container_id in ids]
 
 
-def _done(engine: Engine, wish: str, container_id: str, caller: Caller) -> Result:
+def _takes_long(engine: Engine, container_id: str) -> bool:
+    container = _found(engine, container_id)
+    return container is not None and stopping.takes_long(container)
+
+
+def _done(engine: Engine, wish: Wish, container_id: str) -> Result:
     name = container_id[:12]
     try:
         container = engine.inspect(container_id)
         name = container.name
-        if not (wish == "start" and container.state is State.RUNNING):
-            ACTS[wish](engine, container, caller)
+        if not _is_reached(container, wish):
+            ACTS[wish.act](engine, container, wish)
+    except errors.NotFound as error:
+        return Result(name, "" if wish.act == "remove" else gateway.sentences(error))
     except errors.EngineError as error:
         return Result(name, gateway.sentences(error))
     return Result(name, "")
+
+
+def _is_reached(container: Container, wish: Wish) -> bool:
+    """Whether it is as it is to be: always so, or since a process that was killed did it."""
+    if wish.act == "restart":
+        return container.state is State.RUNNING and (container.started_at_ns or 0) > wish.since_ns
+    return container.state in REACHED.get(wish.act, ())

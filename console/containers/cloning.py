@@ -51,16 +51,17 @@ def clone(request: HttpRequest, ref: str) -> HttpResponse:
 
 
 def _begin(request: HttpRequest, container: Container, form: CloneForm) -> Record:
-    name, start = form.cleaned_data["name"], form.cleaned_data["start"]
-    caller = gateway.caller(request.user)
+    title = _("Clone %(name)s") % {"name": container.name}
+    return jobs.begin(request.user, title, copy, source=container.id, **form.cleaned_data)
 
-    def work(job: jobs.Job) -> jobs.Results:
-        engine = gateway.engine()
-        job.step(_("Copying files and volumes of %(name)s") % {"name": container.name})
-        made = engine.clone(container.id, name, caller=caller)
-        if start:
-            job.step(_("Starting %(name)s") % {"name": name})
-            engine.start(made.id)
-        return [(made.name, reverse("containers:details", args=(made.id,)))]
 
-    return jobs.begin(request.user, _("Clone %(name)s") % {"name": container.name}, work)
+@jobs.repeatable(resumes=True)  # what a kill leaves is taken away before, and the key tells what is whole
+def copy(job: jobs.Job, *, source: str, name: str, start: bool) -> jobs.Results:
+    """Copy files and volumes, and start the clone if it is to run."""
+    engine = gateway.engine()
+    job.step(_("Copying files and volumes of %(name)s") % {"name": engine.inspect(source).name})
+    made = engine.clone(source, name, key=job.record.pk, caller=job.caller, progress=job.step)
+    if start and not made.state.alive:
+        job.say(_("Starting %(name)s") % {"name": name})  # it is there: too late to cancel
+        engine.start(made.id)
+    return [(made.name, reverse("containers:details", args=(made.id,)))]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from console import gateway
-from console.containers.stopping import stopping
+from console.containers import stopping
 
 
 @require_POST
@@ -23,18 +23,14 @@ def start(request: HttpRequest, ref: str) -> HttpResponse:
 @require_POST
 def stop(request: HttpRequest, ref: str) -> HttpResponse:
     """Ask it to end, and kill it when it does not within its time."""
-    container = gateway.engine().inspect(ref)
-    with stopping(container.id):
-        gateway.engine().stop(container.id, caller=gateway.caller(request.user))
+    stopping.begin(request.user, gateway.engine().inspect(ref), "stop")
     return _done(request, ref)
 
 
 @require_POST
 def restart(request: HttpRequest, ref: str) -> HttpResponse:
     """Stop it as `stop` does, and start it again."""
-    container = gateway.engine().inspect(ref)
-    with stopping(container.id):
-        gateway.engine().restart(container.id, caller=gateway.caller(request.user))
+    stopping.begin(request.user, gateway.engine().inspect(ref), "restart")
     return _done(request, ref)
 
 

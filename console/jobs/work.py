@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
 from django.db import DatabaseError
 from django.dispatch import Signal
+from django.utils.translation import gettext as _
 
+from console import gateway
 from console.jobs.models import Record
 from console.said import said
 from console.text import clean
+from engine import errors
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
+
+    from engine import Caller
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,15 @@ class Job:
     def owner(self) -> AbstractUser | None:
         """Who began it; None when that account was removed."""
         return self.record.owner
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, for the engine, with the rights of this moment."""
+        if self.owner is None or not self.owner.is_active:
+            raise errors.Denied(
+                _("The account of whoever began this is closed"), hint=_("begin it again as somebody else")
+            )
+        return gateway.caller(self.owner)
 
     @property
     def cancelled(self) -> bool:

@@ -47,7 +47,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     return redirect(jobs.begin(request.user, _("Back up everything"), save, **wish))
 
 
-@jobs.repeatable()
+@jobs.repeatable(resumes=True)  # from its beginning: what is half written is gone
 def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
     """Write it elsewhere; under its name it is there when it is whole, and not before."""
     directory = settings.PATHS.backups

@@ -11,8 +11,9 @@ import hashlib
 import importlib
 import lzma
 import os
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from engine.archives.tar import READ_BYTES, Source
@@ -23,6 +24,7 @@ RATIO_FROM_BYTES = 100 * 2**20
 LZMA_MEMORY_BYTES = 256 * 2**20  # xz -9 needs 65 MB; more is an attack on memory
 RESERVE_BYTES = 256 * 2**20  # stays free on the disk, so that stopping and removing still work
 _CHECK_BYTES = 64 * 2**20
+SAID_S = 0.5  # between two words of how far a copy is
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 MAGIC_BYTES = 6
@@ -180,6 +182,35 @@ class Hashed:
     def digest(self) -> str:
         """``sha256:…`` of what was read so far (OCI image-spec descriptor.md, "Digests")."""
         return f"sha256:{self._hash.hexdigest()}"
+
+
+class Counted:
+    """A source that tells how much was read of it; what it is told to may raise, to end that."""
+
+    def __init__(self, source: Source, count: Callable[[int], None]) -> None:
+        self._source = source
+        self._count = count
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        self._count(len(data))
+        return data
+
+
+class Megabytes:
+    """Says how far a long copy is, now and then; call it with each amount."""
+
+    def __init__(self, label: str, say: Callable[[str], None]) -> None:
+        self._label, self._say = label, say
+        self._bytes = 0
+        self._said_s = time.monotonic()
+
+    def __call__(self, size: int) -> None:
+        self._bytes += size
+        now_s = time.monotonic()
+        if now_s - self._said_s >= SAID_S:
+            self._said_s = now_s
+            self._say(f"{self._label}: {self._bytes >> 20} MiB")
 
 
 class DiskGuard:

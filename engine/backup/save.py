@@ -15,14 +15,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from engine.archives.streams import DiskGuard
+from engine.archives.streams import DiskGuard, Megabytes
 from engine.archives.tar import BLOCK, READ_BYTES
 from engine.backup import manifest
 from engine.backup.manifest import Manifest
 from engine.backup.pack import Packer
 from engine.errors import Corrupt, KernelError
 from engine.names import new_id
-from engine.storage import snapshots
+from engine.storage import journal, snapshots
 from engine.storage.database import MIGRATIONS
 from engine.storage.paths import Paths
 
@@ -30,17 +30,19 @@ LEVEL = 1  # of gzip: half the time of its default for a few per cent more bytes
 _NOT_KEPT = frozenset({"work", ".lock"})  # of a container: overlayfs's own, and made again
 
 Progress = Callable[[str], None]
+Count = Callable[[int], object]
 
 
 def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: Progress) -> Manifest:
     """Write all of the store to ``out``, which need not be seekable.
 
     state.db is of one moment. Files that a container writes meanwhile are as they were when they were read; which
-    those are is noted in the manifest. What was removed meanwhile is restored empty.
+    those are is noted in the manifest. What was removed meanwhile is restored empty. What ``progress`` raises ends it.
     """
     writer = _Writer(out, paths.tmp)
-    with _layers_held(paths):
+    with _layers_held(paths), journal.journal(paths.tmp, journal.FILE) as note:
         copy = paths.tmp / f"backup-{new_id()[:12]}.db"
+        note(file=copy.name)
         try:
             created_at_ns = time.time_ns()
             _copy(paths.database, copy)
@@ -55,8 +57,9 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
             copy.unlink(missing_ok=True)
         writer.tree(manifest.CONFIG, paths.root.resolve(), only=frozenset(manifest.CONFIG_NAMES))
         for number, (name, place) in enumerate(wanted, 1):
-            progress(f"Saving {name}, {number} of {len(wanted)}")
-            writer.tree(f"{name}.tar.gz", place, skip=_NOT_KEPT if name.startswith("containers/") else frozenset())
+            progress(label := f"Saving {name}, {number} of {len(wanted)}")
+            skip = _NOT_KEPT if name.startswith("containers/") else frozenset[str]()
+            writer.tree(f"{name}.tar.gz", place, skip=skip, count=Megabytes(label, progress))
     left_out = tuple(kind for kind, there in (("images", images), ("volumes", volumes)) if not there)
     told = Manifest(manifest.FORMAT, len(MIGRATIONS), created_at_ns, writer.members, left_out, tuple(writer.notes))
     writer.end(told)
@@ -103,8 +106,9 @@ class _Writer:
         self.notes: list[str] = []
 
     def tree(
-        self, name: str, place: Path, *, skip: frozenset[str] = frozenset(), only: frozenset[str] | None = None
-    ) -> None:
+        self, name: str, place: Path, *, skip: frozenset[str] = frozenset(), only: frozenset[str] | None = None,
+        count: Count = lambda _size: None,
+    ) -> None:  # fmt: skip
         """One directory as a member; none when it was removed meanwhile."""
         try:
             top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -113,9 +117,9 @@ class _Writer:
             return
         try:
             with tempfile.TemporaryFile(dir=self._scratch) as spool:
-                guarded = cast(BinaryIO, _Guarded(spool, DiskGuard(self._scratch)))
+                guarded = cast(BinaryIO, _Counted(spool, DiskGuard(self._scratch)))
                 with gzip.GzipFile("", "wb", LEVEL, guarded, mtime=0) as packed:
-                    packer = Packer(cast(BinaryIO, packed))
+                    packer = Packer(cast(BinaryIO, _Counted(packed, count)))
                     packer.run(top, skip, only)
                 self.notes += [f"{name}: {note}" for note in packer.notes]
                 self._member(name, spool)
@@ -159,16 +163,16 @@ class _Writer:
             raise KernelError.from_os(error, "writing the backup", hint="it is not whole: delete it") from error
 
 
-class _Guarded:
-    """A file whose writer stops before the disk is full."""
+class _Counted:
+    """A file that tells how much is written to it; what it is told to may raise, to end that."""
 
-    def __init__(self, file: IO[bytes], guard: DiskGuard) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, count: Count) -> None:
         self._file = file
-        self._guard = guard
+        self._count = count
 
     def write(self, data: bytes) -> int:
-        """Write, after a look at the disk."""
-        self._guard(len(data))
+        """Write, after it was told."""
+        self._count(len(data))
         return self._file.write(data)
 
     def flush(self) -> None:

@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
 from typing import BinaryIO
 
 from engine import policy
-from engine.archives.streams import DiskGuard
+from engine.archives.streams import DiskGuard, Megabytes
 from engine.containers.files import Files
 from engine.containers.pausing import Pausing
 from engine.containers.records import Records
@@ -19,7 +20,7 @@ from engine.images import instructions
 from engine.images.config import History
 from engine.images.spec import Image, ImageConfig
 from engine.images.store import ImageStore
-from engine.security.spec import ROOT, Caller
+from engine.security.spec import Caller
 
 
 class Commits:
@@ -32,10 +33,11 @@ class Commits:
         self._pausing = pausing
         self._images = images
 
-    def commit(self, ref: str, spec: CommitSpec, caller: Caller = ROOT) -> Image:
+    def commit(self, ref: str, spec: CommitSpec, caller: Caller, say: Callable[[str], None]) -> Image:
         """An image of a container's files and settings: its own image, and one more layer where it changed something.
 
-        Paused while its files are read, unless the spec says not to or it is paused already.
+        Paused while its files are read, unless the spec says not to or it is paused already. What ``say`` raises
+        ends it, and nothing is left.
         """
         policy.check_commit(spec)
         container = self._records.find(ref)
@@ -44,17 +46,19 @@ class Commits:
         settings = instructions.apply(settings_of(container, base), spec.changes)
         with tempfile.TemporaryFile(dir=self._images.scratch) as file:
             with self._pausing.still(container) if spec.pause else contextlib.nullcontext():
-                entries = self._spool(container, file)
+                entries = self._spool(container, file, say)
             made = History(time.time_ns(), f"wharfie commit {container.short_id}", spec.author, spec.message)
-            image = self._images.derive(base.id, file if entries else None, settings, made, spec.name)
+            image = self._images.derive(base.id, file if entries else None, settings, made, spec.name, say)
         self._events.publish("container", "commit", container.id, container.name)
         return image
 
-    def _spool(self, container: Container, file: BinaryIO) -> int:
+    def _spool(self, container: Container, file: BinaryIO, say: Callable[[str], None]) -> int:
         guard = DiskGuard(self._images.scratch)
+        count = Megabytes("Reading what it changed", say)
         with self._files.layer(container.id) as stream:
             while data := stream.read():
                 guard(len(data))
+                count(len(data))
                 file.write(data)
             entries: int = stream.counts["entries"]
         file.seek(0)

@@ -1,25 +1,23 @@
-"""Start, restart, rename and remove a container."""
+"""Start, restart and remove a container."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
-from engine import names
 from engine.cgroups import manager
-from engine.containers import roots, shims, state, versions
+from engine.containers import roots, shims, state
 from engine.containers.execution import first_session
 from engine.containers.filling import Filling
 from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
-from engine.containers.stopping import AFTER_KILL_S, Stopping
-from engine.errors import AlreadyExists, Busy, EngineError, KernelError, NotFound, Unavailable, Unsupported
+from engine.containers.stopping import AFTER_KILL_S, Patience, Stopping
+from engine.errors import Busy, EngineError, KernelError, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import BrokeOff, LauncherClient
@@ -208,29 +206,14 @@ class Lifecycle:
             return NetworkMode.NONE
         return spec.network
 
-    def restart(self, container: Container, image: Image, timeout_s: float | None, caller: Caller) -> None:
+    def restart(
+        self, container: Container, image: Image, timeout_s: float | None, caller: Caller, patience: Patience | None
+    ) -> None:
         """Stop it as `Stopping.stop` does, then start it: the same id, files and log. Else it is a start."""
         state.require("restart", container.state, container.name)
-        self._stopping.stop(container, timeout_s, caller)
+        self._stopping.stop(container, timeout_s, caller, patience)
         self.start(self._records.find(container.id), image)
         self._events.publish("container", "restart", container.id, container.name)
-
-    def rename(self, container: Container, name: str, caller: Caller, change: str) -> None:
-        """Give it another name, running or not. InvalidRequest for one that is none, AlreadyExists for a taken one."""
-        names.container_name(name)
-        with self._records.locked(container):
-            container = self._records.find(container.id)
-            state.require("rename", container.state, container.name)
-            try:
-                with self._database.transaction(durable=True) as connection:
-                    spec = dataclasses.replace(container.spec, name=name)
-                    versions.keep(connection, container, spec, caller.name, change)
-                    self._events.add(connection, "container", "rename", container.id, name, before=container.name)
-            except sqlite3.IntegrityError as error:
-                raise AlreadyExists(
-                    f"the name {name!r} is taken", hint="choose another, or rename or remove that one", subject=name
-                ) from error
-        self._events.wake()
 
     def remove(self, container: Container, caller: Caller, *, force: bool) -> None:
         """Remove it with its writable layer and log. Volumes stay."""

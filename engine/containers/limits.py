@@ -8,17 +8,12 @@ import json
 import os
 import sys
 
-from engine import policy
 from engine.cgroups import bounds, manager
-from engine.containers import state, versions
 from engine.containers.pausing import GONE, ended
 from engine.containers.records import Records
 from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
-from engine.events import Events
 from engine.linux import files
-from engine.security.spec import Caller
-from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 RATES = ("read_bytes_per_s", "write_bytes_per_s", "reads_per_s", "writes_per_s")
@@ -49,41 +44,12 @@ def merge(before: Limits, wanted: Limits) -> Limits:
 
 
 class Limiting:
-    """Live update of limits."""
+    """The limits that a container has at this moment; what it is to have: `engine.containers.updating`."""
 
-    def __init__(self, instance_id: str, paths: Paths, database: Database, events: Events, records: Records) -> None:
+    def __init__(self, instance_id: str, paths: Paths, records: Records) -> None:
         self._instance = instance_id
         self._paths = paths
-        self._database = database
-        self._events = events
         self._records = records
-
-    def update(self, container: Container, wanted: Limits, caller: Caller, *, exactly: bool = False) -> None:
-        """Give it other limits, at once and for each later start: all of them, or none when it raises.
-
-        Denied for what is not for this caller, InvalidRequest for what this host does not have, Busy for less than is
-        in use, Unsupported for what its kernel cannot do. What is None or empty stays,
-        unless these are to be ``exactly`` its limits: then they are those of an earlier version of it.
-        """
-        with self._records.locked(container):
-            container = self._records.find(container.id)
-            state.require("update", container.state, container.name)
-            policy.check_update(wanted, caller)
-            before = container.spec.limits
-            limits = wanted if exactly else merge(before, wanted)
-            bounds.check(limits)
-            # The kernel first, for it may refuse. Killed between the two, what is stored is right: see `settle`.
-            self._change(container, limits)
-            try:
-                with self._database.transaction(durable=True) as connection:
-                    spec = dataclasses.replace(container.spec, limits=limits)
-                    versions.keep(connection, container, spec, caller.name, "restore" if exactly else "update")
-                    self._events.add(connection, "container", "update", container.id, container.name)
-            except BaseException:
-                self._change(container, before)
-                raise
-            self._request(container, limits)
-        self._events.wake()
 
     def settle(self) -> None:
         """Give those that run what is stored, where an update was cut short; called once when the console starts."""
@@ -93,12 +59,12 @@ class Limiting:
             with self._records.locked(container):
                 try:
                     container = self._records.find(container.id)
-                    self._change(container, container.spec.limits)
-                    self._request(container, container.spec.limits)
+                    self.enforce(container, container.spec.limits)
+                    self.remember(container, container.spec.limits)
                 except EngineError as error:  # the others get theirs all the same
                     print(f"wharfie: limits of {container.name}: {error}", file=sys.stderr, flush=True)
 
-    def _request(self, container: Container, limits: Limits) -> None:
+    def remember(self, container: Container, limits: Limits) -> None:
         """What its shim starts it again by has them too."""
         path = self._paths.request(container.id)
         try:
@@ -107,7 +73,8 @@ class Limiting:
             return
         files.replace(str(path), json.dumps(request | {"limits": dataclasses.asdict(limits)}).encode())
 
-    def _change(self, container: Container, limits: Limits) -> None:
+    def enforce(self, container: Container, limits: Limits) -> None:
+        """Have the kernel keep a running one to them: to all, or as before when it raises."""
         if container.state not in (State.RUNNING, State.PAUSED):
             return
         try:

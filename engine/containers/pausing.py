@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import signal
+import sys
 from collections.abc import Iterator
 
 from engine.cgroups import manager
 from engine.containers import state
 from engine.containers.records import Records
 from engine.containers.spec import Container, State
-from engine.errors import Busy, KernelError, WrongState
+from engine.errors import Busy, EngineError, KernelError, NotFound, WrongState
 from engine.events import Events
 from engine.linux import process
+from engine.storage import journal
+from engine.storage.paths import Paths
 
 FREEZE_TIMEOUT_S = 10.0
+STILL = "still"
 
 
 class Pausing:
     """Pause and unpause."""
 
-    def __init__(self, instance_id: str, events: Events, records: Records) -> None:
+    def __init__(self, instance_id: str, paths: Paths, events: Events, records: Records) -> None:
         self._instance = instance_id
+        self._paths = paths
         self._events = events
         self._records = records
 
@@ -77,17 +82,32 @@ class Pausing:
     @contextlib.contextmanager
     def still(self, container: Container) -> Iterator[None]:
         """Inside, nothing of it runs. One that ended, or was paused or unpaused by somebody meanwhile, stays so."""
-        paused = False
-        if container.state is State.RUNNING:
+        if container.state is not State.RUNNING:
+            yield
+            return
+        with journal.journal(self._paths.tmp, STILL) as note:
+            note(paused=container.id)
+            paused = False
             with contextlib.suppress(WrongState):
                 self.pause(container)
                 paused = True
-        try:
-            yield
-        finally:
-            if paused:
-                with contextlib.suppress(WrongState):
-                    self.unpause(self._records.find(container.id))
+            try:
+                yield
+            finally:
+                if paused:
+                    with contextlib.suppress(WrongState):
+                        self.unpause(self._records.find(container.id))
+
+    def tidy(self) -> None:
+        """Let go on what `still` held when its process was killed; called once when the console starts."""
+        for notes in journal.left(self._paths.tmp, STILL):
+            for note in notes:
+                try:
+                    self.unpause(self._records.find(note["paused"]))
+                except (WrongState, NotFound):  # it has ended, or somebody let it go on
+                    continue
+                except EngineError as error:  # the others go on all the same
+                    print(f"wharfie: letting a container go on: {error}", file=sys.stderr, flush=True)
 
 
 GONE = (errno.ENOENT, errno.ENODEV)  # what a file of a group says that has just been removed

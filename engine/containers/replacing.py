@@ -8,7 +8,7 @@ from typing import Protocol
 
 from engine import policy
 from engine.containers import state
-from engine.containers.spec import Container, ContainerSpec, Limits, RestartMode, RestartPolicy, State
+from engine.containers.spec import Container, ContainerSpec, Limits, RestartPolicy, State
 from engine.errors import EngineError
 from engine.security.spec import Caller
 
@@ -19,11 +19,11 @@ class Acts(Protocol):
     def create(self, spec: ContainerSpec, *, caller: Caller = ...) -> Container: ...
     def start(self, ref: str) -> Container: ...
     def stop(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ...) -> Container: ...
-    def rename(self, ref: str, name: str, *, caller: Caller = ...) -> None: ...
     def inspect(self, ref: str) -> Container: ...
     def update(
-        self, ref: str, limits: Limits | None = ..., restart: RestartPolicy | None = ..., *, caller: Caller = ...
-    ) -> Container: ...
+        self, ref: str, limits: Limits | None = ..., restart: RestartPolicy | None = ..., *, name: str = ...,
+        caller: Caller = ...,
+    ) -> Container: ...  # fmt: skip
     def containers(self) -> list[Container]: ...
     def remove(self, ref: str, *, force: bool = ...) -> None: ...
 
@@ -37,9 +37,7 @@ def recreate(engine: Acts, old: Container, spec: ContainerSpec, caller: Caller) 
     engine.stop(old.id, caller=caller)
     new = None
     try:
-        engine.rename(old.id, before, caller=caller)
-        if old.spec.restart.mode is not RestartMode.NO:  # it is not to come back by itself
-            engine.update(old.id, restart=RestartPolicy(), caller=caller)
+        engine.update(old.id, name=before, restart=RestartPolicy(), caller=caller)  # it is not to come back by itself
         new = engine.create(dataclasses.replace(spec, name=name), caller=caller)
         if ran:
             new = engine.start(new.id)
@@ -60,10 +58,7 @@ def _undo(engine: Acts, old: Container, new: Container | None, name: str, caller
     try:
         if new is not None:
             engine.remove(new.id, force=True)
-        if engine.inspect(old.id).name != name:
-            engine.rename(old.id, name, caller=caller)
-        if engine.inspect(old.id).spec.restart != old.spec.restart:
-            engine.update(old.id, restart=old.spec.restart, caller=caller)
+        engine.update(old.id, name=name, restart=old.spec.restart, caller=caller)
         if old.state.alive and engine.inspect(old.id).state in (State.EXITED, State.CREATED):
             engine.start(old.id)
     except EngineError as error:  # the first failure is what is told; this one goes to the log

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable
 
-from engine import policy
-from engine.containers import state, versions
 from engine.containers.records import Records
 from engine.containers.spec import Container, RestartMode, RestartPolicy, State
 from engine.errors import EngineError
-from engine.events import Events
 from engine.linux import process
-from engine.security.spec import Caller
 from engine.storage import atomic
-from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 
 class Restarting:
     """What the engine does for a restart policy. The restarts themselves are the shim's: `engine.shim.restarts`."""
 
-    def __init__(self, paths: Paths, database: Database, events: Events, records: Records) -> None:
+    def __init__(self, paths: Paths, records: Records) -> None:
         self._paths = paths
-        self._database = database
-        self._events = events
         self._records = records
 
     def wish(self, container: Container) -> None:
         """It is to run from now on, as its policy says."""
-        self._write(container, container.spec.restart)
+        self.write(container, container.spec.restart)
 
     def forget(self, container: Container) -> None:
         """Somebody stops it: it is not to run again by itself."""
         self._paths.restart(container.id).unlink(missing_ok=True)
 
-    def _write(self, container: Container, wanted: RestartPolicy) -> None:
+    def wished(self, container: Container) -> bool:
+        """Whether its shim is to run it again."""
+        return self._paths.restart(container.id).exists()
+
+    def write(self, container: Container, wanted: RestartPolicy) -> None:
+        """It is to run from now on as this policy says."""
         if wanted.mode is RestartMode.NO:
             self.forget(container)
         else:
             atomic.write_atomically(self._paths.restart(container.id), f"{wanted}\n".encode())
             if not self._paths.boot.exists():  # no console has started yet
                 atomic.write_atomically(self._paths.boot, process.boot_id().encode())
-
-    def update(self, container: Container, wanted: RestartPolicy, caller: Caller, change: str) -> None:
-        """Give it another policy, at once if it runs."""
-        policy.check_restart(wanted)
-        with self._records.locked(container):
-            container = self._records.find(container.id)
-            state.require("update", container.state, container.name)
-            with self._database.transaction(durable=True) as connection:
-                spec = dataclasses.replace(container.spec, restart=wanted)
-                versions.keep(connection, container, spec, caller.name, change)
-                self._events.add(connection, "container", "update", container.id, container.name)
-            if container.state.alive:
-                self._write(container, wanted)
-        self._events.wake()
 
     def revive(self, start: Callable[[Container], object]) -> None:
         """Start those that are to run and do not: after a reboot, and where a shim was killed with its container.
@@ -81,7 +64,7 @@ class Restarting:
 
     def _is_due(self, container: Container, *, rebooted: bool) -> bool:
         mode = container.spec.restart.mode
-        wished = self._paths.restart(container.id).exists()
+        wished = self.wished(container)
         unseen = container.exit is not None and container.exit.code is None
         if rebooted:
             return mode is RestartMode.ALWAYS or (mode is RestartMode.UNLESS_STOPPED and wished)

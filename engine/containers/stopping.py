@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
+import time
+from collections.abc import Callable
 
 from engine import names, policy
 from engine.containers import shims, state
@@ -20,6 +23,9 @@ from engine.storage.paths import Paths
 
 AFTER_KILL_S = 10.0
 ANSWER_S = 5.0
+ASKED_S = 1.0  # between two looks whether anybody still wants to wait
+
+Patience = Callable[[], object]
 
 
 class Stopping:
@@ -50,10 +56,13 @@ class Stopping:
                 process.kill(record["pid"], record["start_time"], number)
         self._pausing.thaw(container)
 
-    def stop(self, container: Container, timeout_s: float | None, caller: Caller) -> None:
+    def stop(
+        self, container: Container, timeout_s: float | None, caller: Caller, patience: Patience | None = None
+    ) -> None:
         """Ask with its stop signal, wait, then kill; -1 waits for ever. Nothing to do when it does not run.
 
-        InvalidRequest for a timeout that is none; Busy when a process of it does not die.
+        ``patience`` is called again and again while it waits; what it raises ends that. InvalidRequest for a timeout
+        that is none; Busy when a process of it does not die.
         """
         state.require("stop", container.state, container.name)
         patience_s = policy.stop_timeout(container.spec.stop_timeout_s if timeout_s is None else timeout_s, "timeout")
@@ -64,7 +73,7 @@ class Stopping:
         try:
             if patience_s != 0:
                 self.signal(container, names.signal_number(container.spec.stop_signal or "TERM"), caller)
-                if self._ended(container, None if patience_s < 0 else patience_s):
+                if self._ended(container, None if patience_s < 0 else patience_s, patience):
                     return
             self.signal(self._records.find(container.id), signal.SIGKILL, caller)
         except WrongState:  # it ended between two looks, which was the wish; but its policy may not know that yet
@@ -89,9 +98,14 @@ class Stopping:
                 container = self._records.find(container.id)
         return container
 
-    def _ended(self, container: Container, timeout_s: float | None) -> bool:
+    def _ended(self, container: Container, timeout_s: float | None, patience: Patience | None = None) -> bool:
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while patience is not None and until_s - time.monotonic() > ASKED_S:
+            if self._ended(container, ASKED_S):
+                return True
+            patience()
         try:
-            self._waiting.not_running(container, timeout_s)
+            self._waiting.not_running(container, None if until_s == math.inf else until_s - time.monotonic())
         except Unavailable:
             return False
         return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.archives.index import Index, Member
-from engine.archives.streams import MAGIC_BYTES, Decompressed, DiskGuard, Hashed, compression
+from engine.archives.streams import MAGIC_BYTES, Counted, Decompressed, DiskGuard, Hashed, Megabytes, compression
 from engine.archives.tar import READ_BYTES, Reader
 from engine.errors import Corrupt, InvalidRequest, NotFound
 from engine.images.reference import reference as reference_of
@@ -67,10 +67,10 @@ def index(file: BinaryIO) -> Index:
     return found
 
 
-def measured(file: BinaryIO) -> tuple[Member, str]:
+def measured(file: BinaryIO, count: Callable[[int], None]) -> tuple[Member, str]:
     """The whole file as one member, and its digest. It must be complete: no digest from elsewhere vouches for it."""
     file.seek(0)
-    hashed = Hashed(file)
+    hashed = Hashed(Counted(file, count))
     reader = Reader(hashed)
     for _ in reader:
         pass
@@ -87,19 +87,6 @@ def derived_name(source: Path | BinaryIO) -> str:
         return reference_of(re.sub(r"[^a-z0-9]+", "-", _SUFFIXES.sub("", stem.lower())).strip("-"))
     except InvalidRequest:
         raise InvalidRequest("the image needs a name", hint="write one like debian:12", field="name") from None
-
-
-class Megabytes:
-    """Says every 64 MiB how far a long copy is."""
-
-    def __init__(self, label: str, say: Callable[[str], None]) -> None:
-        self._label, self._say = label, say
-        self._bytes = 0
-
-    def __call__(self, size: int) -> None:
-        before, self._bytes = self._bytes, self._bytes + size
-        if before >> 26 != self._bytes >> 26:
-            self._say(f"{self._label}: {self._bytes >> 20} MiB")
 
 
 def _open(path: Path) -> BinaryIO:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.archives.streams import Bounded
+from engine.archives.streams import Bounded, Megabytes
 from engine.errors import Busy, Corrupt, EngineError, InvalidRequest, NotFound
 from engine.images import archive, config, spool
 from engine.images.layers import Layers, Unpack
@@ -84,20 +84,23 @@ class ImageStore:
             return self._load_rootfs(file, reference_of(name), settings, progress or (lambda _text: None))
 
     def derive(
-        self, base: str, layer: BinaryIO | None, settings: ImageConfig, made: config.History, name: str
-    ) -> Image:
+        self, base: str, layer: BinaryIO | None, settings: ImageConfig, made: config.History, name: str,
+        progress: Progress | None = None,
+    ) -> Image:  # fmt: skip
         """Make an image of another one and a further layer, a plain tar; None for one that only has other settings.
 
         Without a ``name`` it has no tag. InvalidRequest when it would have too many layers, or its settings are none.
         """
         references = (reference_of(name),) if name else ()
+        say = progress or (lambda _text: None)
         with self._layers.loading():
-            member, diff_id = spool.measured(layer) if layer else (None, None)
+            member, diff_id = spool.measured(layer, Megabytes("Measuring the layer", say)) if layer else (None, None)
             document = config.derive(self._find(base)["config"].encode(), settings, diff_id, made)
             image = archive.Incoming(document, config.parse(document), (), references)
             if layer and member and diff_id:
                 layer.seek(0)
-                self._layers.ensure(diff_id, Bounded(layer, member.size))
+                self._layers.ensure(diff_id, Bounded(layer, member.size), count=Megabytes("Unpacking the layer", say))
+            say("Writing the image")  # after this it is there
             self._commit([image])
             return self.get(image.id)
 
@@ -147,7 +150,7 @@ class ImageStore:
 
     def _load_rootfs(self, file: BinaryIO, reference: str, settings: ImageConfig, say: Progress) -> Image:
         say("Reading the root file system")
-        member, diff_id = spool.measured(file)
+        member, diff_id = spool.measured(file, Megabytes("Reading the root file system", say))
         document = config.make(settings, [diff_id])
         image = archive.Incoming(document, config.parse(document), (archive.LayerBlob(member, None),), (reference,))
         self._load_layers(file, image, say)
@@ -161,7 +164,7 @@ class ImageStore:
             say(label)
             file.seek(blob.member.offset)
             source = Bounded(file, blob.member.size)
-            self._layers.ensure(diff_id, source, digest=blob.digest, count=spool.Megabytes(label, say))
+            self._layers.ensure(diff_id, source, digest=blob.digest, count=Megabytes(label, say))
 
     def _commit(self, incoming: Sequence[archive.Incoming]) -> None:
         with self._database.transaction(durable=True) as connection:

@@ -16,7 +16,7 @@ from engine.config import Config
 from engine.errors import Busy, Corrupt, KernelError, Unavailable
 from engine.linux import files, process
 from engine.names import new_id
-from engine.storage import atomic, documents
+from engine.storage import atomic, documents, journal
 from engine.storage.atomic import sync_directory, write_atomically
 from engine.storage.paths import Paths
 
@@ -163,6 +163,7 @@ def tidy(paths: Paths) -> None:
     if CLAIMS.exists():
         with files.locked(str(CLAIMS / ".lock")):
             atomic.sweep(CLAIMS)
+    journal.forget(paths.tmp)
 
 
 def is_locked(path: Path) -> bool:

@@ -35,10 +35,10 @@ class VolumeStore:
         rows = self._database.rows("SELECT name, created_at_ns FROM volumes ORDER BY name")
         return [Volume(row["name"], row["created_at_ns"], tuple(users.get(row["name"], ()))) for row in rows]
 
-    def create(self, name: str) -> Volume:
-        """Make an empty volume; AlreadyExists when the name is taken."""
+    def create(self, name: str, now: int | None = None) -> Volume:
+        """Make an empty volume; AlreadyExists when the name is taken. ``now``: when that is, to tell it by later."""
         names.volume_name(name)
-        now = time.time_ns()
+        now = now or time.time_ns()
         directory = self._paths.volumes / name
         made = False  # before, whatever is there under that name is another's
         try:

@@ -75,11 +75,22 @@ def test_without_a_good_token_there_is_no_way_in(user: User, page: Client, host:
     assert call(good, "/api/v1/nothing/").json()["error"]
 
 
+def test_a_token_is_good_for_so_many_requests_a_minute(user: User, host: Engine) -> None:
+    program = Client(headers={"Authorization": f"Bearer {token_of(user, 'read')}"})
+    for _ in range(600):
+        assert program.get(f"{LIST}none/").status_code == 404
+    answer = program.get(LIST)
+    assert (answer.status_code, answer.json()["error"]) == (429, "Too many requests")
+    assert 0 < int(answer["Retry-After"]) <= 60
+    other = {"Authorization": f"Bearer {token_of(user, 'read')}"}
+    assert program.get(LIST, headers=other).status_code == 200, "it is the token's limit, not the console's"
+
+
 def test_who_may_only_read_changes_nothing(user: User, host: Engine, image: Image) -> None:
     container = host.create(ContainerSpec(image=image.tags[0], name="aa", command=("x",)))
     token = token_of(user, "read")
     assert call(token, f"{LIST}aa/").json()["id"] == container.id
-    for path in (LIST, f"{LIST}aa/start/", f"{LIST}aa/stop/", f"{LIST}aa/restart/"):
+    for path in (LIST, f"{LIST}aa/start/", f"{LIST}aa/stop/", f"{LIST}aa/restart/", f"{LIST}aa/update/"):
         answer = call(token, path, {"image": image.tags[0]})
         assert (answer.status_code, answer.json()["error"]) == (403, "This token may only read")
     assert len(host.containers()) == 1
@@ -105,6 +116,30 @@ def test_a_request_that_is_not_understood_makes_nothing(user: User, host: Engine
     answer = call(token_of(user, "admin"), LIST, body)
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
     assert host.containers() == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [({}, 400), ([], 400), ({"memory": 64}, 400), ({"pids": True}, 400), ({"pids": 1.5}, 400), ({"image": "x"}, 400),
+     ({"memory": "64m", "name": "taken"}, 409), ({"memory": "64m", "restart": "sometimes"}, 400)],
+)  # fmt: skip
+def test_an_update_that_is_refused_changes_nothing(
+    user: User, host: Engine, image: Image, wish: Any, status: int
+) -> None:
+    before = host.create(ContainerSpec(image=image.tags[0], name="aa", command=("x",)))
+    host.create(ContainerSpec(image=image.tags[0], name="taken", command=("x",)))
+    answer = call(token_of(user, "write"), f"{LIST}aa/update/", wish)
+    assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
+    assert host.inspect("aa").spec == before.spec
+
+
+def test_an_update_changes_all_that_is_given(user: User, host: Engine, image: Image) -> None:
+    host.create(ContainerSpec(image=image.tags[0], name="aa", command=("x",)))
+    wish = {"name": "bb", "memory": "64m", "cpus": 1, "pids": 99, "restart": "on-failure:3"}
+    changed = call(token_of(user, "write"), f"{LIST}aa/update/", wish).json()
+    assert (changed["name"], changed["restart"]) == ("bb", "on-failure:3")
+    assert changed["limits"] == {"memory_bytes": 64 * 2**20, "cpus": 1, "pids": 99}
+    assert len(host.versions("bb")) == 2
 
 
 def test_a_container_is_started_and_stopped(user: User, engine: Engine, image: Image) -> None:

@@ -113,16 +113,20 @@ def commit(request: HttpRequest, ref: str) -> HttpResponse:
         return tabs.show(
             request, container, "commit", {"tab": "changes", "form": form}, status=400 if form.errors else 200
         )
-    data, caller = form.cleaned_data, gateway.caller(request.user)
-    spec = CommitSpec(data["name"], data["author"], data["message"], pause=data["pause"])
+    title = _("Make the image %(image)s of %(name)s") % {"image": form.cleaned_data["name"], "name": container.name}
+    again = reverse("containers:commit", args=(container.id,))
+    return redirect(
+        jobs.begin(request.user, title, make_image, again=again, container=container.id, **form.cleaned_data)
+    )
 
-    def work(job: jobs.Job) -> jobs.Results:
-        job.step(_("Reading the container's files"))
-        image = gateway.engine().commit(container.id, spec, caller=caller)
-        return [(image.tags[0] if image.tags else image.short_id, reverse("images:list"))]
 
-    title = _("Make the image %(image)s of %(name)s") % {"image": data["name"], "name": container.name}
-    return redirect(jobs.begin(request.user, title, work, again=reverse("containers:commit", args=(container.id,))))
+@jobs.repeatable(resumes=True)  # nothing half made counts, and its name goes to the image that was made last
+def make_image(job: jobs.Job, *, container: str, name: str, author: str, message: str, pause: bool) -> jobs.Results:
+    """Make an image of what it is now."""
+    job.step(_("Reading the container's files"))
+    spec = CommitSpec(name, author, message, pause=pause)
+    image = gateway.engine().commit(container, spec, caller=job.caller, progress=job.step)
+    return [(image.tags[0] if image.tags else image.short_id, reverse("images:list"))]
 
 
 @require_safe

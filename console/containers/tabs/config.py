@@ -135,12 +135,7 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     wanted = form.spec
     try:
         limits = _other(container.spec.limits, wanted.limits)
-        if limits != Limits():
-            engine.update(container.id, limits, caller=caller)
-        if wanted.restart != container.spec.restart:
-            engine.update(container.id, restart=wanted.restart, caller=caller)
-        if wanted.name and wanted.name != container.name:
-            engine.rename(container.id, wanted.name, caller=caller)
+        engine.update(container.id, limits, wanted.restart, name=wanted.name, caller=caller)
     except errors.EngineError as error:
         form.blame(error)
         return _page(request, engine.inspect(container.id), form, gateway.status_of(error))

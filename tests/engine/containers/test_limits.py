@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import Container, ContainerSpec, Engine, IoLimit, Limits, State
+from engine import Container, ContainerSpec, Engine, IoLimit, Limits, RestartPolicy, State
 from engine.cgroups import manager
-from engine.errors import Busy, InvalidRequest, Unsupported
+from engine.errors import AlreadyExists, Busy, InvalidRequest, Unsupported
 from tests.conftest import eventually
 
 MIB = 1 << 20
@@ -138,10 +138,32 @@ def test_the_kernel_and_the_store_agree_when_the_store_fails(
 
     monkeypatch.setattr(dock._events, "add", full)
     with pytest.raises(RuntimeError, match="full"):
-        dock.update(running.id, Limits(memory_bytes=96 * MIB, pids=9))
+        dock.update(running.id, Limits(memory_bytes=96 * MIB, pids=9), RestartPolicy.parse("always"), name="other")
     monkeypatch.setattr(dock._events, "add", real)
     assert kernel(dock, running) == before
-    assert dock.inspect(running.id).spec.limits == running.spec.limits
+    assert dock.inspect(running.id).spec == running.spec
+    assert not dock.paths.restart(running.id).exists()
+    assert f'"pids": {START.pids}' in dock.paths.request(running.id).read_text()
+
+
+def test_all_of_an_update_is_one_version_and_a_taken_name_leaves_all_as_it_was(
+    dock: Engine, running: Container
+) -> None:
+    before = kernel(dock, running)
+    dock.create(ContainerSpec(image="busybox", name="taken", command=("true",)))
+    wanted = Limits(memory_bytes=96 * MIB), RestartPolicy.parse("always")
+    with pytest.raises(AlreadyExists) as refused:
+        dock.update(running.id, *wanted, name="taken")
+    assert refused.value.field == "name"
+    assert (kernel(dock, running), dock.inspect(running.id).spec) == (before, running.spec)
+    assert not dock.paths.restart(running.id).exists()
+    dock.update(running.id, *wanted, name="free")
+    assert kernel(dock, running)["memory"] == 96 * MIB
+    assert dock.paths.restart(running.id).read_text() == "always\n"
+    assert [version.change for version in dock.versions("free")] == ["update", "create"]
+    assert [event.action for event in dock.events()][-2:] == ["rename", "update"]
+    dock.update(running.id, *wanted, name="free")
+    assert len(dock.versions("free")) == 2, "nothing is other"
 
 
 def test_an_update_that_was_cut_short_is_settled_when_the_console_starts(dock: Engine, running: Container) -> None:
