@@ -57,7 +57,8 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
             copy.unlink(missing_ok=True)
         writer.tree(manifest.CONFIG, paths.root.resolve(), only=frozenset(manifest.CONFIG_NAMES))
         for number, (name, place) in enumerate(wanted, 1):
-            progress(label := f"Saving {name}, {number} of {len(wanted)}")
+            label = f"Saving {name}, {number} of {len(wanted)}"
+            progress(label)
             skip = _NOT_KEPT if name.startswith("containers/") else frozenset[str]()
             writer.tree(f"{name}.tar.gz", place, skip=skip, count=Megabytes(label, progress))
     left_out = tuple(kind for kind, there in (("images", images), ("volumes", volumes)) if not there)
