@@ -89,7 +89,7 @@ def first_screen() -> list[Row]:
             sizes, paints, tasks = [], [], [0.0]
             for _ in range(LOADS):
                 context = captain.fresh()
-                size, seen = _load(context, f"{captain.address}/containers/")
+                size, seen = _load(context, f"{captain.address}/containers/?state=running")
                 sizes.append(size)
                 paints.append(seen["paint"] / 1000)
                 tasks += seen["tasks"]
@@ -108,16 +108,21 @@ def first_screen() -> list[Row]:
 
 
 def log_screen() -> list[Row]:
-    """The log tab of ten million lines, from the wish to the largest paint."""
+    """The log tab of ten million lines, from the wish to the largest paint, beside a page with next to nothing on it:
+    that one shows what this browser takes on this host."""
     with dock.engine() as engine:
         container = lines.written(engine, lines.MANY_LINES)
         with dock.console(engine) as (_serve, link), person(link) as captain:
-            page, paints = _watched(captain), []
+            page = _watched(captain)
+            paints, least = [], []
             for _ in range(LOADS + 1):
                 page.goto(f"{captain.address}/containers/{container.id}/logs/")
                 page.locator("[data-log-state]", has_text="Ended").wait_for()
                 paints.append(page.evaluate("seen.paint") / 1000)
-    return [of_times("log-tab-of-10m-screen", paints[1:], target="p95 < 200")]
+                page.goto(f"{captain.address}/jobs/")
+                page.wait_for_function("seen.paint > 0")
+                least.append(page.evaluate("seen.paint") / 1000)
+    return [of_times("log-tab-of-10m-screen", paints[1:], "an empty list", least[1:], target="p95 < 200")]
 
 
 def log_follow() -> list[Row]:
@@ -140,6 +145,7 @@ def log_follow() -> list[Row]:
         Row("log-follow-shown", "lines/s", (seen["lines"] - before["lines"]) / took),
         Row("log-follow-skipped", "lines/s", (seen["skipped"] - before["skipped"]) / took),
         of_times("log-follow-frame", frames),
+        Row("log-follow-longest-task", "ms", max(seen["tasks"], default=0.0), n=len(seen["tasks"])),
         Row("log-follow-frozen", "ms", max(frames) * 1000, n=len(frames)),
     ]
 

@@ -29,7 +29,7 @@ def viewers() -> list[Row]:
         with dock.console(engine) as (serve, link):
             visitor = Visitor(link)
             web = next(pid for pid in dock.descendants(serve)[1:] if "web" in _words(pid))
-            ids = re.findall(r'<tr data-id="(\w+)"', visitor.get("/containers/"))
+            ids = re.findall(r'<tr data-id="(\w+)"', visitor.get("/containers/?state=running"))
             shares, ages, ticks = asyncio.run(_watch(visitor, web, ids))
     return [
         Row("web-cpu-no-viewer", "% of a core", shares[0]),
