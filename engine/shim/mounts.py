@@ -138,7 +138,7 @@ def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: li
     for name, copy in etc.items():
         _put(copy, _place(root, f"/etc/{name}", directory=False))
     for target, volume in sorted(
-        volumes, key=lambda each: os.path.normpath(each[0])
+        volumes, key=lambda each: os.path.normpath(f"//{each[0]}")
     ):  # /a before /a/b, which it would hide
         _put(volume, _place(root, target, directory=stat.S_ISDIR(os.fstat(volume).st_mode)))
 

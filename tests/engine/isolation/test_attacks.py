@@ -9,7 +9,6 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,9 @@ from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Volu
 from engine.errors import InvalidRequest, NotFound
 from engine.linux import mount
 from engine.shim import sysctls
-from tests.engine.archives.tars import snapshot
 from tests.engine.conftest import busybox_rootfs
 from tests.engine.images import archives as images
-
-SECRET = "the host's own, and nobody else's"
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Iterator[Path]:
-    made = tmp_path / "victim"
-    made.mkdir()
-    (made / "secret").write_text(SECRET)
-    before = snapshot(made)
-    yield made
-    assert snapshot(made) == before
+from tests.engine.isolation.conftest import SECRET
 
 
 def image(engine: Engine, tmp_path: Path, links: dict[str, str], files: dict[str, bytes] | None = None) -> Engine:
