@@ -250,8 +250,8 @@ def _mask(targets: list[int | None], nulls: list[int]) -> None:
 
 
 def _masked_sys() -> list[str]:
-    throttles = [f"devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)]
-    return [*MASKED_SYS, *throttles]
+    cpus = [name for name in os.listdir("/sys/devices/system/cpu") if name[3:].isdigit()]  # there may be gaps
+    return [*MASKED_SYS, *(f"devices/system/cpu/{cpu}/thermal_throttle" for cpu in cpus)]
 
 
 def _existing(root: int, path: str) -> int | None:

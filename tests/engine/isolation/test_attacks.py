@@ -9,6 +9,7 @@ import io
 import os
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Volu
 from engine.errors import InvalidRequest, NotFound
 from engine.linux import mount
 from engine.shim import sysctls
+from tests.conftest import eventually
 from tests.engine.conftest import busybox_rootfs
 from tests.engine.images import archives as images
 from tests.engine.isolation.conftest import SECRET
@@ -215,11 +217,39 @@ def test_cve_2025_9074_no_door_of_the_host_is_in_reach(dock: Engine) -> None:
 
 
 def test_cve_2026_50195_a_log_that_is_a_link(dock: Engine, victim: Path) -> None:
-    container = dock.create(ContainerSpec(image="busybox", command=("echo", "hello")))
+    """No reader follows it, and no writer; what they say is of the engine's own kind."""
+    spec = ContainerSpec(image="busybox", command=("sh", "-c", "seq 50000; exec sleep 1000"), log_segment_bytes=2**16)
+    container = dock.create(spec)
     dock.start(container.id)
-    dock.wait(container.id, timeout_s=20)
-    for path in dock.paths.log(container.id).iterdir():
+    directory = dock.paths.log(container.id)
+    assert eventually(lambda: len(list(directory.iterdir())) == 3), "it goes on in a further segment"
+    reader = dock.log_pages(container.id)
+    place = reader.end()
+    dock.stop(container.id, 0)
+    for path in directory.iterdir():
         path.unlink()
         path.symlink_to(victim / "secret")
-    with pytest.raises((EngineError, OSError)):
-        list(dock.logs(container.id))
+    pages = dock.log_pages(container.id)
+    readers: dict[str, Callable[[], object]] = {
+        "all lines": lambda: list(dock.logs(container.id)),
+        "the last lines": lambda: list(dock.logs(container.id, tail=3)),
+        "lines as they come": lambda: list(dock.logs(container.id, follow=True)),
+        "lines of a time": lambda: list(dock.logs(container.id, since_ns=1)),
+        "bytes": lambda: list(dock.log_bytes(container.id)),
+        "a tail": lambda: dock.log_tail(container.id).read(),
+        "its end": lambda: dock.log_tail(container.id, tail=3).read(),
+        "a page, backwards": lambda: pages.before(place, 10),
+        "a page, forwards": lambda: pages.after(place, 10),
+        "an open page": lambda: reader.before(place, 10),
+        "a place by time": lambda: pages.at_time(1),
+        "a count": lambda: pages.lines_before(place),
+    }
+    for name, read in readers.items():
+        with pytest.raises(EngineError, match="opening the log") as caught:
+            read()
+        assert SECRET not in str(caught.value), name
+    dock.start(container.id)
+    assert eventually(lambda: not [path for path in directory.iterdir() if path.is_symlink()]), "they went in their turn"
+    dock.stop(container.id, 0)
+    told = b"".join(path.read_bytes() for path in directory.iterdir())
+    assert not [at for at in range(len(SECRET) - 8) if SECRET[at : at + 8].encode() in told], "as a count neither"
