@@ -249,7 +249,7 @@ def test_cve_2026_50195_a_log_that_is_a_link(dock: Engine, victim: Path) -> None
             read()
         assert SECRET not in str(caught.value), name
     dock.start(container.id)
-    assert eventually(lambda: not [path for path in directory.iterdir() if path.is_symlink()]), "they went in their turn"
+    assert eventually(lambda: not [path for path in directory.iterdir() if path.is_symlink()]), "gone in their turn"
     dock.stop(container.id, 0)
     told = b"".join(path.read_bytes() for path in directory.iterdir())
     assert not [at for at in range(len(SECRET) - 8) if SECRET[at : at + 8].encode() in told], "as a count neither"
