@@ -265,7 +265,7 @@ def _mounts(spec: ContainerSpec) -> None:
 def _target(path: str, seen: set[str], field: str) -> None:
     """A place that something may be mounted on, and nothing else is."""
     _absolute(path, field)
-    target = os.path.normpath(path)
+    target = os.path.normpath(f"//{path}")  # which leaves two slashes at the beginning as they are, but not three
     if target == "/" or any(target == top or target.startswith(top + "/") for top in FORBIDDEN_TARGETS):
         raise InvalidRequest(f"nothing can be mounted on {target}", hint="choose another directory", field=field)
     if target in seen:

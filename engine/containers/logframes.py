@@ -6,11 +6,22 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 
+from engine.errors import KernelError
 from engine.shim.stdio import FRAME, MAGIC, NOTE
 
 _READ_BYTES = 1 << 20
 _HEAD_BYTES = 4096  # read for a header: a few small frames, and little of a large one
 _MAX_OPEN = 32
+
+
+def open_segment(path: str) -> int:
+    """FileNotFoundError when it was rotated away. A link in its place is followed by no reader (CVE-2026-50195)."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KernelError.from_os(error, "opening the log") from error
 
 
 def frames_back(path: str) -> Iterator[tuple[int, int]]:
@@ -20,7 +31,7 @@ def frames_back(path: str) -> Iterator[tuple[int, int]]:
     like a header may be searched for. Payloads are read only as far as somebody asks.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_segment(path)
     except FileNotFoundError:
         return
     try:
@@ -62,7 +73,7 @@ class Backlog:
         self._lines = 0
         for path in paths:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                descriptor = open_segment(path)
             except FileNotFoundError:
                 continue
             self.add(descriptor, os.fstat(descriptor).st_size)
@@ -111,7 +122,7 @@ def chunks(paths: Sequence[str], last_bytes: int) -> Iterator[tuple[int, int, by
     """
     for path in paths:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = open_segment(path)
         except FileNotFoundError:
             continue
         try:

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from engine import errors
+from engine.containers.logframes import open_segment
 from engine.shim.stdio import FRAME, MAGIC, NOTE
 
 _MARK_BYTES = 65_536  # at least so far apart: 160 marks in a segment of the usual size
@@ -156,7 +157,7 @@ class Segment:
 
     def __enter__(self) -> Segment:
         try:
-            self.descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self.descriptor = open_segment(self._path)
         except FileNotFoundError:
             return self
         self.index = self._indexes.of(self._path)

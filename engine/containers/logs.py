@@ -8,7 +8,7 @@ from functools import partial
 from itertools import repeat
 from typing import Literal, NamedTuple
 
-from engine.containers.logframes import Backlog, frames_back
+from engine.containers.logframes import Backlog, frames_back, open_segment
 from engine.containers.logrows import is_ended
 from engine.linux.files import IN_CREATE, IN_MODIFY, IN_ONLYDIR, Inotify
 from engine.shim.stdio import FRAME, MAGIC, NOTE, STDOUT
@@ -161,7 +161,7 @@ class LogTail:
         for number in self._segments():
             if number > self._number:
                 try:
-                    opened = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                    opened = open_segment(self._path(number))
                 except FileNotFoundError:  # rotated away between the two calls
                     continue
                 if self._fd >= 0:
@@ -203,10 +203,11 @@ class LogTail:
         """Lines of the segments before ``oldest``: the note that was written when it became the oldest tells."""
         for number in self._segments():
             try:
-                with open(self._path(number), "rb") as file:
-                    head = file.read(FRAME.size)
+                descriptor = open_segment(self._path(number))
             except FileNotFoundError:
                 continue
+            head = os.pread(descriptor, FRAME.size, 0)
+            os.close(descriptor)
             if len(head) == FRAME.size:
                 note = FRAME.unpack(head)
                 if note[1] == NOTE and note[5] == oldest:

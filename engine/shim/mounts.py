@@ -138,7 +138,7 @@ def assemble(root: int, stage: Stage, dev: int, etc: dict[str, int], volumes: li
     for name, copy in etc.items():
         _put(copy, _place(root, f"/etc/{name}", directory=False))
     for target, volume in sorted(
-        volumes, key=lambda each: os.path.normpath(each[0])
+        volumes, key=lambda each: os.path.normpath(f"//{each[0]}")
     ):  # /a before /a/b, which it would hide
         _put(volume, _place(root, target, directory=stat.S_ISDIR(os.fstat(volume).st_mode)))
 
@@ -250,8 +250,8 @@ def _mask(targets: list[int | None], nulls: list[int]) -> None:
 
 
 def _masked_sys() -> list[str]:
-    throttles = [f"devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)]
-    return [*MASKED_SYS, *throttles]
+    cpus = [name for name in os.listdir("/sys/devices/system/cpu") if name[3:].isdigit()]  # there may be gaps
+    return [*MASKED_SYS, *(f"devices/system/cpu/{cpu}/thermal_throttle" for cpu in cpus)]
 
 
 def _existing(root: int, path: str) -> int | None:

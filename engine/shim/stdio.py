@@ -21,7 +21,7 @@ import select
 import struct
 import termios
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 FRAME = struct.Struct("<4sBBHIIQQ")
 MAGIC = b"WLOG"
@@ -68,7 +68,7 @@ class Log:
         numbers = sorted(int(name) for name in os.listdir(directory) if name.isdigit())
         lost = 0
         if numbers:
-            with open(f"{directory}/{numbers[-1]:010d}", "rb") as file:
+            with _segment(f"{directory}/{numbers[-1]:010d}") as file:
                 note = file.read(FRAME.size)
             if len(note) == FRAME.size:
                 lost = FRAME.unpack(note)[7]
@@ -202,10 +202,20 @@ def _moved(pipe: int, target: int, wanted: int) -> int:
     return moved
 
 
+def _segment(path: str) -> BinaryIO:
+    """An earlier segment, to read. What somebody else put in its place holds nothing, and goes in its turn."""
+    try:
+        return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return open(os.devnull, "rb")
+
+
 def count_lines(path: str) -> int:
     """How many line ends the frames of a segment hold."""
     lines = 0
-    with open(path, "rb") as file:
+    with _segment(path) as file:
         while header := file.read(FRAME.size):
             if len(header) < FRAME.size:
                 break

@@ -34,7 +34,7 @@ COMMANDS = (
 )  # fmt: skip
 FILES = (
     "file_goes_in_and", "owners_inside", "lead_nowhere_but", "told_as_docker", "same_files_and_runs",
-    "keeps_owner_and_mode", "no_link_leads_out",
+    "keeps_owner_and_mode", "no_link_leads_out", "default_is_to_redirect",
 )  # fmt: skip
 FAULTS = ("exit_record", "directory_that_is_lost", "database_is_refused")
 OPTIONS = (

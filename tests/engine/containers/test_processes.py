@@ -66,7 +66,7 @@ def test_a_watch_sees_what_a_process_has_become_and_what_it_uses(dock: Engine) -
     made = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", "read x; exec cat"), stdin=True))
     dock.start(made.id)
     watch = dock.process_watch(made.id)
-    eventually(lambda: [each.name for each in watch.read()] == ["sh"])
+    assert eventually(lambda: [each.name for each in watch.read()] == ["sh"])
     typed = dock.input(made.id)
     os.write(typed, b"go\n")
     assert eventually(lambda: [each.command for each in watch.read()] == ["cat"])

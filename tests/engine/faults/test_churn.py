@@ -1,4 +1,4 @@
-"""Many lives of containers, volumes and images, some of which fail: nothing of 14 kinds is left (F16)."""
+"""Many lives of containers, volumes and images, some of which fail: nothing of 16 kinds is left (F16)."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def test_nothing_is_left_of_many_lives(dock: Engine, tmp_path: Path) -> None:
     assert launcher
     assert eventually(lambda: not shims(launcher))
     before = everything(dock)
+    assert len(before) == 16, "as docs/faults.md says"
     weights = {pid: resident_bytes(pid) for pid in (os.getpid(), launcher)}
     for number in range(CYCLES):
         cycle(dock, number, archive)

@@ -33,6 +33,7 @@ from engine.archives.write import Writer
 from engine.containers import roots
 from engine.errors import Busy, InvalidRequest, KernelError, NotFound, WrongState
 from tests.conftest import eventually
+from tests.soak import amount
 
 TOP = Path(__file__).resolve().parents[3]
 CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00" + bytes(12)  # cap_net_bind_service+ep; linux/capability.h, v2
@@ -451,14 +452,14 @@ while true; do mv /r/a /r/keep/real; mv /r/link /r/a; mv /r/a /r/link; mv /r/kee
 
 
 def test_a_racer_wins_nothing(dock: Engine, tmp_path: Path) -> None:
-    """A directory becomes a link to / and back while copies go through it, 50 times each way."""
+    """A directory becomes a link to / and back while copies go through it."""
     container = dock.create(ContainerSpec(image="busybox", command=("/bin/busybox", "sh", "-c", RACING)))
     dock.start(container.id)
     assert eventually(lambda: _there(dock, container))
     before = [Path(path).stat() for path in ("/etc", "/etc/passwd", "/")]
     passwd = Path("/etc/passwd").read_bytes()
     ends = set()
-    for _ in range(50):
+    for _ in range(amount(50, 500)):
         for act in (
             lambda: dock.files.copy_in(container.id, "/r/a/etc", packed(passwd=b"planted", turn=b"x")),
             lambda: dock.files.copy_in(container.id, "/r", made(entry(b"a/etc/passwd", data=b"planted"))),

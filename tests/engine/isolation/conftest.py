@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from engine import Engine
+from tests import leaks
+from tests.engine.archives.tars import snapshot
 from tests.engine.isolation import findings, table
 from tests.engine.isolation.rows import STARTED, WAYS, Facts
 
 FOUND = pytest.StashKey[dict[str, Facts]]()
+
+
+SECRET = "the host's own, and nobody else's"
+
+
+@pytest.fixture
+def victim() -> Iterator[Path]:
+    """A directory of the host, open to everybody: only that nobody gets there keeps it. Proof that nothing in it or
+    about it has changed, and that nothing is mounted there."""
+    made = Path(tempfile.mkdtemp(prefix=f"{leaks.NAME}{leaks.session()}-", dir="/var/tmp"))
+    (made / "below").mkdir()
+    for path in (made / "secret", made / "below" / "file"):
+        path.write_text(SECRET)
+        path.chmod(0o666)
+    for path in (made, made / "below"):
+        path.chmod(0o777)
+    before = snapshot(made)
+    yield made
+    mounted = str(made) in Path("/proc/self/mountinfo").read_text()
+    after = snapshot(made)
+    shutil.rmtree(made)
+    assert after == before
+    assert not mounted, "nothing is mounted there"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ import mmap
 import os
 import resource
 import signal
+import socket
 import stat
+import struct
 import sys
 import time
 
@@ -142,6 +144,38 @@ def lowered():
         return errno.errorcode[error.errno]
 
 
+def family(number):
+    """What a socket of it meets; of the families that want it, raw."""
+    kinds = {15: (3, 2), 16: (3, 0), 17: (3, 0), 33: (2, 2), 38: (5, 0)}  # PF_KEY_V2, PF_INET
+    return syscall(41, number, *kinds.get(number, (1, 0)))
+
+
+def xfrm():
+    """The best that a NETLINK_XFRM socket can do: listen, or list the keys (XFRM_MSG_GETSA, a request and a dump)."""
+    found = set()
+    for group in (0, 1):
+        try:
+            with socket.socket(16, socket.SOCK_RAW, 6) as door:
+                door.bind((0, group))
+                found.add("ok" if group else "")
+                door.settimeout(5)
+                door.send(struct.pack("=IHHII", 40, 18, 0x301, 1, 0) + bytes(24))
+                answer = door.recv(4096)
+                code = struct.unpack_from("=i", answer, 16)[0] if answer[4] == 2 else 0
+                found.add(errno.errorcode[-code] if code else "ok")
+        except OSError as error:
+            found.add(errno.errorcode[error.errno])
+    return "ok" if "ok" in found else " ".join(sorted(found - {""}))
+
+
+def throttles():
+    """Whether any CPU tells how warm the host is; kernel cpufreq and thermal counters."""
+    cpus = "/sys/devices/system/cpu"
+    paths = [f"{cpus}/{name}/thermal_throttle" for name in os.listdir(cpus) if name[3:].isdigit()]
+    found = {bool(os.listdir(path)) for path in paths if os.path.lexists(path)}
+    return "shown" if True in found else "empty" if found else "absent"
+
+
 status = dict(line.split(":\t", 1) for line in read("/proc/self/status").splitlines() if ":\t" in line)
 mounts = {}
 for line in read("/proc/self/mountinfo").splitlines():
@@ -183,10 +217,8 @@ facts = {
     "ptrace": in_child(lambda: syscall(101, 0, 0, 0, 0)),
     "personality": {hex(kind): in_child(lambda k=kind: syscall(135, k)) for kind in (0, 0x40000)},
     "clone": in_child(cloned),
-    "sockets": {
-        str(family): in_child(lambda f=family: syscall(41, f, 3 if f == 16 else 5 if f == 38 else 1, 0))
-        for family in (2, 38, 40)
-    },
+    "sockets": {str(number): in_child(lambda n=number: family(n)) for number in (2, 15, 17, 33, 38, 40)},
+    "xfrm": in_child(xfrm),
     "max_user_namespaces": read("/proc/sys/user/max_user_namespaces").strip(),
     "masked": {
         path: (
@@ -197,7 +229,8 @@ facts = {
             else "shown"
         )
         for path in paths
-    },
+    }
+    | {"/sys/devices/system/cpu/cpu*/thermal_throttle": throttles()},
     "mask_device": "{}:{}".format(*(f(os.stat("/proc/keys").st_rdev) for f in (os.major, os.minor))),
     "read_only": {
         path: opened(path, os.O_WRONLY)

@@ -22,7 +22,7 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/sys/devices/system/cpu/cpu*/thermal_throttle", "/sys/firmware",
 )  # fmt: skip
 MOUNTS = {
     "/": "overlay rw nodev",
@@ -159,6 +159,10 @@ ROWS = [
     _row("I6", "personality 0", "ok", _at("personality", "0x0")),
     _row("I6", "personality ADDR_NO_RANDOMIZE", "EPERM", _at("personality", "0x40000")),
     _row("I6", "socket AF_INET", "ok", _at("sockets", "2")),
+    _row("I6", "socket AF_KEY", "EPERM", _at("sockets", "15")),
+    _row("I6", "socket AF_PACKET", "EPERM|EAFNOSUPPORT", _at("sockets", "17")),
+    _row("I6", "socket AF_RXRPC", "EPERM", _at("sockets", "33")),
+    _row("I6", "NETLINK_XFRM", "EPERM|EPROTONOSUPPORT", _at("xfrm")),
     _row("I6", "socket AF_ALG", "EPERM", _at("sockets", "38")),
     _row("I6", "socket AF_VSOCK", "EPERM", _at("sockets", "40")),
     _row("I6", "a call of the x32 ABI", "SIGSYS", _at("syscalls", "x32_getpid")),

@@ -12,6 +12,7 @@ import pytest
 
 from engine import Container, ContainerSpec, Engine, Limits, NetworkMode
 from engine.linux.process import CLONE_NEWUSER, protect_from_oom
+from engine.shim.mounts import _masked_sys
 from engine.shim.starter import SHIM_OOM_SCORE
 from tests import grounds
 from tests.engine.conftest import groups
@@ -100,6 +101,13 @@ def test_i18_no_mount_shows_where_the_store_is(facts: Facts, starter: Engine) ->
     inner = {path: mount for path, mount in facts["mounts"].items() if path != "/"}  # an overlay tells its options
     assert not [path for path, mount in inner.items() if str(starter.paths.root) in mount["root"] + mount["super"]]
     assert not [path for path in facts["mounts"] if str(starter.paths.run) in path], "the old root is detached"
+
+
+def test_i10_no_cpu_of_this_host_tells_how_warm_it_is() -> None:
+    """Where the host has such a file, which one without sensors has not: each CPU's is among the masks."""
+    cpus = {path.name for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*")}
+    assert cpus
+    assert {f"devices/system/cpu/{cpu}/thermal_throttle" for cpu in cpus} <= set(_masked_sys())
 
 
 def test_i22_the_hard_limit_of_descriptors_is_bounded(facts: Facts) -> None:

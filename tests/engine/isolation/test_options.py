@@ -37,12 +37,12 @@ _UNFILTERED = (
     "I6 unshare", "I6 clone with a new user namespace", "I6 clone3", "I6 personality ADDR_NO_RANDOMIZE",
     "I6 socket AF_ALG", "I6 socket AF_VSOCK", "I6 fsconfig", "I6 get_mempolicy", "I6 io_uring_enter",
     "I6 io_uring_register", "I6 kcmp", "I6 kexec_file_load", "I6 migrate_pages", "I6 pidfd_getfd", "I6 process_madvise",
-    "I6 quotactl", "I6 request_key",
+    "I6 quotactl", "I6 request_key", "I6 socket AF_KEY", "I6 socket AF_RXRPC",
 )  # fmt: skip
 OTHER = "the-other-one"
 OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "--privileged": ({"security": Security(privileged=True)}, (*_CAPABILITIES, *_MOUNTING)),
-    "--cap-add": ({"security": Security(cap_add=("CAP_NET_RAW",))}, _CAPABILITIES),
+    "--privileged": ({"security": Security(privileged=True)}, (*_CAPABILITIES, *_MOUNTING, "I6 socket AF_PACKET")),
+    "--cap-add": ({"security": Security(cap_add=("CAP_NET_RAW",))}, (*_CAPABILITIES, "I6 socket AF_PACKET")),
     "--cap-drop": ({"security": Security(cap_drop=("all",))}, _CAPABILITIES),
     "--device": (
         {"security": Security(devices=(Device.parse("/dev/full:/dev/more/full:r"),))},
