@@ -36,7 +36,11 @@ FILES = (
     "file_goes_in_and", "owners_inside", "lead_nowhere_but", "told_as_docker", "same_files_and_runs",
     "keeps_owner_and_mode", "no_link_leads_out", "default_is_to_redirect",
 )  # fmt: skip
-FAULTS = ("exit_record", "directory_that_is_lost", "database_is_refused")
+FAULTS = (
+    "exit_record", "directory_that_is_lost", "database_is_refused", "cannot_die", "fork_bomb", "orphans_are_reaped",
+    "memory_is_short", "hardly_gets_a_cpu",
+)  # fmt: skip
+ATTACKS = ("leaked_descriptor", "kernel_file_systems", "null_device", "release_agent", "declared_volume", "is_no_path")
 OPTIONS = (
     "opens_what_it_says", "root_inside_root", "device_is_there", "seen_and_signalled", "memory_is_shared",
     "is_shared_and_cannot", "same_ids_and_who", "end_and_nothing_is_left", "every_capability", "keep_their_ids",
@@ -46,18 +50,18 @@ GROUPS = {
     "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
                           "tests/engine/containers/test_layers.py::test_a_container_sees_every_layer_and_keeps_its_own"),
     "isolation": ("tests/engine/isolation/test_isolation.py", "-k", NOT_THERE),
-    "options": ("tests/engine/isolation/test_options.py", "-k", " or ".join(OPTIONS)),
+    "options and attacks": ("tests/engine/isolation/test_options.py", "tests/engine/isolation/test_attacks.py",
+                            "-k", " or ".join(OPTIONS + ATTACKS)),
     "starts": ("tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                "-k", " or ".join(STARTS)),
-    "lives": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
-              "tests/engine/containers/test_waiting.py", "-k", " or ".join(LIVES)),
-    "restarts": ("tests/engine/containers/test_restarts.py", "tests/engine/containers/test_adoption.py",
-                 "-k", " or ".join(RESTARTS)),
-    "commands": ("tests/engine/containers/test_execution.py", "tests/engine/containers/test_first_process.py",
-                 "-k", " or ".join(COMMANDS)),
-    "files": ("tests/engine/files/test_copies.py", "tests/engine/files/test_commit.py",
-              "tests/engine/files/test_browsing.py", "-k", " or ".join(FILES)),
-    "faults": ("tests/engine/faults/test_damage.py", "-k", " or ".join(FAULTS)),
+    "lives and restarts": ("tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
+                           "tests/engine/containers/test_waiting.py", "tests/engine/containers/test_restarts.py",
+                           "tests/engine/containers/test_adoption.py", "-k", " or ".join(LIVES + RESTARTS)),
+    "commands and files": ("tests/engine/containers/test_execution.py", "tests/engine/containers/test_first_process.py",
+                           "tests/engine/files/test_copies.py", "tests/engine/files/test_commit.py",
+                           "tests/engine/files/test_browsing.py", "-k", " or ".join(COMMANDS + FILES)),
+    "faults": ("tests/engine/faults/test_damage.py", "tests/engine/faults/test_hosts.py",
+               "-k", " or ".join(FAULTS)),
 }  # fmt: skip
 
 
