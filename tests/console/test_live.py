@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +11,14 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from console import gateway, recorder
+from console import gateway
 from console.accounts.models import User
 from console.live import tickets
 from console.live.consumer import LiveConsumer
 from console.live.numbers import Rates
 from console.live.outbox import Outbox
 from console.live.source import Source
-from engine import ContainerSpec, Engine, ExecSpec, Figure, Image, Sample
+from engine import ContainerSpec, Engine, ExecSpec, Image, Sample
 
 HOST = "127.0.0.1:8000"
 
@@ -203,54 +202,6 @@ async def test_what_an_account_loses_its_open_sockets_lose(
     setattr(user, field, value)
     await user.asave()
     assert await communicator.receive_output(timeout=5) == {"type": "websocket.close", "code": code}
-    await communicator.disconnect()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_what_is_measured_is_told_at_once_and_says_when_it_was(page: Client, image: Image) -> None:
-    container = await sync_to_async(ran)("sleep 1000")
-    pages = [socket(page, await sync_to_async(fetch_ticket)(page)) for _ in range(2)]
-    for communicator in pages:
-        await communicator.connect()
-        await communicator.send_json_to({"sub": "stats", "ids": [container], "host": True})
-    assert await pages[1].receive_nothing(0.1), "nothing was measured yet"
-    before_ms = time.time_ns() // 10**6
-    await sync_to_async(recorder.recorder().tick)()
-    after_ms = time.time_ns() // 10**6
-    first, second = [(await each.receive_json_from(timeout=5))["frames"] for each in pages]
-    assert first == second, "it was read once"
-    [frame] = first
-    assert before_ms <= frame["at"] <= after_ms
-    assert frame["of"][container]["mem"] > 0
-    assert frame["host"]["load"] >= 0
-    late = socket(page, await sync_to_async(fetch_ticket)(page))
-    await late.connect()
-    await late.send_json_to({"sub": "stats", "ids": [container], "host": True})
-    assert (await late.receive_json_from(timeout=5))["frames"] == [frame], "who comes later sees the newest at once"
-    for communicator in (*pages, late):
-        await communicator.disconnect()
-    assert recorder.recorder()._listeners == (), "nobody watches any more"
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_the_points_of_a_chart_come_once_each(page: Client, image: Image) -> None:
-    container = await sync_to_async(ran)("sleep 1000")
-    measured, now = recorder.recorder(), time.time()
-    for ago in (3.0, 2.0, 1.0):
-        measured.history.add({container: Figure(0.25, 2**20, 3)}, {}, now_s=now - ago)
-    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
-    await communicator.connect()
-    await communicator.send_json_to({"sub": "metrics", "id": container})
-    [first] = await frames_of(communicator, lambda got: len(got) == 1)
-    assert (len(first["t"]), first["cpu"]) == (3, [0.25] * 3)
-    await sync_to_async(measured.tick)()
-    [second] = await frames_of(communicator, lambda got: len(got) == 1)
-    assert second["t"] > first["t"][2:]
-    assert (len(second["t"]), second["cpu"]) == (1, [None]), "one sample is no rate"
-    # Back after a moment: from where the page is.
-    await communicator.send_json_to({"sub": "metrics", "id": container, "since": first["t"][0]})
-    [again] = await frames_of(communicator, lambda got: len(got) == 1)
-    assert again["t"] == first["t"][1:] + second["t"]
     await communicator.disconnect()
 
 
