@@ -155,6 +155,29 @@ def test_containers_outlive_the_console_and_are_counted(engine: Engine, config: 
     assert following.text.endswith("console stopped\n")
 
 
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "PIPE"])
+def test_a_signal_to_the_web_process_ends_no_container(engine: Engine, config: Config, name: str) -> None:
+    """It may end the web process; then there is another one, and it answers."""
+    engine.make_starter_image()
+    container = engine.start(engine.create(ContainerSpec("wharfie/starter", command=("sleep", "1000"))).id)
+    serve = Serve(config)
+    try:
+        url = serve.until(r"listens on (http://\S+)\s")
+        assert status_of(url) == 302
+        os.kill(serve.child("web"), getattr(signal, f"SIG{name}"))
+
+        def answers() -> bool:
+            try:
+                return status_of(url) == 302
+            except OSError:  # it is just ending
+                return False
+
+        assert eventually(answers, timeout_s=30)
+        assert engine.inspect(container.id).pid == container.pid
+    finally:
+        assert serve.end() == 0
+
+
 def test_the_supervisor_is_small(serve: Serve) -> None:
     """It reads no more than the interpreter: neither enum nor re, which most of the standard library needs."""
     serve.until(r"listens on (http://\S+)\s")

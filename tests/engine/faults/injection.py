@@ -30,8 +30,8 @@ class Injection:
 
 
 @contextmanager
-def injected(pid: int, call: str, number: int, fault: str) -> Iterator[Injection]:
-    """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``."""
+def injected(pid: int, call: str, number: int | str, fault: str) -> Iterator[Injection]:
+    """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``; "1+": each."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "strace"
         command = ["strace", "-qq", "-o", str(output), "-p", str(pid), "-e", f"trace={call}"]
@@ -47,7 +47,8 @@ def injected(pid: int, call: str, number: int, fault: str) -> Iterator[Injection
                 yield injection
             finally:
                 tracer.terminate()  # it lets the process go
-        injection.struck = "(INJECTED)" in (text := output.read_text(errors="replace")) or "killed by SIGKILL" in text
+        text = output.read_text(errors="replace")
+        injection.struck = any(word in text for word in ("(INJECTED)", "(DELAYED)", "killed by SIGKILL"))
 
 
 def _traced(pid: int) -> bool:
@@ -101,7 +102,9 @@ class Actor:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=30)
 
-    def act(self, expression: str, call: str = "", number: int = 0, fault: str = "") -> tuple[dict[str, Any], bool]:
+    def act(
+        self, expression: str, call: str = "", number: int | str = 0, fault: str = ""
+    ) -> tuple[dict[str, Any], bool]:
         """Evaluate an expression with ``engine``, perhaps under a fault. What it answered ({} for success, "killed",
         "error", or "raw" for what no caller should ever see), and whether the fault struck."""
         self._say(json.dumps(expression))

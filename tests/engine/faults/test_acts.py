@@ -24,7 +24,7 @@ CALLS = (
     "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir",
     "chown", "fchmod", "flock", "getdents64", "ftruncate", "socket", "connect", "sendto",
 )  # fmt: skip
-ERRORS = ("EIO", "ENOSPC", "EMFILE", "EROFS")
+ERRORS = ("EIO", "ENOSPC", "EMFILE", "EROFS", "EINTR")  # the last is no error: a call is made again
 
 
 class Act(NamedTuple):
@@ -49,6 +49,26 @@ def one_running(dock: Engine, archive: Path) -> None:
     if not [container for container in dock.containers() if container.state is State.RUNNING]:
         one_container(dock, archive)
         dock.start("subject")
+
+
+def one_paused(dock: Engine, archive: Path) -> None:
+    if state_of(dock) is not State.PAUSED:
+        one_running(dock, archive)
+        dock.pause("subject")
+
+
+FIRST: dict[str, int | None] = {}  # the pid of the run that an act is to end
+
+
+def a_first_run(dock: Engine, archive: Path) -> None:
+    one_running(dock, archive)
+    FIRST["pid"] = dock.inspect("subject").pid
+
+
+def uncommitted(dock: Engine, archive: Path) -> None:
+    one_container(dock, archive)
+    if tagged(dock, "committed"):
+        dock.remove_image("committed")
 
 
 def no_volume(dock: Engine, _archive: Path) -> None:
@@ -77,8 +97,12 @@ def state_of(dock: Engine) -> State | None:
     return found[0] if found else None
 
 
+def tagged(dock: Engine, name: str) -> bool:
+    return any(name in tag for image in dock.images() for tag in image.tags)
+
+
 def second(dock: Engine) -> bool:
-    return any("second" in tag for image in dock.images() for tag in image.tags)
+    return tagged(dock, "second")
 
 
 ACTS = {
@@ -101,6 +125,17 @@ ACTS = {
     ),
     "pause": Act("engine.pause('subject')", one_running, lambda dock: state_of(dock) is State.PAUSED),
     "stop": Act("engine.stop('subject', 0)", one_running, lambda dock: state_of(dock) is State.EXITED),
+    "unpause": Act("engine.unpause('subject')", one_paused, lambda dock: state_of(dock) is State.RUNNING),
+    "restart": Act(
+        "engine.restart('subject', 0)",
+        a_first_run,
+        lambda dock: dock.inspect("subject").pid not in (None, FIRST["pid"]),
+    ),
+    "commit": Act(
+        "engine.commit('subject', CommitSpec(name='committed'))",
+        uncommitted,
+        lambda dock: tagged(dock, "committed"),
+    ),
     "create a volume": Act("engine.create_volume('subject')", no_volume, lambda dock: bool(dock.volumes())),
     "remove a volume": Act("engine.remove_volume('subject')", one_volume, lambda dock: not dock.volumes()),
     "load": Act("engine.load_image(Path({archive!r}), name='second')", no_second_image, second),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from engine import ContainerSpec, Engine, State, VolumeMount
+from engine import ContainerSpec, Engine, Limits, State, VolumeMount
 from engine.errors import AlreadyExists, Busy, EngineError, NotFound, WrongState
 from tests.engine.conftest import busybox_rootfs
 from tests.engine.faults.injection import KILL, Actor
@@ -62,6 +62,7 @@ class Acts(RuleBasedStateMachine):
     def _expect(self, expression: str, error: type[EngineError] | None) -> bool:
         """Do it here; whether it was to succeed."""
         names = {"engine": self.dock, "ContainerSpec": ContainerSpec, "VolumeMount": VolumeMount, "Path": Path}
+        names["Limits"] = Limits
         if error is None:
             eval(expression, names)
             return True
@@ -93,6 +94,16 @@ class Acts(RuleBasedStateMachine):
         if self._expect(f"engine.stop({name!r}, 0)", None if name in self.model else NotFound):
             state, volume = self.model[name]
             self.model[name] = (State.EXITED if state in LIVE else state, volume)
+
+    @rule(name=NAMES)
+    def restart(self, name: str) -> None:
+        if self._expect(f"engine.restart({name!r}, 0)", None if name in self.model else NotFound):
+            self.model[name] = (State.RUNNING, self.model[name][1])
+
+    @rule(name=NAMES, pids=st.integers(32, 64))
+    def update(self, name: str, pids: int) -> None:
+        if self._expect(f"engine.update({name!r}, Limits(pids={pids}))", None if name in self.model else NotFound):
+            assert self.dock.inspect(name).spec.limits.pids == pids
 
     @rule(name=NAMES)
     def kill(self, name: str) -> None:
@@ -149,7 +160,8 @@ class Acts(RuleBasedStateMachine):
 
     @rule(
         act=st.sampled_from(
-            ["start({0!r})", "stop({0!r}, 0)", "remove({0!r}, force=True)", "pause({0!r})", "rename({0!r}, 'dan')",
+            ["start({0!r})", "stop({0!r}, 0)", "restart({0!r}, 0)", "update({0!r}, Limits(pids=48))",
+             "remove({0!r}, force=True)", "pause({0!r})", "rename({0!r}, 'dan')",
              "create(ContainerSpec('busybox', {0!r}, ('sleep', '9')))", "create_volume('data')",
              "remove_volume('data')"]
         ),

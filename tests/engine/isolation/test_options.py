@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,21 @@ _UNFILTERED = (
     "I6 io_uring_register", "I6 kcmp", "I6 kexec_file_load", "I6 migrate_pages", "I6 pidfd_getfd", "I6 process_madvise",
     "I6 quotactl", "I6 request_key", "I6 socket AF_KEY", "I6 socket AF_RXRPC",
 )  # fmt: skip
+
+
+def _kernel_has_xfrm() -> bool:
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6).close()
+    except OSError:
+        return False
+    return True
+
+
+# In a network namespace of its own.
+_NETWORK = ("I6 socket AF_PACKET", *(("I6 NETLINK_XFRM",) if _kernel_has_xfrm() else ()))
 OTHER = "the-other-one"
 OPENS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "--privileged": ({"security": Security(privileged=True)}, (*_CAPABILITIES, *_MOUNTING, "I6 socket AF_PACKET")),
+    "--privileged": ({"security": Security(privileged=True)}, (*_CAPABILITIES, *_MOUNTING, *_NETWORK)),
     "--cap-add": ({"security": Security(cap_add=("CAP_NET_RAW",))}, (*_CAPABILITIES, "I6 socket AF_PACKET")),
     "--cap-drop": ({"security": Security(cap_drop=("all",))}, _CAPABILITIES),
     "--device": (
