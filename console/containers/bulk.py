@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
@@ -138,12 +139,12 @@ def _found(engine: Engine, container_id: str) -> Container | None:
 
 
 def _begun(pool: ThreadPoolExecutor, wish: str, ids: list[str], caller: Caller) -> list[Future[Result]]:
-    """Each in a thread, which knows who asks and in what language: `acting` and translations are of a context."""
-    engine = gateway.engine()
-    return [pool.submit(copy_context().run, _done, engine, wish, container_id, caller) for container_id in ids]
+    """Each in a thread, which knows who asks (`acting` is of a context) and in what language (of a thread)."""
+    engine, language = gateway.engine(), translation.get_language()
+    return [pool.submit(copy_context().run, _done, engine, wish, each, caller, language) for each in ids]
 
 
-def _done(engine: Engine, wish: str, container_id: str, caller: Caller) -> Result:
+def _done(engine: Engine, wish: str, container_id: str, caller: Caller, language: str) -> Result:
     name = container_id[:12]
     try:
         container = engine.inspect(container_id)
@@ -151,5 +152,6 @@ def _done(engine: Engine, wish: str, container_id: str, caller: Caller) -> Resul
         if not (wish == "start" and container.state is State.RUNNING):
             ACTS[wish](engine, container, caller)
     except errors.EngineError as error:
-        return Result(name, gateway.sentences(error))
+        with translation.override(language):
+            return Result(name, gateway.sentences(error))
     return Result(name, "")
