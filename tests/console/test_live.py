@@ -387,12 +387,13 @@ async def test_who_saw_an_empty_log_has_lost_nothing_when_it_begins(page: Client
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_live_page_is_told_in_its_language_why_it_gets_no_log(page: Client, image: Image) -> None:
+    container = await sync_to_async(ran)("true")
     page.cookies[settings.LANGUAGE_COOKIE_NAME] = "zh-hans"
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
-    await communicator.send_json_to({"sub": "logs", "id": "0" * 64})
+    await communicator.send_json_to({"sub": "logs", "id": container, "q": "(", "regex": "1"})
     [frame] = await frames_of(communicator, lambda got: len(got) == 1)
-    assert frame["error"].startswith("没有容器")
+    assert frame["error"].startswith("不是有效的正则表达式")
     await communicator.disconnect()
 
 
