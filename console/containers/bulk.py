@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
@@ -146,9 +147,9 @@ def _found(engine: Engine, container_id: str) -> Container | None:
 
 
 def _begun(pool: ThreadPoolExecutor, wish: Wish, ids: list[str]) -> list[Future[Result]]:
-    """Each in a thread, which knows who asks and in what language: `acting` and translations are of a context."""
-    engine = gateway.engine()
-    return [pool.submit(copy_context().run, _done, engine, wish, container_id) for container_id in ids]
+    """Each in a thread, which knows who asks (`acting` is of a context) and in what language (of a thread)."""
+    engine, language = gateway.engine(), translation.get_language()
+    return [pool.submit(copy_context().run, _done, engine, wish, container_id, language) for container_id in ids]
 
 
 def _takes_long(engine: Engine, container_id: str) -> bool:
@@ -156,17 +157,18 @@ def _takes_long(engine: Engine, container_id: str) -> bool:
     return container is not None and stopping.takes_long(container)
 
 
-def _done(engine: Engine, wish: Wish, container_id: str) -> Result:
+def _done(engine: Engine, wish: Wish, container_id: str, language: str) -> Result:
     name = container_id[:12]
     try:
         container = engine.inspect(container_id)
         name = container.name
         if not _is_reached(container, wish):
             ACTS[wish.act](engine, container, wish)
-    except errors.NotFound as error:
-        return Result(name, "" if wish.act == "remove" else gateway.sentences(error))
     except errors.EngineError as error:
-        return Result(name, gateway.sentences(error))
+        if wish.act == "remove" and isinstance(error, errors.NotFound):
+            return Result(name, "")
+        with translation.override(language):
+            return Result(name, gateway.sentences(error))
     return Result(name, "")
 
 

@@ -110,6 +110,12 @@ def test_a_large_body_of_a_stranger_is_refused_by_its_headers(
     assert "Wharfie" in stranger.get("/sign-in/")
 
 
+def test_the_refusal_is_in_the_reader_s_language(stranger: Visitor) -> None:
+    headers = {"Content-Length": str(LARGE), "Accept-Language": "zh-CN"}
+    assert "内容太大" in early(stranger, "/sign-in/", headers)[1]
+    assert "This is too large" in early(stranger, "/sign-in/", headers | {"Cookie": "wharfie_language=en"})[1]
+
+
 def test_a_body_without_a_length_is_refused(stranger: Visitor) -> None:
     assert early(stranger, "/sign-in/", {"Transfer-Encoding": "chunked"}) == (
         411,

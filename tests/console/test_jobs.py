@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
+from django.utils import translation
 
 from console import jobs
 from console.accounts.models import User
@@ -54,6 +55,17 @@ def member(name: str = "sailor") -> Client:
     client = Client()
     client.force_login(User.objects.create_user(name, password=PASSWORD))
     return client
+
+
+def test_what_the_engine_does_and_why_it_fails_is_told_in_the_language_of_who_began(user: User) -> None:
+    def work(job: jobs.Job) -> jobs.Results:
+        job.step("Layer 2 of 5: 128 MiB")
+        raise errors.InvalidRequest("the archive is empty")
+
+    with translation.override("zh-hans"):
+        record = jobs.finished(jobs.begin(user, "Import", work))
+    assert record.step == "第 2 层\uff0c共 5 层: 128 MiB"
+    assert [text for _ms, text in record.files.lines()[0]] == ["第 2 层\uff0c共 5 层", "失败: 归档为空"]
 
 
 def test_a_job_is_watched_from_its_begin_to_its_results(page: Client, user: User, gate: Gate) -> None:

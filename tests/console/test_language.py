@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gettext
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.test import Client
+from django.utils import translation
 
 from engine import Engine
 
@@ -37,6 +41,13 @@ def test_a_chosen_language_is_that_of_every_page(page: Client, host: Engine) -> 
     assert '<html lang="zh-hans">' in shown
     assert "还没有容器" in shown
     assert "这里还没有运行任何容器" in page.get("/").content.decode()
+
+
+def test_what_django_says_of_a_password_is_translated() -> None:
+    with translation.override("zh-hans"), pytest.raises(ValidationError) as refused:
+        validate_password("12345")
+    assert len(refused.value.messages) == 3
+    assert not [text for text in refused.value.messages if re.search("[A-Za-z]{3}", text)]
 
 
 def test_choosing_a_language_leads_to_no_other_site(client: Client) -> None:

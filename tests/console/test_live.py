@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from django.test import Client
 
 from console import gateway
@@ -385,6 +386,18 @@ async def test_who_saw_an_empty_log_has_lost_nothing_when_it_begins(page: Client
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_a_live_page_is_told_in_its_language_why_it_gets_no_log(page: Client, image: Image) -> None:
+    container = await sync_to_async(ran)("true")
+    page.cookies[settings.LANGUAGE_COOKIE_NAME] = "zh-hans"
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    await communicator.send_json_to({"sub": "logs", "id": container, "q": "(", "regex": "1"})
+    [frame] = await frames_of(communicator, lambda got: len(got) == 1)
+    assert frame["error"].startswith("不是有效的正则表达式")
+    await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_following_a_search_brings_the_hits_alone(page: Client, image: Image) -> None:
     container = await sync_to_async(ran)("seq 1 500; echo \033[31mfive hundred and five: 505\033[0m")
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
@@ -396,7 +409,7 @@ async def test_following_a_search_brings_the_hits_alone(page: Client, image: Ima
     assert shown[-1] == [["five hundred and five: 5", "f1"], ["05", "f1 hit"]]
     await communicator.send_json_to({"sub": "logs", "id": container, "q": "(", "regex": "1"})
     [frame] = await frames_of(communicator, lambda got: len(got) == 1)
-    assert "not a regular expression" in frame["error"]
+    assert "Not a regular expression" in frame["error"]
     await communicator.disconnect()
 
 

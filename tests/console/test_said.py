@@ -116,6 +116,18 @@ def test_a_chinese_page_has_the_engine_s_errors_in_chinese(page: Client, engine:
     assert "&#x27;x&#x27; 不是有效的标签" in wrong
 
 
+@pytest.mark.django_db(transaction=True)
+def test_acts_on_many_at_once_know_who_asks_and_in_what_language(page: Client, engine: Engine, image: Image) -> None:
+    page.post("/language/", {"language": "zh-hans", "next": "/"})
+    made = [engine.create(ContainerSpec("team/empty:1", name=name)) for name in ("one", "two")]
+    wish = {"act": "pause", "id": [container.id for container in made]}
+    shown = page.post("/containers/-/bulk/", wish).content.decode()
+    assert "不能暂停容器 &#x27;one&#x27;\uff1a它尚未启动" in shown
+    page.post("/containers/-/bulk/", wish | {"act": "remove", "sure": "yes"})
+    removed = [event for event in engine.events() if event.action == "remove"]
+    assert [event.detail.get("by") for event in removed] == ["captain", "captain"]
+
+
 @pytest.mark.django_db
 def test_a_refusal_by_policy_is_chinese(
     client: Client, engine: Engine, image: Image, django_user_model: object
