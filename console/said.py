@@ -201,6 +201,9 @@ SENTENCES = (
     _("give the output of `docker save`, an OCI layout, or a root file system, as tar or compressed tar"),
     _("the archive is empty"),
     _("the launcher does not answer"),
+    _("start the console with `make run`, or look at `manage.py wharfie doctor`"),
+    _("no launcher serves"),
+    _("start the console with `make run`, or look at `doctor`"),
     _("the command cannot be split into words: %(why)s"),
     _("close the quotes"),
 )

@@ -40,7 +40,7 @@ def test_limits_name_and_policy_change_while_it_runs_and_each_change_is_a_versio
     assert ("Memory", "64m") in [(str(change.label), change.after) for change in history[2].changes]
     assert page.post("/containers/shop/config/", form).status_code == 302
     assert len(dock.versions("shop")) == 4, "what stays is no version"
-    assert page.post(f"/containers/{now.id}/config/1/restore/").status_code == 302
+    assert page.post(f"/containers/{now.id}/config/1/restore/").status_code == 303
     again = dock.inspect("web")
     assert (again.spec, again.pid) == (before.spec, before.pid)
     assert dock.versions("web")[0].change == "restore"
