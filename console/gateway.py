@@ -98,7 +98,8 @@ def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
         if request.method == "GET" and request.htmx.target in REGIONS:
             return render(request, "shell/lost.html", {"text": sentences(error)}, status=status)
         response = render(request, "shell/toast.html", {"level": "error", "text": sentences(error)}, status=status)
-        response["HX-Retarget"] = "#toasts"
+        if request.htmx.target != "toasts":  # htmx looks for another one beside the button, which may be gone by now
+            response["HX-Retarget"] = "#toasts"
         response["HX-Reswap"] = "beforeend"
         return response
     response = render(request, "shell/error.html", context, status=status)

@@ -34,7 +34,7 @@ function mean(act) {
 for (const kind of ["htmx:sendError", "htmx:responseError"]) wish.addEventListener(kind, () => { [meant, lost] = [null, true]; });
 wish.addEventListener("input", () => { meant = null; });
 palette.addEventListener("close", () => { meant = null; });
-palette.addEventListener("htmx:afterSwap", (event) => {
+palette.addEventListener("htmx:afterSettle", (event) => { // from here on their forms are htmx's
   shown = event.detail.requestConfig.parameters.q;
   if (shown !== wish.value || !meant) return;
   const act = meant;
