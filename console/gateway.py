@@ -34,6 +34,9 @@ STATUS: dict[type[errors.EngineError], int] = {
     errors.EngineError: 500,
 }
 
+PASSING = (errors.Unavailable, errors.Corrupt)  # until somebody starts or mends what is missing: pages try again
+REGIONS = ("list", "facts")  # ids of what a page fetches again: there it is said, and tried again, in place
+
 _engine: Engine | None = None
 _lock = threading.Lock()
 
@@ -89,14 +92,18 @@ def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
     status = status_of(error)
     if getattr(request, "token", None):  # a program's
         return JsonResponse({"error": error.message, "hint": error.hint or ""}, status=status)
-    context = {"error": error, "title": title_of(status), "status": status}
+    retries = request.method == "GET" and isinstance(error, PASSING)
+    context = {"error": error, "title": title_of(status), "status": status, "retries": retries}
     if getattr(request, "htmx", False):
+        if request.method == "GET" and request.htmx.target in REGIONS:
+            return render(request, "shell/lost.html", {"text": sentences(error)}, status=status)
         response = render(request, "shell/toast.html", {"level": "error", "text": sentences(error)}, status=status)
-        response["HX-Retarget"] = "#toasts"
+        if request.htmx.target != "toasts":  # htmx looks for another one beside the button, which may be gone by now
+            response["HX-Retarget"] = "#toasts"
         response["HX-Reswap"] = "beforeend"
         return response
     response = render(request, "shell/error.html", context, status=status)
-    if status == 503 and request.method == "GET":
+    if retries:
         response["Refresh"] = "5"  # the page says so; it needs no script
     return response
 

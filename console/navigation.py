@@ -38,7 +38,7 @@ PLACES = (
     Place(RUN, "containers:list", "container", _("Containers"), "c"),
     Place(STORE, "images:list", "image", _("Images"), "i"),
     Place(STORE, "volumes:list", "volume", _("Volumes"), "v"),
-    Place(WATCH, "events:list", "events", _("Events"), "e"),
+    Place(WATCH, "events:list", "clock", _("Events"), "e"),
     Place(MANAGE, "jobs:list", "jobs", _("Jobs"), "j"),
     Place(MANAGE, "users:list", "user", _("Users"), "u", admins=True),
     Place(MANAGE, "system:report", "system", _("System"), "s"),

@@ -96,6 +96,7 @@ TEMPLATES = [
                 "console.context.page",
                 "console.jobs.context.frame",
                 "console.disk.frame",
+                "console.healthz.frame",
             ],
             "loaders": [("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
             "builtins": [

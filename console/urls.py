@@ -27,6 +27,7 @@ urlpatterns = [
     path("search/", include("console.search.urls")),
     path("live/", include("console.live.urls")),
     path("healthz", healthz.show, name="healthz"),
+    path("engine/", healthz.banner, name="engine"),
     path("static/<path:name>", assets.serve, name="static"),
 ]
 

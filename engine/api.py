@@ -6,7 +6,7 @@ daemon: they agree through state.db, file locks and the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -53,8 +53,8 @@ from engine.events import Event, EventFilter, Events, Subscription
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.metrics.sampler import Sampler, counters, several
-from engine.metrics.spec import DiskUsage, Process, Sample
-from engine.metrics.usage import usage
+from engine.metrics.spec import DiskUsage, Process, Sample, TreeSize
+from engine.metrics.usage import size, usage
 from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
 from engine.storage.database import Database
@@ -226,14 +226,15 @@ class Engine:
         return self._records.all()
 
     def listing(
-        self, text: str = "", state: str | None = None, *, order: str = "created",
+        self, text: str = "", states: Collection[str] = (), *, order: str = "created",
         figures: Mapping[str, float] | None = None, first: int = 0, count: int | None = None,
     ) -> Listing:  # fmt: skip
-        """Those whose name, image or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``.
+        """Those whose name, image or id holds ``text``, and in ``states``, if given: ``count`` of them from ``first``.
+        Beside the states are starting and unhealthy, of one that runs, and failed, of one that has ended.
 
         ``order`` is created (the newest first), name or owner, with a - the other way round; or by ``figures``.
         """
-        return listing(self._census, self._records, text, state, order, figures, first, count)
+        return listing(self._census, self._records, text, states, order, figures, first, count)
 
     def inspect(self, ref: str) -> Container:
         """One container, by name, id or unique prefix of an id."""
@@ -462,6 +463,12 @@ class Engine:
     def disk_usage(self) -> DiskUsage:
         """How many bytes of the disk all of it takes, by object. Looks at every file: it takes a while."""
         return usage(self.paths, self._database)
+
+    def size(self, containers: Iterable[str] = (), volumes: Iterable[str] = (), timeout_s: float = 1.0) -> TreeSize:
+        """What goes with these containers, by id, and volumes; counted now, as far as the time reaches."""
+        tops = [self.paths.container(found.id) for found in self._records.several(list(containers))]
+        tops += [self.paths.volume(each.name) for each in self._volumes.list() if each.name in set(volumes)]
+        return size(tops, timeout_s)
 
     def findings(self) -> list[Check]:
         """What is wrong with this instance, and what to do."""

@@ -17,12 +17,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from console import gateway, jobs
-from console.containers import stopping
+from console.containers import filters, stopping
 from engine import Caller, Container, Engine, State, errors
 
 AT_ONCE = 16  # side by side: most of a stop is waiting
-SOON = 25  # so many are done while somebody waits; more are a job
-MOST = 1000
+SOON = 25  # so many are done while somebody waits; more are a job, and are removed only by who has typed how many
+NAMED = 50  # in what is asked before a removal; the others are counted
 TITLES = {
     "start": gettext_lazy("Start containers"), "stop": gettext_lazy("Stop containers"),
     "restart": gettext_lazy("Restart containers"), "pause": gettext_lazy("Pause containers"),
@@ -90,14 +90,16 @@ def act(request: HttpRequest) -> HttpResponse:
     wish = request.POST.get("act", "")
     if wish not in ACTS:
         raise errors.InvalidRequest(_("Nothing was chosen to do"), hint=_("press one of the buttons"))
-    ids = list(dict.fromkeys(request.POST.getlist("id")))[:MOST]
+    engine = gateway.engine()
+    ids = _chosen(request, engine)
     if not ids:
         raise errors.InvalidRequest(_("No container is chosen"), hint=_("tick some in the list"))
-    engine = gateway.engine()
     if wish == "remove" and request.POST.get("sure") != "yes":
-        chosen = [each for each in (_found(engine, container_id) for container_id in ids) if each]
-        living = [each for each in chosen if each.state.alive]
-        return _answer(request, "ask", {"chosen": chosen, "living": living}, changed=False)
+        return _ask(request, engine, ids)
+    if wish == "remove" and len(ids) > SOON and request.POST.get("typed", "").strip() != str(len(ids)):
+        raise errors.InvalidRequest(
+            _("The typed number is not %(n)d") % {"n": len(ids)}, hint=_("type how many containers go")
+        )
     if len(ids) > SOON or (wish in stopping.ACTS and any(_takes_long(engine, container_id) for container_id in ids)):
         record = jobs.begin(request.user, str(TITLES[wish]), do, act=wish, ids=ids, since_ns=time.time_ns())
         return gateway.go(request, record.get_absolute_url())
@@ -106,6 +108,29 @@ def act(request: HttpRequest) -> HttpResponse:
         results = [each.result() for each in _begun(pool, chosen_act, ids)]
     failed = [result for result in results if result.error]
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
+
+
+def _chosen(request: HttpRequest, engine: Engine) -> list[str]:
+    """The ids of those that were ticked, of those that were asked about, or of all that the list's filter leaves."""
+    if request.POST.get("all"):
+        found = engine.listing(request.POST.get("q", "").strip(), filters.statuses(request.POST.get("state", "")))
+        return [container.id for container in found.containers]
+    return list(dict.fromkeys([*request.POST.getlist("id"), *request.POST.get("ids", "").split()]))
+
+
+def _ask(request: HttpRequest, engine: Engine, ids: list[str]) -> HttpResponse:
+    """What goes. The answer brings back just these, whatever else has come to match meanwhile."""
+    chosen = [each for each in (_found(engine, container_id) for container_id in ids) if each]
+    context = {
+        "chosen": chosen,
+        "named": chosen[:NAMED],
+        "others": len(chosen[NAMED:]),
+        "ids": " ".join(each.id for each in chosen),
+        "living": any(each.state.alive for each in chosen),
+        "many": len(chosen) > SOON,
+        "size": engine.size([each.id for each in chosen]),
+    }
+    return _answer(request, "ask", context, changed=False)
 
 
 @jobs.repeatable(resumes=True)  # what is done already is left alone

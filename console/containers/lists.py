@@ -10,21 +10,12 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from console import gateway, recorder
+from console.containers import filters
 from console.containers.present import drawn, rows
 from console.containers.tabs import head_of
+from engine import Listing
 
 PAGE = 50  # rows
-FILTERS = (
-    ("", gettext_lazy("All")),
-    ("running", gettext_lazy("Running")),
-    ("exited", gettext_lazy("Stopped")),
-    ("created", gettext_lazy("Created")),
-    ("paused", gettext_lazy("Paused")),
-    ("restarting", gettext_lazy("Restarting")),
-    ("unhealthy", gettext_lazy("Unhealthy")),
-    ("broken", gettext_lazy("Broken")),
-)
-ALWAYS = 4  # of these there is a chip where there is no container, too
 FIGURES = ("cpu", "memory")
 ORDERS = (
     ("created", gettext_lazy("Newest first")),
@@ -43,7 +34,7 @@ def show(request: HttpRequest) -> HttpResponse:
     """A page of containers; ``q`` and ``state`` narrow them down, ``order`` sorts them."""
     asked = request.GET
     text = asked.get("q", "").strip()
-    state = asked.get("state", "") if asked.get("state") in dict(FILTERS) else ""
+    state = filters.known(asked.get("state", ""))
     order = asked.get("order", "") if asked.get("order") in dict(ORDERS) else "created"
     density = asked.get("density") or request.COOKIES.get("density", "")
     density = density if density in DENSITIES else DENSITIES[0]
@@ -66,23 +57,29 @@ def _window(text: str, state: str, order: str, page: str) -> dict[str, object]:
     number = int(page) if page.isascii() and page.isdigit() and 0 < int(page) < 10_000 else 1
     figures = recorder.recorder().history.averages(order) if order in FIGURES else None
     engine = gateway.engine()
-    found = engine.listing(text, state or None, order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE)
+
+    def window(number: int) -> Listing:
+        return engine.listing(
+            text, filters.statuses(state), order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE
+        )
+
+    found = window(number)
     last = max(1, -(-found.matching // PAGE))
     if number > last:  # what stood there is gone
         number = last
-        found = engine.listing(text, state or None, order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE)
-    counts = dict(found.counts)
-    total = sum(counts.values()) - counts.get("unhealthy", 0)  # who is, runs
+        found = window(number)
+    total = sum(found.counts.values())
     wishes = _wishes(text, state, order)
     shown = rows(found.containers, found.owners)
     return {
         "rows": shown,
         "drawn": drawn(shown),
         "total": total,
+        "images": bool(total or engine.images()),
         "chips": [
-            (value, word, count, urlencode(_wishes(text, value, order)))
-            for place, (value, word) in enumerate(FILTERS)
-            if (count := counts.get(value, 0) if value else total) or place < ALWAYS or value == state
+            (each.value, each.word, count, urlencode(_wishes(text, each.value, order)))
+            for each in filters.FILTERS
+            if (count := each.count(found.counts)) or each.value in filters.ALWAYS or each.value == state
         ],
         "first": (number - 1) * PAGE + 1,
         "last": (number - 1) * PAGE + len(found.containers),

@@ -62,7 +62,7 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
     container = engine.inspect(ref)
     if request.method != "POST":
         name = "containers/_remove.html" if request.htmx else "containers/remove.html"
-        return render(request, name, {"container": container})
+        return render(request, name, {"container": container, "size": engine.size([container.id])})
     force = container.state.alive and request.POST.get("force") == "yes"
     engine.remove(container.id, force=force, caller=gateway.caller(request.user))
     messages.success(request, _("Removed %(name)s.") % {"name": container.name})

@@ -35,11 +35,10 @@ def show(request: HttpRequest) -> HttpResponse:
     """The page, or its changing part for htmx."""
     engine = gateway.engine()
     counts = dict(engine.listing(count=0).counts)
-    total = sum(counts.values()) - counts.get("unhealthy", 0)  # who is, runs
+    total = sum(counts.values())
     context = {
-        "counts": counts,
         "total": total,
-        "alive": sum(counts.get(state, 0) for state in ("running", "paused")),
+        "alive": sum(counts.get(state, 0) for state in ("running", "starting", "unhealthy", "paused")),
         "troubles": list(_troubles(request, engine, counts)),
         "users": _users(engine),
         "images": len(engine.images()),
@@ -61,7 +60,7 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
     """What somebody should look at: a state, a name, where it is, why."""
     for state, why in AILING:
         if counts.get(state):
-            for container in engine.listing(state=state, count=SHOWN).containers:
+            for container in engine.listing(states=[state], count=SHOWN).containers:
                 reason = said(container.broken) if state == "broken" else why
                 yield {"container": container, "name": container.name or container.short_id, "why": reason,
                        "url": reverse("containers:details", args=[container.id])}  # fmt: skip

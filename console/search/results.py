@@ -31,7 +31,7 @@ class Verb:
             return not container.state.alive and container.state != "broken"
         if self.target == "containers:unpause":
             return container.state == "paused"
-        if self.target in ("containers:details", "containers:remove"):
+        if self.target in ("containers:logs", "containers:remove"):
             return True
         return container.state.alive and not (self.target == "containers:pause" and container.state == "paused")
 
@@ -45,7 +45,7 @@ VERBS = (
     Verb(
         gettext_lazy("Terminal"), gettext_lazy("Terminal of %(name)s"), "terminal", "containers:terminals:list", False
     ),
-    Verb(gettext_lazy("Log"), gettext_lazy("Log of %(name)s"), "logs", "containers:details", False),
+    Verb(gettext_lazy("Log"), gettext_lazy("Log of %(name)s"), "logs", "containers:logs", False),
     Verb(gettext_lazy("Remove"), gettext_lazy("Remove %(name)s…"), "trash", "containers:remove", False),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as signals
 import stat
 import time
 from datetime import UTC, datetime
@@ -15,11 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from console import assets, endings, said, text
-from engine import Container, Event, ExitRecord, RestartPolicy
+from engine import Container, Event, RestartPolicy, TreeSize
 
 register = template.Library()
 
-ASKED = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
 LOOKS = {"running": "ok", "paused": "warn", "created": "idle", "exited": "idle", "failed": "bad", "broken": "bad",
          "restarting": "busy", "starting": "busy", "healthy": "ok", "unhealthy": "bad"}  # fmt: skip
 
@@ -59,6 +57,13 @@ register.filter("listed", said.listed)
 
 
 @register.filter
+def counted(size: TreeSize) -> str:
+    """What was counted for who is about to remove it."""
+    shown = text.size(size.bytes)
+    return shown if size.whole else _("more than %(size)s") % {"size": shown}
+
+
+@register.filter
 def filemode(mode: int) -> str:
     """A mode with its file type as ls(1) has it."""
     return stat.filemode(mode)
@@ -95,15 +100,9 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
 
 def look(container: Container) -> str:
     """The state to show: the engine's, but an end that was no success counts as failed."""
-    if container.state == "exited" and container.exit and _failed(container.exit):
+    if container.state == "exited" and container.exit and container.exit.failed:
         return "failed"
     return str(container.state)
-
-
-def _failed(end: ExitRecord) -> bool:
-    # Whoever presses Stop sends TERM, then KILL: that is not a failure of the container.
-    asked = end.signal in ASKED or end.code in [128 + number for number in ASKED]
-    return end.oom_killed or end.code is None or (end.code != 0 and not asked)
 
 
 @register.simple_tag
@@ -171,13 +170,6 @@ def argv(words: tuple[str, ...] | None) -> str:
     import shlex
 
     return shlex.join(words or ())
-
-
-@register.filter
-def attr(field: Any, pair: str) -> Any:
-    """A form field with one attribute more: ``{{ field|attr:"rows=3" }}``."""
-    name, _equals, value = pair.partition("=")
-    return field.as_widget(attrs={name: value})
 
 
 @register.simple_tag

@@ -44,7 +44,8 @@ def remove(request: HttpRequest, name: str) -> HttpResponse:
             _("There is no volume %(name)s") % {"name": name}, hint=_("it may be removed already"), subject=name
         )
     if request.method != "POST":
-        return render(request, "volumes/_remove.html" if request.htmx else "volumes/remove.html", {"volume": volume})
+        page = "volumes/_remove.html" if request.htmx else "volumes/remove.html"
+        return render(request, page, {"volume": volume, "size": engine.size(volumes=[volume.name])})
     if request.POST.get("typed") != volume.name:
         raise errors.InvalidRequest(
             _("The typed name is not %(name)s") % {"name": name}, hint=_("type the volume's name")

@@ -13,6 +13,7 @@ from engine import policy
 from engine.archives.tar import Source
 from engine.containers.files import Files, Outgoing
 from engine.containers.spec import PathStat
+from engine.metrics.spec import TreeSize
 from engine.security.spec import ROOT, Caller
 
 
@@ -75,6 +76,10 @@ class Browsing:
         policy.check_part(first, count, policy.MAX_LISTED)
         found = self._files.ask(ref, caller, "list", path=path, first=first, count=count)
         return DirectoryPage([DirectoryEntry(**entry) for entry in found["entries"]], found["total"])
+
+    def measure(self, ref: str, path: str, *, timeout_s: float = 1.0, caller: Caller = ROOT) -> TreeSize:
+        """What a directory holds, without what is mounted in it; counted now, as far as the time reaches."""
+        return TreeSize(**self._files.ask(ref, caller, "measure", path=path, timeout_s=timeout_s))
 
     def read(self, ref: str, path: str, *, offset: int = 0, length: int, caller: Caller = ROOT) -> FilePart:
         """Up to ``length`` bytes of a regular file, links followed; InvalidRequest for anything else."""

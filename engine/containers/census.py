@@ -12,10 +12,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from engine.containers.endings import stored
 from engine.containers.records import Records
-from engine.containers.spec import Limits, State
+from engine.containers.spec import ExitRecord, Limits, State
 from engine.containers.versions import read_spec
 from engine.events import Events
 from engine.shim import health
@@ -25,7 +25,8 @@ from engine.storage.paths import Paths
 ASKED = 25  # of those thought to run, at each look
 SETTLED_NS = 50_000_000  # a directory's time is the clock's tick: one that has just changed may change within it again
 MOST_EVENTS = 1000  # as many as `Events.after` gives at once
-_COLUMNS = "id, name, image, created_at_ns, created_by, started_at_ns, spec"
+FAILED = "failed"  # beside the states and a check's STARTING and UNHEALTHY: what lists say of one that ended so
+_COLUMNS = "id, name, image, created_at_ns, created_by, started_at_ns, spec, exit"
 
 Stamp = tuple[int, int]  # inode and time of a record, which is replaced as a whole
 
@@ -40,7 +41,9 @@ class Entry:
     owner: str  # who created it; "" the command line
     created_at_ns: int
     state: State
-    unhealthy: bool
+    status: str  # what lists say of it: its state, STARTING or UNHEALTHY of one that runs, FAILED of one that ended so
+    checked: bool  # it has a health check
+    told: bool  # how its last run ended is in its row
     sought: str  # what a search looks through
     limits: Limits  # of one that is not broken
 
@@ -113,6 +116,7 @@ class Census:
             spec = read_spec(row["spec"])
         except ValueError:
             spec = None
+        end = stored(row)
         return Entry(
             id=row["id"],
             name=row["name"],
@@ -120,7 +124,9 @@ class Census:
             owner=row["created_by"],
             created_at_ns=row["created_at_ns"],
             state=stopped if spec else State.BROKEN,
-            unhealthy=False,
+            status=_ended(stopped, end) if spec else State.BROKEN,
+            checked=bool(spec and spec.health),
+            told=end is not None,
             limits=spec.limits if spec else Limits(),
             sought=f"{row['name']} {row['image']} {row['id']} {row['created_by']}".casefold(),
         )
@@ -152,14 +158,28 @@ class Census:
         entry = None
         if rest is not None:
             now = self._records.now(container_id) if rest.state is not State.BROKEN else None
-            unhealthy = now is not None and now.alive and self._unhealthy(self._paths.health_record(container_id))
-            entry = replace(rest, state=now or rest.state, unhealthy=unhealthy)
+            if now is None and rest.state is State.EXITED and not rest.told:
+                rest = self._rest[container_id] = self._end(rest)
+            entry = replace(rest, state=now or rest.state, status=self._status(rest, now) if now else rest.status)
             self._now[container_id] = entry
             if entry.state.alive and not (before and before.state.alive):
                 self._turns.append(container_id)
         if entry != before:
             self._ordered = None
 
-    @staticmethod
-    def _unhealthy(record: Path) -> bool:
-        return bool(health.read(str(record))["status"] == health.UNHEALTHY)
+    def _end(self, entry: Entry) -> Entry:
+        """With how its last run ended, which whoever looks at it in full first writes into its row."""
+        found = self._records.several([entry.id])
+        end = found[0].exit if found and found[0].state is State.EXITED else None
+        return replace(entry, status=_ended(State.EXITED, end), told=end is not None)
+
+    def _status(self, entry: Entry, now: State) -> str:
+        """Of one that runs."""
+        if now is not State.RUNNING or not entry.checked:
+            return now
+        said: str = health.read(str(self._paths.health_record(entry.id)))["status"]
+        return now if said == health.HEALTHY else said
+
+
+def _ended(state: State, end: ExitRecord | None) -> str:
+    return FAILED if end is not None and end.failed else state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ from engine.containers.census import Census, Entry
 from engine.containers.records import Records
 from engine.containers.spec import Container
 from engine.errors import InvalidRequest
-
-UNHEALTHY = "unhealthy"  # beside the states: one that runs, and whose health check says no
 
 ORDERS: dict[str, Callable[[Entry], Any]] = {
     "created": lambda entry: -entry.created_at_ns,
@@ -27,28 +25,25 @@ class Listing:
 
     containers: list[Container]
     matching: int  # how many the filters leave, seen or not
-    counts: Mapping[str, int]  # of all, by state; and those of `UNHEALTHY`, which are counted as running too
+    counts: Mapping[str, int]  # of all, by status; see `Entry`
     owners: Mapping[str, str]  # who created those that are seen, by id; "" the command line
 
 
 def listing(
-    census: Census, records: Records, text: str, state: str | None, order: str, figures: Mapping[str, float] | None,
-    first: int, count: int | None,
+    census: Census, records: Records, text: str, states: Collection[str], order: str,
+    figures: Mapping[str, float] | None, first: int, count: int | None,
 ) -> Listing:  # fmt: skip
-    """Those whose name, image, owner or id holds ``text`` and that are in ``state``: ``count`` of them from ``first``.
+    """Those whose name, image, owner or id holds ``text`` and whose status is one of ``states``, if those are given:
+    ``count`` of them from ``first``.
 
     ``order`` is one of ORDERS, with a - before it the other way round; with ``figures``, one for each id, it is by
     those, the largest first and those without last.
     """
     entries = census.look()
-    counts = Counter[str](entry.state for entry in entries)
-    counts[UNHEALTHY] = sum(entry.unhealthy for entry in entries)
+    counts = Counter[str](entry.status for entry in entries)
     wanted = text.casefold()
     matching = [
-        entry
-        for entry in entries
-        if (state is None or entry.state == state or (state == UNHEALTHY and entry.unhealthy))
-        and (not wanted or wanted in entry.sought)
+        entry for entry in entries if (not states or entry.status in states) and (not wanted or wanted in entry.sought)
     ]
     _sort(matching, order, figures)
     seen = matching[first : None if count is None else first + count]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import signal
 import stat
 from dataclasses import dataclass, field
 
 from engine.errors import InvalidRequest
 from engine.security.spec import Namespaces, Security
 from engine.volumes.spec import BindMount, TmpfsMount, VolumeMount
+
+_ASKED = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
 class State(enum.StrEnum):
@@ -242,6 +245,12 @@ class ExitRecord:
     asked_signal: int | None = None  # the last signal that the engine was asked to send to this run
     ended_by: EndedBy = EndedBy.UNKNOWN
     restarts: int = 0  # how often its policy had started it again by then
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was neither a success nor asked for: whoever stops a container sends TERM, and KILL then."""
+        asked = self.signal in _ASKED or self.code in [128 + number for number in _ASKED]
+        return self.oom_killed or self.code is None or (self.code != 0 and not asked)
 
 
 @dataclass(frozen=True, slots=True)

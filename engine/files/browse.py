@@ -8,6 +8,7 @@ import stat
 from typing import Any
 
 from engine.archives.tar import READ_BYTES
+from engine.archives.trees import TreeCount
 from engine.errors import WrongState
 from engine.files import lookup
 
@@ -34,6 +35,14 @@ def directory(request: dict[str, Any], _stream: int) -> dict[str, Any]:
         return {"entries": found, "total": len(names)}
     finally:
         os.close(opened)
+
+
+def measure(request: dict[str, Any], _stream: int) -> dict[str, Any]:
+    """How much is in a directory, as far as ``timeout_s`` reaches. Not what is mounted in it: that is another's."""
+    path = request["path"]
+    count = TreeCount(float(request["timeout_s"]))
+    count.add(lookup.readable(lookup.find(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), path))
+    return {"bytes": count.bytes, "entries": count.entries, "whole": count.whole}
 
 
 def _entry(opened: int, path: str, name: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The launcher's operation "files": look at, send and receive files of a root that nobody trusts.
 
     stat       what a path is
-    list, read, content         what is in a directory, or in a file; see `engine.files.browse`
+    list, read, content, measure    what is in a directory, or in a file; see `engine.files.browse`
     write, mkdir, rename, remove    see `engine.files.edit`
     send       files as a tar stream
     receive    a tar stream as files below a directory
@@ -119,6 +119,7 @@ def _receive(request: dict[str, Any], stream: int) -> dict[str, Any]:
 
 _WORK = {
     "stat": browse.status, "list": browse.directory, "read": browse.part, "content": browse.content,
+    "measure": browse.measure,
     "write": edit.write, "mkdir": edit.make_directory, "rename": edit.rename, "remove": edit.remove,
     "send": _send, "receive": _receive, "changes": upper.changes, "layer": upper.layer,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Process:
     cpu_time_ns: int  # user and system, since its start
     memory_bytes: int  # resident
     started_at_ns: int
+
+
+class TreeSize(NamedTuple):
+    """What some directories hold."""
+
+    bytes: int  # allocated on the disk
+    entries: int  # files and directories
+    whole: bool  # False: the time was over before all of it was counted
 
 
 @dataclass(frozen=True, slots=True)

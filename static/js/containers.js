@@ -2,13 +2,15 @@
 const list = document.getElementById("list");
 const bulk = document.getElementById("bulk");
 const said = bulk.querySelector("[data-chosen]");
+const every = bulk.querySelector("[name=all]"); // those on other pages too
 
 const boxes = () => [...list.querySelectorAll("tbody input[type=checkbox]")];
 let chosen = new Set();
 
 function tell() {
   chosen = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
-  said.textContent = `${chosen.size} ${said.dataset.chosen}`;
+  every.checked &&= chosen.size === boxes().length;
+  said.textContent = `${every.checked ? document.getElementById("matching").dataset.n : chosen.size} ${said.dataset.chosen}`;
   const all = list.querySelector("[data-all]");
   if (all) {
     all.checked = chosen.size > 0 && chosen.size === boxes().length;
@@ -22,7 +24,11 @@ list.addEventListener("change", (event) => {
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id !== "list") return;
-  boxes().forEach((box) => { box.checked = chosen.has(box.value); });
+  boxes().forEach((box) => { box.checked = every.checked || chosen.has(box.value); });
+  tell();
+});
+every.addEventListener("change", () => {
+  if (every.checked) boxes().forEach((box) => { box.checked = true; });
   tell();
 });
 // A menu has done its work when one of its acts was sent.

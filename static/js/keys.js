@@ -15,8 +15,32 @@ export function open(dialog) {
 function seek() {
   open(palette);
   wish.select();
+  shown = null; // what was found when it was open last may have changed
   htmx.trigger(wish, "seek");
 }
+
+// What is shown lags behind what is typed. Who presses a key for a result means one of the words that stand there, so
+// it waits for these.
+let shown = null; // the words that the results are of
+let meant = null; // what to do with them when they come
+let lost = false; // they will not, unless they are asked for again
+const found = () => [...palette.querySelectorAll(".found :is(a, button)")];
+function mean(act) {
+  if (shown === wish.value) return act();
+  meant = act;
+  if (lost) htmx.trigger(wish, "seek");
+  lost = false;
+}
+for (const kind of ["htmx:sendError", "htmx:responseError"]) wish.addEventListener(kind, () => { [meant, lost] = [null, true]; });
+wish.addEventListener("input", () => { meant = null; });
+palette.addEventListener("close", () => { meant = null; });
+palette.addEventListener("htmx:afterSettle", (event) => { // from here on their forms are htmx's
+  shown = event.detail.requestConfig.parameters.q;
+  if (shown !== wish.value || !meant) return;
+  const act = meant;
+  meant = null;
+  act();
+});
 
 const choice = keys.querySelector("[data-keys-on]");
 try { choice.checked = localStorage.getItem("keys") !== "off"; } catch { /* private mode: on */ }
@@ -26,15 +50,18 @@ choice.addEventListener("change", () => {
 
 // In the palette the arrows go through what was found; Enter in the field takes the first.
 palette.addEventListener("keydown", (event) => {
-  const found = [...palette.querySelectorAll(".found :is(a, button)")];
+  if (event.isComposing) return; // the keys choose characters
   if (event.key === "Enter" && event.target === wish) {
     event.preventDefault();
-    found[0]?.click();
+    mean(() => found()[0]?.click());
   }
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
   event.preventDefault();
-  const at = found.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
-  (at < 0 ? wish : found[Math.min(at, found.length - 1)])?.focus();
+  const step = event.key === "ArrowDown" ? 1 : -1;
+  mean(() => {
+    const at = found().indexOf(document.activeElement) + step;
+    (at < 0 ? wish : found()[Math.min(at, found().length - 1)])?.focus();
+  });
 });
 // What was begun here shows on the page, and a failure among the toasts.
 palette.addEventListener("htmx:afterRequest", (event) => event.detail.elt !== wish && palette.close());

@@ -1,17 +1,5 @@
-// Toasts, dialogs, and what the htmx fragments need around them.
+// Times, dialogs, copies, and what the htmx fragments need around them.
 import { now } from "./words.js";
-
-const STAYS_MS = 6000;
-
-// A toast about a failure stays until it is closed; others go, but not while somebody reads them.
-function settle(toast) {
-  if (toast.classList.contains("error")) return;
-  setTimeout(() => (toast.matches(":hover, :focus-within") ? settle(toast) : toast.remove()), STAYS_MS);
-}
-
-document.querySelectorAll("#toasts .toast").forEach(settle);
-new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach((node) => node.matches?.(".toast") && settle(node))))
-  .observe(document.getElementById("toasts"), { childList: true });
 
 // Times go on.
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
@@ -29,7 +17,6 @@ setInterval(() => {
 }, 1000);
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-close]")) event.target.closest(".toast").remove();
   const cancel = event.target.closest("dialog [data-cancel]");
   if (cancel) {
     event.preventDefault();
@@ -44,18 +31,6 @@ document.addEventListener("htmx:afterSwap", (event) => {
   dialog.showModal();
 });
 
-// Without an answer there is no fragment that could say so. Once is enough: what polls fails each second.
-// And who leaves the page ends its requests: that is no silence.
-const LEAVING_MS = 10000;
-let left = -Infinity;
-addEventListener("beforeunload", () => { left = performance.now(); });
-document.addEventListener("htmx:sendError", () => {
-  if (performance.now() - left < LEAVING_MS || document.querySelector("#toasts .silence")) return;
-  const toast = document.getElementById("silence").content.cloneNode(true);
-  toast.firstElementChild.classList.add("silence");
-  document.getElementById("toasts").append(toast);
-});
-
 // Copies, and says so for a moment. Over plain http browsers offer no clipboard: then the text is selected.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -64,7 +39,7 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(button.dataset.copy || text.textContent);
   } catch {
-    return getSelection().selectAllChildren(text);
+    return text.matches("input") ? text.select() : getSelection().selectAllChildren(text);
   }
   button.classList.add("copied");
   button.querySelector("[role=status]").textContent = button.dataset.copied;

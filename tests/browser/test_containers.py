@@ -128,6 +128,8 @@ def test_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine)
     page.get_by_role("button", name="Change", exact=True).click()
     expect(page.get_by_text("Changed anchor.")).to_be_visible()
     picture(page, "config")
+    page.get_by_role("link", name="Restore version 1").click()
+    expect(page.get_by_role("dialog")).to_contain_text("64m")
     page.get_by_role("button", name="Restore version 1").click()
     expect(page.get_by_text("as in version 1 again")).to_be_visible()
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]

@@ -58,6 +58,15 @@ def test_keys_go_to_pages_and_through_rows(page: Page, console: Console, two: En
     page.keyboard.press("t")
     page.wait_for_url(re.compile(r"/containers/\w+/terminals/$"))
 
+    page.goto(f"{console.address}/containers/")
+    page.keyboard.press("j")
+    page.keyboard.press("l")
+    page.wait_for_url(re.compile(r"/containers/\w+/logs/$"))
+    expect(page.get_by_role("link", name="Log", exact=True)).to_have_attribute("aria-current", "page")
+    page.goto(f"{console.address}/containers/api/")
+    page.keyboard.press("l")
+    page.wait_for_url(re.compile(r"/containers/\w+/logs/$"))
+
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.get_by_label("Single keys are on").uncheck()
@@ -91,6 +100,29 @@ def test_the_palette_finds_a_container_and_starts_it(page: Page, console: Consol
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/containers/"))
     expect(page.get_by_role("heading", name="web", level=1)).to_be_visible()
+
+
+def test_enter_waits_for_the_results_of_what_stands_there(page: Page, console: Console, two: Engine) -> None:
+    begin(page, console)
+    page.keyboard.press("Control+k")
+    palette = page.get_by_role("dialog", name="Search or run a command")
+    page.keyboard.type("start ap")
+    expect(palette.get_by_role("button", name="Start api")).to_be_visible()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("start web")  # results of the words before still stand there
+    page.keyboard.press("Enter")
+    expect(palette).to_be_hidden()
+    expect(page.locator(".verdict")).to_contain_text("1 container runs")
+    assert (two.inspect("api").state, two.inspect("web").state) == ("created", "running")
+
+    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("log api")
+    page.keyboard.press("ArrowDown")
+    expect(palette.get_by_role("link", name="Log of api")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/containers/\w+/logs/$"))
+    expect(page.get_by_role("heading", name="api", level=1)).to_be_visible()
 
 
 def test_the_menu_switches_theme_and_language_and_leaves(page: Page, console: Console) -> None:

@@ -106,7 +106,9 @@ def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: E
     page.keyboard.type("echoed\n")
     shows(page, "echoed\\s+echoed")
     picture(page, "terminals")
-    page.get_by_role("button", name="Hang up").click()
+    page.get_by_role("link", name="Hang up").click()
+    expect(page.get_by_role("dialog").get_by_role("link", name="Cancel")).to_be_focused()
+    page.get_by_role("button", name="Hang up the terminal").click()
     expect(page.locator("[aria-label='Open terminals'] a")).to_have_count(1)
     assert [info.command for info in elsewhere.terminals("sea")] == [("sh",)]
     elsewhere.stop("sea", timeout_s=0)

@@ -41,7 +41,7 @@ def test_limits_name_and_policy_change_while_it_runs_and_are_one_version(page: C
     assert "on-failure" in changed.values()
     assert page.post("/containers/shop/config/", form).status_code == 302
     assert len(dock.versions("shop")) == 2, "what stays is no version"
-    assert page.post(f"/containers/{now.id}/config/1/restore/").status_code == 302
+    assert page.post(f"/containers/{now.id}/config/1/restore/").status_code == 303
     again = dock.inspect("web")
     assert (again.spec, again.pid) == (before.spec, before.pid)
     assert [each.change for each in dock.versions("web")] == ["restore", "update", "create"]

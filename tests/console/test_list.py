@@ -40,15 +40,16 @@ def chips(answer: HttpResponse) -> dict[str, int]:
 
 
 def test_chips_count_each_state_and_filter_by_it(page: Client, fleet: Engine) -> None:
-    assert chips(page.get("/containers/")) == {"": 4, "running": 2, "exited": 1, "created": 1}
+    assert chips(page.get("/containers/")) == {"": 4, "running": 2, "failed": 0, "stopped": 1, "created": 1}
     fleet.pause("buoy")
-    assert chips(page.get("/containers/")) == {"": 4, "running": 1, "exited": 1, "created": 1, "paused": 1}
-    assert names_in(page.get("/containers/?state=paused")) == ["buoy"]
+    now = {"": 4, "running": 1, "degraded": 1, "failed": 0, "stopped": 1, "created": 1}
+    assert chips(page.get("/containers/")) == now
+    assert names_in(page.get("/containers/?state=degraded")) == ["buoy"]
     fleet.unpause("buoy")
     fleet.rename("buoy", "barge")
     fleet.remove("crane")
     assert names_in(page.get("/containers/?state=running&order=name")) == ["anchor", "barge"]
-    assert chips(page.get("/containers/")) == {"": 3, "running": 2, "exited": 1, "created": 0}
+    assert chips(page.get("/containers/")) == {"": 3, "running": 2, "failed": 0, "stopped": 1}
 
 
 def test_an_order_by_figures_puts_the_hungriest_first_and_those_without_last(page: Client, fleet: Engine) -> None:

@@ -154,6 +154,8 @@ def test_the_page_opens_comes_back_and_hangs_up(page: Client, host: Engine, sea:
     assert answer.headers["Location"] == f"{address}{info.session}/"
     assert page.get(address).headers["Location"] == answer.headers["Location"]
     assert f"/terminals/{sea}/{info.session}/" in page.get(answer.headers["Location"]).content.decode()
+    asked = page.get(f"{address}{info.session}/end/").content.decode()
+    assert "Hang up the terminal" in asked
     page.post(f"{address}{info.session}/end/")
     assert eventually(lambda: host.terminals(sea) == [])
     gone = page.get(answer.headers["Location"])

@@ -23,6 +23,7 @@ NO_PAGES = {
     "mfa_login_webauthn": "the same, for a passkey",
     "jobs:log": "a text",
     "healthz": "a word for monitors",
+    "engine": "a part of a page, fetched again while nobody serves the engine",
     "static": "a file",
     "containers:log-download": "a download",
     "containers:download": "the same",

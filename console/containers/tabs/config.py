@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from console import gateway
 from console.containers import creating, tabs
@@ -143,11 +144,22 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     return redirect("containers:config", container.id)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def restore(request: HttpRequest, ref: str, number: int) -> HttpResponse:
-    """Have an earlier version again."""
-    container = gateway.engine().restore(ref, number, caller=gateway.caller(request.user))
+    """Say what would be other, then have an earlier version again."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    if request.method != "POST":
+        past = next((each for each in _history(container) if each.version.number == number), None)
+        if past is None:
+            raise errors.NotFound(
+                _("There is no version %(number)d of %(name)s") % {"number": number, "name": container.name},
+                hint=_("choose one of its history"),
+            )
+        name = "containers/restore/_dialog.html" if request.htmx else "containers/restore/page.html"
+        return render(request, name, {"container": container, "past": past})
+    container = engine.restore(container.id, number, caller=gateway.caller(request.user))
     messages.success(
         request, _("%(name)s is as in version %(number)d again.") % {"name": container.name, "number": number}
     )
-    return redirect("containers:config", container.id)
+    return gateway.go(request, reverse("containers:config", args=(container.id,)))

@@ -251,7 +251,8 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
         messages.success(request, _("Removed %(name)s.") % {"name": text.shown(path)})
         return gateway.go(request, paths.address(container, paths.above(path)))
     about = gateway.engine().files.stat(container.id, path, follow=False, caller=caller)
-    return _ask(request, container, path, "remove", {"about": about})
+    size = gateway.engine().browse.measure(container.id, path, caller=caller) if about.is_directory else None
+    return _ask(request, container, path, "remove", {"about": about, "size": size})
 
 
 def _ask(

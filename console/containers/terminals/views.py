@@ -6,10 +6,11 @@ import shlex
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
 
 from console import gateway
 from console.containers import tabs
@@ -23,17 +24,19 @@ class OpenForm(forms.Form):
     """What a new terminal runs, and as whom."""
 
     command = forms.CharField(
-        label=_("Command"),
+        label=gettext_lazy("Command"),
         required=False,
         max_length=4096,
-        help_text=_("empty: bash, or sh where there is none"),
+        help_text=gettext_lazy("empty: bash, or sh where there is none"),
         widget=forms.TextInput({"list": "shells"}),
     )
-    user = forms.CharField(label=_("User"), required=False, max_length=255, help_text=_("empty: as the container"))
+    user = forms.CharField(
+        label=gettext_lazy("User"), required=False, max_length=255, help_text=gettext_lazy("empty: as the container")
+    )
     toolbox = forms.BooleanField(
-        label=_("Toolbox"),
+        label=gettext_lazy("Toolbox"),
         required=False,
-        help_text=_("with the starter image's tools; the container's files are at /container"),
+        help_text=gettext_lazy("with the starter image's tools; the container's files are at /container"),
     )
 
     def spec(self) -> ExecSpec:
@@ -42,8 +45,8 @@ class OpenForm(forms.Form):
             words = tuple(shlex.split(self.cleaned_data["command"])) or BEST_SHELL
         except ValueError as error:
             raise errors.InvalidRequest(
-                gettext("The command cannot be split into words: %(why)s") % {"why": error},
-                hint=gettext("close the quotes"),
+                _("The command cannot be split into words: %(why)s") % {"why": error},
+                hint=_("close the quotes"),
                 field="command",
             ) from error
         return ExecSpec(words, user=self.cleaned_data["user"] or None, toolbox=self.cleaned_data["toolbox"])
@@ -91,9 +94,17 @@ def _equipped() -> bool:
     return True
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def end(request: HttpRequest, ref: str, session: str) -> HttpResponse:
-    """Hang up, and show what is left."""
-    container = gateway.engine().inspect(ref)
-    gateway.engine().end_terminal(container.id, session, caller=gateway.caller(request.user))
-    return redirect("containers:terminals:list", container.id)
+    """Say what goes, then hang up, and show what is left."""
+    engine = gateway.engine()
+    container = engine.inspect(ref)
+    if request.method == "POST":
+        engine.end_terminal(container.id, session, caller=gateway.caller(request.user))
+        return gateway.go(request, reverse("containers:terminals:list", args=(container.id,)))
+    terminal = next((each for each in engine.terminals(container.id) if each.session == session), None)
+    if terminal is None:
+        raise errors.NotFound(_("This terminal has ended"), hint=_("open a new one"), subject=session)
+    name = "containers/terminals/_end.html" if request.htmx else "containers/terminals/end.html"
+    context = {"container": container, "terminal": terminal, "plain": terminal.command == BEST_SHELL}
+    return render(request, name, context)

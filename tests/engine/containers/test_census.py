@@ -9,9 +9,9 @@ import pytest
 
 from engine import ContainerSpec, Engine, HealthCheck
 from engine.containers.census import ASKED
-from engine.containers.listing import UNHEALTHY
 from engine.errors import WrongState
 from engine.linux import process
+from engine.shim.health import UNHEALTHY
 from tests.conftest import eventually, wait_readable
 
 
@@ -23,12 +23,12 @@ def made(engine: Engine, name: str, **options: object) -> str:
 def test_what_another_process_does_is_counted(dock: Engine) -> None:
     with Engine(dock.config) as other:
         first = made(other, "first")
-        assert dock.listing().counts == {"running": 1, UNHEALTHY: 0}
+        assert dock.listing().counts == {"running": 1}
         other.pause(first)
         assert dock.listing().counts["paused"] == 1
         other.kill(first)
         other.wait(first)
-        assert dock.listing(state="exited").matching == 1
+        assert dock.listing(states=["exited"]).matching == 1, "who kills one has asked for its end"
         other.remove(first)
         assert dock.listing().matching == 0
 
@@ -37,14 +37,29 @@ def test_one_that_is_unhealthy_is_found(dock: Engine) -> None:
     check = HealthCheck(("false",), interval_s=0.05, retries=1)
     made(dock, "ill", health=check)
     made(dock, "well")
-    assert eventually(lambda: [c.name for c in dock.listing(state=UNHEALTHY).containers] == ["ill"], timeout_s=10)
-    assert dock.listing(state="running").matching == 2
+    assert eventually(lambda: [c.name for c in dock.listing(states=[UNHEALTHY]).containers] == ["ill"], timeout_s=10)
+    assert dock.listing().counts == {"running": 1, UNHEALTHY: 1}
+
+
+def test_one_whose_check_has_not_answered_yet_is_starting(dock: Engine) -> None:
+    made(dock, "slow", health=HealthCheck(("true",), interval_s=60))
+    assert dock.listing().counts == {"starting": 1}
+
+
+def test_one_that_ended_badly_is_found_whoever_has_read_its_end(dock: Engine) -> None:
+    for name, command in (("well", ("true",)), ("ill", ("sh", "-c", "exit 3"))):
+        dock.start(dock.create(ContainerSpec(image="busybox", name=name, command=command)).id)
+    assert eventually(lambda: dock.listing(count=0).counts == {"exited": 1, "failed": 1})
+    with Engine(dock.config) as other:
+        assert [each.name for each in other.listing(states=["failed"]).containers] == ["ill"]
+    dock.start(dock.inspect("ill").id)
+    assert eventually(lambda: dock.listing(states=["failed", "broken"]).matching == 1)
 
 
 def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> None:
     """Launcher, keeper and shim cannot tell: they are stopped. No event, no record changes."""
     ids = [made(dock, f"box-{number}") for number in range(3)]
-    assert dock.listing(state="running").matching == len(ids) < ASKED
+    assert dock.listing(states=["running"]).matching == len(ids) < ASKED
     victim = dock.inspect(ids[0])
     shim = dock._records.shim(victim.id)
     assert shim is not None
@@ -57,7 +72,7 @@ def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> N
     try:
         os.kill(victim.pid, signal.SIGKILL)
         assert wait_readable(pidfd, timeout_s=10)
-        assert eventually(lambda: dock.listing(state="running").matching == 2, timeout_s=5)
+        assert eventually(lambda: dock.listing(states=["running"]).matching == 2, timeout_s=5)
     finally:
         os.close(pidfd)
         os.kill(shim, signal.SIGCONT)

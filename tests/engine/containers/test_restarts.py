@@ -96,7 +96,7 @@ def test_while_it_waits_it_says_so_and_can_be_stopped_restarted_and_removed(dock
     assert found.exit is not None
     assert found.exit.code == 9
     assert found.pid is None
-    assert dock.listing(state=State.RESTARTING).matching == 1
+    assert dock.listing(states=[State.RESTARTING]).matching == 1
     for act in (dock.start, dock.pause, dock.kill):
         with pytest.raises(WrongState):
             act(container.id)

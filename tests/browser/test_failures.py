@@ -1,0 +1,114 @@
+"""What fails on an open page: said once, kept under the bell, tried again; and what is copied or chosen in many."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import ContainerSpec, Engine
+from tests.browser.conftest import Console, picture, sign_up
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+def test_a_failure_is_said_once_and_kept_under_the_bell(
+    page: Page, console: Console, elsewhere: Engine, errors: list[str]
+) -> None:
+    elsewhere.create(ContainerSpec(image="wharfie/starter", name="broken", command=("/no/such/program",)))
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/")
+    toast = page.locator("#toasts .toast.error")
+    for times in (1, 2):
+        with page.expect_response(re.compile("/start/")):
+            page.get_by_role("button", name="Start broken").click()
+        expect(toast).to_have_count(1)
+        expect(toast).to_contain_text("\N{MULTIPLICATION SIGN}2" if times == 2 else "/no/such/program")
+    picture(page, "failures-toast")
+    toast.get_by_role("button", name="Close").click()
+    expect(toast).to_have_count(0)
+
+    page.reload()
+    bell = page.locator("[popovertarget=bell]")
+    expect(bell).to_have_accessible_description("Failures in this tab: 1")
+    bell.click()
+    kept = page.locator("[data-failures] li")
+    expect(kept).to_have_count(1)
+    expect(kept).to_contain_text("/no/such/program")
+    expect(kept).to_contain_text("\N{MULTIPLICATION SIGN}2")
+    picture(page, "failures-bell")
+    page.get_by_role("button", name="Clear them").click()
+    expect(page.locator("[data-failures]")).to_be_hidden()
+    page.reload()
+    expect(page.locator("[data-failures]")).to_be_hidden()
+    assert errors
+    errors[:] = [each for each in errors if "/start/" not in each]
+
+
+def test_failures_are_not_left_to_whoever_signs_in_next(page: Page, console: Console) -> None:
+    sign_up(page, console)
+    page.evaluate("""() => document.getElementById("toasts").append(Object.assign(document.createElement("div"),
+        { className: "toast error", innerHTML: '<p>mine alone</p><b data-times="1"></b>' }))""")
+    expect(page.locator("[data-failures] li")).to_have_count(1)
+    page.get_by_role("button", name="Account of captain").click()
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile("/sign-in/"))
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('failures'))") == []
+
+
+def test_the_head_s_menu_stays_open_while_the_head_is_fetched_again(
+    page: Page, console: Console, elsewhere: Engine
+) -> None:
+    elsewhere.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/web/")
+    page.get_by_role("button", name="More acts for web").click()
+    menu = page.locator("#more")
+    expect(menu).to_be_visible()
+    with page.expect_response(re.compile("/head/")):
+        page.evaluate("htmx.trigger(document.body, 'wharfie:changed')")
+    expect(menu.get_by_role("link", name="Export as tar")).to_be_visible()
+    menu.get_by_role("link", name="Clone with data").click()
+    expect(page.get_by_role("dialog", name="Clone web with its data")).to_be_visible()
+
+
+def test_an_id_and_a_command_are_copied(page: Page, console: Console, elsewhere: Engine) -> None:
+    words = ("sh", "-c", "echo 'a  b'")
+    container = elsewhere.create(ContainerSpec(image="wharfie/starter", name="web", command=words))
+    sign_up(page, console)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=console.address)
+    page.goto(f"{console.address}/containers/web/")
+    page.get_by_role("button", name="Copy the id").first.click()
+    expect(page.locator(".copied")).to_have_count(1)
+    assert page.evaluate("navigator.clipboard.readText()") == container.id
+    page.get_by_role("button", name="Copy the command").click()
+    expect(page.locator(".copied")).to_have_count(2)
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("dd.copying > span").first.text_content()
+
+
+def test_all_that_match_are_chosen_beyond_the_page(page: Page, console: Console, elsewhere: Engine) -> None:
+    for number in range(52):
+        elsewhere.create(ContainerSpec(image="wharfie/starter", name=f"box-{number}"))
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/?q=box")
+    page.get_by_label("Choose all on this page").check()
+    bulk = page.locator("#bulk")
+    expect(bulk).to_contain_text("50 chosen")
+    page.get_by_label("all 52 that match").check()
+    expect(bulk).to_contain_text("52 chosen")
+    page.get_by_label("Choose box-51").uncheck()
+    expect(bulk).to_contain_text("49 chosen")
+    page.get_by_label("all 52 that match").check()
+    bulk.get_by_role("button", name="Remove").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("and 2 more")
+    expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
+    picture(page, "list-all-that-match")
+    dialog.get_by_label("Type 52 to confirm").fill("52")
+    dialog.get_by_role("button", name="Remove 52 containers").click()
+    page.wait_for_url(re.compile("/jobs/"))
+    expect(page.locator("main .state.ok").first).to_be_visible(timeout=60_000)
+    assert elsewhere.containers() == []
