@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine import names, policy
@@ -115,9 +114,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -144,11 +141,7 @@ class Engine:
 
     def revive(self) -> None:
         """Start what its restart policy wants to run, and does not: after a reboot. When the console starts."""
-
-        def start(container: Container) -> None:
-            self._lifecycle.start(container, self.image(container.image_id), wished=True)
-
-        self._restarting.revive(start)
+        self._restarting.revive(lambda found: self._lifecycle.start(found, self.image(found.image_id), wished=True))
 
     # Containers
 
