@@ -12,7 +12,8 @@ from engine.launcher import start
 from engine.linux import unix
 from engine.shim import protocol
 
-STARTUP_S = 5.0
+STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
+RESPAWN_S = 1.0
 ANSWER_S = 60.0
 
 
@@ -54,15 +55,15 @@ class LauncherClient:
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + STARTUP_S
-        spawned = False
+        spawn_s = 0.0
         pause_s = 0.002
         while True:
             connection = self._try()
             if connection is not None:
                 return connection
-            if self._spawn and not spawned:
+            if self._spawn and time.monotonic() > spawn_s:  # again: one that is just ending keeps others away
                 start.spawn(self._config)
-                spawned = True
+                spawn_s = time.monotonic() + RESPAWN_S
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "the launcher does not answer",

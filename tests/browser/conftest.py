@@ -113,7 +113,7 @@ def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page
     def hear(message: ConsoleMessage) -> None:
         # A page that answers 404 or 409 with its own form is no fault; the browser logs it under the page's address.
         # Nor is a request of htmx that ends with its page; one that is answered badly the browser logs itself.
-        cut = message.text.startswith(("htmx:afterRequest", "htmx:sendError"))
+        cut = message.text.startswith(("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort"))
         # Nor that a page asks once for what it shows of jobs when its socket opens, and its reader signs out meanwhile.
         left = "401 (Unauthorized)" in message.text and message.location["url"].endswith("/jobs/frame/")
         if message.type == "error" and message.location["url"] != page.url and not cut and not left:

@@ -38,6 +38,17 @@ def _language() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _own_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
+    """Every page asks whether the engine answers, in tests that have none too: that is never the host's own."""
+    monkeypatch.setenv("WHARFIE_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("WHARFIE_RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(gateway, "_engine", None)
+    yield
+    if gateway._engine and gateway._engine.config.root == tmp_path / "root":
+        gateway._engine.close()
+
+
+@pytest.fixture(autouse=True)
 def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Nothing here reads or writes the host's own instance."""
     settings.SECRET_KEY = "only for tests"

@@ -206,7 +206,7 @@ def test_update_lets_an_admin_and_a_member_change_the_rest(dock: Engine) -> None
 
 def test_update_has_no_way_to_any_other_option() -> None:
     """An option that is not among its arguments is not asked for."""
-    assert inspect.signature(Engine.update).parameters.keys() == {"self", "ref", "limits", "restart", "caller"}
+    assert inspect.signature(Engine.update).parameters.keys() == {"self", "ref", "limits", "restart", "name", "caller"}
 
 
 @pytest.mark.parametrize("value", [-1, -1000, 1001])

@@ -37,7 +37,7 @@ FILES = (
     "keeps_owner_and_mode", "no_link_leads_out", "default_is_to_redirect",
 )  # fmt: skip
 FAULTS = (
-    "exit_record", "directory_that_is_lost", "database_is_refused", "cannot_die", "fork_bomb", "orphans_are_reaped",
+    "exit_record", "directory_that_is_lost", "database_is_refused", "fork_bomb", "orphans_are_reaped",
     "memory_is_short", "hardly_gets_a_cpu",
 )  # fmt: skip
 ATTACKS = ("leaked_descriptor", "kernel_file_systems", "null_device", "release_agent", "declared_volume", "is_no_path")

@@ -459,7 +459,10 @@ def test_a_racer_wins_nothing(dock: Engine, tmp_path: Path) -> None:
     before = [Path(path).stat() for path in ("/etc", "/etc/passwd", "/")]
     passwd = Path("/etc/passwd").read_bytes()
     ends = set()
-    for _ in range(amount(50, 500)):
+    turns = amount(50, 500)
+    for turn in range(10 * turns):
+        if turn >= turns and len(ends) > 1:
+            break  # on a busy host the two meet later
         for act in (
             lambda: dock.files.copy_in(container.id, "/r/a/etc", packed(passwd=b"planted", turn=b"x")),
             lambda: dock.files.copy_in(container.id, "/r", made(entry(b"a/etc/passwd", data=b"planted"))),

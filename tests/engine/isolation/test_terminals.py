@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
 from engine.linux.files import Inotify
-from tests.conftest import stop_launcher
+from tests.conftest import wait_readable
 from tests.engine.faults.injection import TOP
 from tests.engine.isolation.racer import racing
+from tests.engine.killing import launcher
 from tests.soak import amount
 
 TRIES = amount(50, 500)
@@ -159,7 +161,11 @@ for container in engine.containers():
 
 def test_cve_2017_5226_what_a_container_types_reaches_no_terminal_of_the_host(starter: Engine) -> None:
     """TIOCSTI: whoever sits at a terminal and starts engine, launcher and container with it shares it with none."""
-    stop_launcher(starter.config)
+    before = launcher(starter)
+    pidfd = os.pidfd_open(before)
+    os.kill(before, signal.SIGTERM)  # other tests' containers may run on
+    assert wait_readable(pidfd, timeout_s=20)
+    os.close(pidfd)
     master, slave = os.openpty()
     os.set_blocking(master, False)
 
