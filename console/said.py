@@ -203,6 +203,10 @@ SENTENCES = (
     _("the launcher does not answer"),
     _("the command cannot be split into words: %(why)s"),
     _("close the quotes"),
+    _("%(n)s terminals of yours are open"),
+    _("hang up one of them: they are in %(names)s"),
+    _("%(n)s terminals are open on this host"),
+    _("hang up one that nobody needs"),
     # How far an act is, which a job shows while it works.
     _("Receiving the archive"),
     _("Collecting files of this host"),
