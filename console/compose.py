@@ -33,7 +33,7 @@ def _service(spec: ContainerSpec) -> Node:
         "container_name": spec.name,
         "entrypoint": list(spec.entrypoint or ()),
         "command": list(spec.command or ()),
-        "environment": dict(entry.partition("=")[::2] for entry in spec.env),
+        "environment": {name: value if sign else None for name, sign, value in map(_variable, spec.env)},
         "user": spec.user,
         "working_dir": spec.workdir,
         "hostname": spec.hostname,
@@ -72,6 +72,10 @@ def _service(spec: ContainerSpec) -> Node:
         "stop_grace_period": _grace(spec.stop_timeout_s),
         "labels": dict(spec.labels),
     }
+
+
+def _variable(entry: str) -> tuple[str, str, str]:
+    return entry.partition("=")
 
 
 def _disks(spec: ContainerSpec) -> Node:

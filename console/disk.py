@@ -11,13 +11,16 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
-from console import gateway
+from console import gateway, text
 from engine import DiskUsage, errors
 
 log = logging.getLogger(__name__)
 
 FULL_SHARE, FULL_BYTES = 0.90, 2 * 2**30  # from there on, or with less left, every page says so
+KEPT_SHARE, KEPT_BYTES = 0.05, 256 * 2**20  # no upload takes these, so that stopping and removing still work
+COPIES = 2  # of an upload, for a while: as it came, and the file in it
 COUNTED_S = 300.0  # how old the count of what fills it may be when somebody looks
 
 
@@ -43,6 +46,24 @@ def room() -> Room:
     """Of the disk that WHARFIE_ROOT is on, now. One system call."""
     facts = os.statvfs(settings.PATHS.root)
     return Room((facts.f_blocks - facts.f_bfree) * facts.f_frsize, facts.f_bavail * facts.f_frsize)
+
+
+def lacking(upload: int, promised: int = 0) -> str:
+    """Why an upload of so many bytes has no room beside what others were promised; "" when it has."""
+    now = room()
+    free = now.free - promised - int(min(KEPT_BYTES, KEPT_SHARE * now.total))
+    if COPIES * upload <= free:
+        return ""
+    return _("There is no room for this upload: it takes %(need)s for a while, and %(free)s are free") % {
+        "need": text.size(COPIES * upload),
+        "free": text.size(max(0, free)),
+    }
+
+
+def require_room(announced: str) -> None:
+    """InvalidRequest when an upload of so many bytes, as a page announces them, has no room."""
+    if announced.isascii() and announced.isdigit() and (why := lacking(int(announced[:18]))):
+        raise errors.InvalidRequest(why, hint=_("make room on the server's disk first"), field="upload")
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """daphne with request bodies on disk. As it comes, it and Twisted hold each body in memory, several times over.
 
 headers ─▶ a small body, or an upload by somebody signed in?     no ─▶ 413; what still comes is thrown away
+           and is there room for it, beside those that come?     no ─▶ 507
    body ─▶ a file beside the layers (Twisted) ─▶ Django reads that very file (console/asgi.py)
  answer ─▶ a long one waits for the browser: it is not read faster than it is taken
 """
@@ -23,8 +24,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from twisted.internet import reactor
 
+from console import disk
 from console.middleware import language_of, signed_in
 
+MOST_BYTES = 64 * 2**30  # of an upload
+LOOK_BYTES = 64 * 2**20  # of a body between two looks at the disk, which others fill too
 LINGER_S = 5.0  # a refused client may send on for so long; cut off at once, it would not read why
 
 # Who is signed in may send large files to these.
@@ -35,6 +39,9 @@ TOO_LARGE = _("""\
 This is too large: %(limit)s KiB at most are taken here.
 An image is uploaded at %(address)s, and a file on the page of a container's files, by somebody who is signed in.
 Sign in again, or import an image by its path on the server.""")
+NO_ROOM = _("""\
+%(why)s.
+Make room on the server's disk first, or import an image by its path on the server.""")
 
 
 def _view(path: bytes) -> str:
@@ -68,7 +75,10 @@ class _Pace:
 class Request(http_protocol.WebRequest):
     """One request; asks who sends a large body before it lets the body come."""
 
+    promised = 0  # bytes of the disk, to all uploads that come now
     refused = False
+    _mine = 0  # of these
+    _unseen = 0  # bytes since the last look at the disk
     _pace: _Pace | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,9 +92,9 @@ class Request(http_protocol.WebRequest):
             self._refuse(b"411 Length Required", NO_LENGTH)
         elif length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return
-        elif _view(self.channel._path) in UPLOADS:
+        elif length <= MOST_BYTES and _view(self.channel._path) in UPLOADS:
             self.channel._networkProducer.pauseProducing()
-            self._asking = asyncio.ensure_future(self._ask())
+            self._asking = asyncio.ensure_future(self._ask(length))
         else:
             self._refuse_size()
 
@@ -100,10 +110,12 @@ class Request(http_protocol.WebRequest):
         """The answer is complete."""
         if self._pace is not None:
             self.unregisterProducer()
+        self._release()
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:
         """The browser went."""
+        self._release()
         super().connectionLost(reason)
         if self._pace is not None:
             self._pace.resumeProducing()
@@ -117,28 +129,55 @@ class Request(http_protocol.WebRequest):
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
-        if not self.refused:
+        if self.refused:
+            return
+        try:
             super().handleContentChunk(data)
+        except OSError as error:
+            self._refuse_room(str(error))
+            return
+        self._unseen += len(data)
+        if self._unseen >= LOOK_BYTES:
+            self._unseen = 0
+            if why := disk.lacking(0):
+                self._refuse_room(why)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is complete."""
+        if not self.refused:
+            try:
+                self.content.flush()
+            except OSError as error:
+                self._refuse_room(str(error))
         if self.refused:
             self.channel.loseConnection()
         else:
             super().requestReceived(command, path, version)
 
-    async def _ask(self) -> None:
+    async def _ask(self, length: int) -> None:
         key = self.received_cookies.get(settings.SESSION_COOKIE_NAME.encode(), b"").decode("latin-1")
         allowed = await database_sync_to_async(signed_in)(key)
         if self.channel is None:  # the client went
             return
         if not allowed:
             self._refuse_size()
+        elif why := disk.lacking(length, Request.promised):
+            self._refuse_room(why)
+        else:
+            self._mine = disk.COPIES * length
+            Request.promised += self._mine
         self.channel._networkProducer.resumeProducing()
 
     def _language(self) -> str:
         cookies = {key.decode("latin-1"): value.decode("latin-1") for key, value in self.received_cookies.items()}
         return language_of(cookies, (self.getHeader(b"accept-language") or b"").decode("latin-1"))
+
+    def _release(self) -> None:
+        Request.promised -= self._mine
+        self._mine = 0
+
+    def _refuse_room(self, why: str) -> None:
+        self._refuse(b"507 Insufficient Storage", NO_ROOM, why=why)
 
     def _refuse_size(self) -> None:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
@@ -146,6 +185,8 @@ class Request(http_protocol.WebRequest):
 
     def _refuse(self, status: bytes, text: str, **places: object) -> None:
         self.refused = True
+        self.content.close()  # what came of it makes room
+        self._release()
         with translation.override(self._language()):
             body = f"{gettext(text) % places}\n".encode()
         self.requestHeaders.removeHeader(b"expect")  # Twisted would go on to ask for the body

@@ -105,7 +105,7 @@ class Engine:
             self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
             self._restarting, Filling(self.paths, self.files),
         )  # fmt: skip
-        self._executions = Executions(self.paths, self.image)
+        self._executions = Executions(self.paths, self.image, self._records)
         self._log_indexes = Indexes()
         self._sampler = Sampler(self.instance)
         self._volumes = VolumeStore(self.paths, self._database, self._events)
@@ -114,7 +114,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -151,10 +151,8 @@ class Engine:
 
     def create(self, spec: ContainerSpec, *, caller: Caller = ROOT) -> Container:
         """Create a container; it does not run yet. Denied for what is not for the caller."""
-        container_id = create.create(
-            self.instance, self.paths, self._database, self._events, self.image, self._records.find, spec, caller
-        )
-        return self._records.find(container_id)
+        parts = self.instance, self.paths, self._database, self._events, self.image, self._records.find
+        return self._records.find(create.create(*parts, spec, caller))
 
     def start(self, ref: str) -> Container:
         """Start a container; on return its command has been executed."""
@@ -166,7 +164,6 @@ class Engine:
         self, ref: str, timeout_s: float | None = None, *, caller: Caller = ROOT, patience: Patience | None = None
     ) -> Container:
         """Stop a container: its stop signal, then after ``timeout_s`` (default: its own; -1: never) SIGKILL.
-
         ``patience`` is called each second meanwhile; what it raises ends the wait, and no SIGKILL comes."""
         container = self._records.find(ref)
         self._stopping.stop(container, timeout_s, caller, patience)
@@ -200,8 +197,7 @@ class Engine:
         self, ref: str, limits: Limits | None = None, restart: RestartPolicy | None = None, *, name: str = "",
         caller: Caller = ROOT,
     ) -> Container:  # fmt: skip
-        """Change limits, of a running container at once, its restart policy and its name: all that is given, or nothing
-        when it raises. None and empty stay."""
+        """Change limits, at once if it runs, restart policy and name: all that is given, or nothing. None stays."""
         container = self._records.find(ref)
         self._updating.update(container, caller, name=name, limits=limits, restart=restart)
         return self._records.find(container.id)
@@ -261,14 +257,20 @@ class Engine:
         """The signals that somebody asked to be sent to a container's last run, the newest first; two at most. Their
         details are the signal, and by whom: "" from the command line."""
         container = self._records.find(ref)
-        return [
-            each for each in self._events.of(container.id, "kill", 2) if each.time_ns >= (container.started_at_ns or 0)
-        ]
+        since_ns = container.started_at_ns or 0
+        return [each for each in self._events.of(container.id, "kill", 2) if each.time_ns >= since_ns]
 
     def asked(self, ref: str) -> ContainerSpec:
         """A request that makes such a container again, without the defaults that were filled in."""
         container = self._records.find(ref)
         return asked(container, self.image(container.image_id))
+
+    def environment(self, ref: str, *, caller: Caller = ROOT) -> tuple[str, ...]:
+        """A container's variables with their values, which may be secrets: an event says who looked."""
+        container = self._records.find(ref)
+        policy.enter(container.spec, caller)
+        self._events.publish("container", "reveal", container.id, container.name)
+        return container.spec.env
 
     def recreate(self, ref: str, spec: ContainerSpec, *, caller: Caller = ROOT) -> tuple[Container, Container]:
         """Another container in the place of one: its name, its volumes, and it runs if that did. Returns both.
@@ -313,17 +315,15 @@ class Engine:
         self, ref: str, name: str, *, key: str = "", caller: Caller = ROOT, progress: Progress = SILENT
     ) -> Container:
         """Another container like this one, with the same files and copies of its volumes; it does not run yet.
-
-        What ``progress`` raises ends it; nothing is left then. Asked again with that ``key`` it comes to the same end.
-        """
+        What ``progress`` raises ends it; nothing is left then. Once more with that ``key`` it comes to the same end."""
         return self._cloning.clone(self._records.find(ref), name, key, caller, progress)
 
     @property
     def _cloning(self) -> Cloning:
         from engine.containers.cloning import Cloning
 
-        parts = self._records, self._events, self.files, self._pausing, self._images
-        return Cloning(self.paths, self._volumes, *parts, lambda spec, who: self.create(spec, caller=who))
+        parts = self._volumes, self._records, self._events, self.files, self._pausing, self._images
+        return Cloning(self.paths, *parts, lambda spec, who: self.create(spec, caller=who))
 
     # Further commands in running containers
 

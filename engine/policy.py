@@ -22,7 +22,7 @@ from engine.containers.spec import (
     RestartMode,
     RestartPolicy,
 )
-from engine.errors import Denied, InvalidRequest
+from engine.errors import Busy, Denied, InvalidRequest
 from engine.linux import process
 from engine.security import checks
 from engine.security.confinement import DEFAULT, capabilities
@@ -36,6 +36,8 @@ MAX_HEALTH_S = 86_400.0
 MAX_TEXT = 4096  # characters that an image may say of its making
 MAX_COPY_BYTES = 64 * 2**30  # of all files of one copy into a container
 MAX_EDIT_BYTES = 2**20  # of a file that is read or written at once, in memory
+MAX_TERMINALS = 200  # open on this host
+MAX_TERMINALS_OF_ONE = 20  # of these by one person
 MAX_LISTED = 1000  # entries of a directory at once
 DEFAULT_PIDS = 2048  # guards against fork bombs
 
@@ -156,6 +158,17 @@ def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None
         raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
     if not (0 < spec.rows < 65536 and 0 < spec.columns < 65536):
         raise InvalidRequest("a terminal has 1 to 65535 rows and columns", hint="give its size", field="rows")
+
+
+def check_terminals(opened: list[tuple[str, str]], caller: Caller) -> None:
+    """Busy when this person has too many open, or all have: of each, in which container and by whom. Whoever is root of
+    this host may have any number."""
+    mine = [container for container, by in opened if by == caller.name]
+    if caller.name and len(mine) >= MAX_TERMINALS_OF_ONE:
+        places = ", ".join(sorted(set(mine)))
+        raise Busy(f"{len(mine)} terminals of yours are open", hint=f"hang up one of them: they are in {places}")
+    if caller.name and len(opened) >= MAX_TERMINALS:
+        raise Busy(f"{len(opened)} terminals are open on this host", hint="hang up one that nobody needs")
 
 
 def check_path(path: str) -> None:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from console import compose, gateway, spelling
 from console.containers.forms import CreateForm, initial
+from console.containers.tabs.environment import without_values
 from console.said import said as in_words
 from engine import Container, ContainerSpec, errors
 
@@ -55,9 +56,21 @@ def create(request: HttpRequest) -> HttpResponse:
 def _first(request: HttpRequest) -> dict[str, Any]:
     engine = gateway.engine()
     if like := request.GET.get("like"):
-        return initial(engine.asked(like)) | {"name": ""}
+        return _like(request, like) | {"name": ""}
     images = engine.images()
     return {"image": request.GET.get("image", images[0].tags[0] if images and images[0].tags else "")}
+
+
+def _like(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """Filled in like that container, with the values of its variables for who may have them."""
+    spec = gateway.engine().asked(ref)
+    if not spec.env:
+        return initial(spec)
+    try:
+        gateway.engine().environment(ref, caller=gateway.caller(request.user))
+    except errors.Denied:
+        spec = without_values(spec)
+    return initial(spec)
 
 
 def _with_volume(request: HttpRequest, form: CreateForm, title: str, replaces: Container | None = None) -> HttpResponse:
@@ -113,7 +126,7 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
     container = engine.inspect(ref)
     title = _("Edit and create %(name)s anew") % {"name": container.name}
     if request.method != "POST":
-        form = _form(request, initial=initial(engine.asked(container.id)))
+        form = _form(request, initial=_like(request, container.id))
         return _page(request, form, title, replaces=container)
     form = _form(request)
     if request.POST.get("act") == "volume":

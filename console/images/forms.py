@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from console import gateway
+from console import disk, gateway
 from engine import errors, names
 
 
@@ -60,6 +60,11 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Exactly one source."""
         data = super().clean() or {}
+        if self.announced:
+            try:
+                disk.require_room(self.data.get("upload_bytes", ""))
+            except errors.InvalidRequest as error:
+                self.add_error(None, gateway.sentences(error))
         if "path" in data and "upload" in data and bool(data["path"]) == (self.announced or bool(data["upload"])):
             self.add_error("path", _("Choose either a file or a path."))
         return data

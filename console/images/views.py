@@ -32,7 +32,7 @@ def load(request: HttpRequest) -> HttpResponse:
         return render(request, "images/import.html", {"form": ImportForm(initial=given)})
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
-        part = "images/_fields.html" if form.announced else "images/import.html"
+        part = "images/_fields.html" if form.announced or request.htmx else "images/import.html"
         return render(request, part, {"form": form}, status=400)
     if form.announced:
         return HttpResponse(status=204)
@@ -40,7 +40,8 @@ def load(request: HttpRequest) -> HttpResponse:
     title = _("Import %(name)s") % {"name": upload.name if upload else path}
     again = f"{reverse('images:import')}?{urlencode({'path': path or '', 'name': name})}"
     given = {"path": str(path) if path else "", "name": name}
-    return redirect(jobs.begin(request.user, title, take_in, upload=upload, again=again, **given))
+    record = jobs.begin(request.user, title, take_in, upload=upload, again=again, **given)
+    return gateway.go(request, record.get_absolute_url())
 
 
 @jobs.repeatable(resumes=True)  # a layer that is there already is not unpacked again, and nothing half made counts

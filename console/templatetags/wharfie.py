@@ -154,6 +154,7 @@ def happened(event: Event) -> str:
         "rename": _("has another name"),
         "update": _("has other limits or policy"),
         "commit": _("became an image"),
+        "reveal": _("had the values of its variables shown"),
         "health_status": _("changed its health"),
         "remove": _("removed"),
         "load": _("imported"),
@@ -162,6 +163,12 @@ def happened(event: Event) -> str:
     }
     kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume")}
     return f"{kinds.get(event.kind, event.kind)} {acts.get(event.action, event.action)}"
+
+
+@register.filter
+def variable_names(env: tuple[str, ...]) -> list[str]:
+    """Of ``NAME=value`` the names."""
+    return [entry.partition("=")[0] for entry in env]
 
 
 @register.filter

@@ -13,10 +13,12 @@ from typing import Any, Self
 
 from engine import policy
 from engine.containers import roots, shims, state
+from engine.containers.records import Records
 from engine.containers.spec import TOOLBOX_PLACE, Container, ExecSpec, TerminalInfo
 from engine.containers.terminals import Terminal
 from engine.errors import NotFound, Unavailable, WrongState
 from engine.images.spec import STARTER, Image
+from engine.linux import files
 from engine.names import new_id
 from engine.security.confinement import confinement
 from engine.security.spec import Caller
@@ -100,8 +102,9 @@ class Execution:
 class Executions:
     """Opens sessions, and finds those that are open."""
 
-    def __init__(self, paths: Paths, image: Callable[[str], Image]) -> None:
+    def __init__(self, paths: Paths, image: Callable[[str], Image], records: Records) -> None:
         self._paths = paths
+        self._records = records
         self._image = image
 
     def run(self, container: Container, spec: ExecSpec, caller: Caller) -> Execution:
@@ -112,8 +115,25 @@ class Executions:
     def terminal(self, container: Container, spec: ExecSpec, caller: Caller) -> Terminal:
         """Run a command in a terminal of its own, and sit down in front of it."""
         session = new_id()[:SESSION_DIGITS]
-        connection, answer, _ = self._open(container, spec, caller, tty=True, session=session)
+        with files.locked(str(self._paths.terminals_lock)):
+            self._require_room(caller)
+            connection, answer, _ = self._open(container, spec, caller, tty=True, session=session)
         return Terminal(connection, _info(session, answer))
+
+    def _require_room(self, caller: Caller) -> None:
+        """Busy when too many are open. Asks each only when somebody could have too many."""
+        if not caller.name:
+            return
+        owners = [path.name.partition(".")[0] for path in self._paths.shims.glob("*.*.sock")]
+        if len(owners) < policy.MAX_TERMINALS_OF_ONE:  # so nobody has more
+            return
+        found = [
+            (container.name, info.by)
+            for container in self._records.several(sorted(set(owners)))
+            for info in self.open_terminals(container)
+            if info.session != first_session(container)
+        ]
+        policy.check_terminals(found, caller)
 
     def attach(self, container: Container, session: str, caller: Caller) -> Terminal:
         """Sit down in front of an open terminal: first comes what it showed before, 1 MiB at most."""
@@ -183,6 +203,7 @@ class Executions:
             "tty": tty,
             "stdin": spec.stdin,
             "output": spec.output,
+            "by": caller.name,
             "rows": spec.rows,
             "columns": spec.columns,
             "socket": str(self._paths.terminal_socket(container.id, session)),
@@ -269,5 +290,11 @@ def first_session(container: Container) -> str:
 
 def _info(session: str, about: dict[str, Any]) -> TerminalInfo:
     return TerminalInfo(
-        session, tuple(about["argv"]), about["user"], about["started_at_ns"], about["pid"], about.get("toolbox", False)
+        session,
+        tuple(about["argv"]),
+        about["user"],
+        about["started_at_ns"],
+        about["pid"],
+        about.get("toolbox", False),
+        about.get("by", ""),
     )

@@ -230,6 +230,7 @@ class TerminalInfo:
     started_at_ns: int  # Unix time
     pid: int  # in the host's pid namespace
     toolbox: bool = False  # it stands in the toolbox's root, not the container's
+    by: str = ""  # who opened it; "" the command line
 
 
 @dataclass(frozen=True, slots=True)

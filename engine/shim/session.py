@@ -40,6 +40,7 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
     about = {
         "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
         "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
+        "by": request.get("by", ""),
     }  # fmt: skip
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:

@@ -1,7 +1,7 @@
 """Every path that the engine uses, in one class. Nobody else joins them.
 
 WHARFIE_ROOT (0700, persists)          WHARFIE_RUN (0700, gone at reboot)
- ├─ instance      id of this store       ├─ launcher.sock, .lock, .log; groups.lock
+ ├─ instance      id of this store       ├─ launcher.sock, .lock, .log; groups.lock, terminals.lock
  ├─ version       of the layout
  ├─ run           which WHARFIE_RUN goes with it          ├─ shims/<id>.sock     a container's control socket
  ├─ state.db      what the engine knows  ├─ shims/<id>.json     its running init (pid, start time, boot id)
@@ -54,6 +54,7 @@ class Paths:
         self.launcher_lock = config.run / "launcher.lock"
         self.custody = config.run / "custody.sock"
         self.groups_lock = config.run / "groups.lock"
+        self.terminals_lock = config.run / "terminals.lock"
         self.address = config.run / "address"
         self.shims = config.run / "shims"
         self.events = config.run / "events"

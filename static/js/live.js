@@ -59,11 +59,23 @@ function receive(event) {
   else requestAnimationFrame(ack);
 }
 
+// Browsers keep some connections and use them again; after a network went away each of them is dead and does not know it.
+const KEPT = 6;
+async function ask(tries = 0) {
+  try {
+    return await fetch(page.dataset.ticket, {
+      method: "POST",
+      headers: { "X-CSRFToken": document.querySelector('meta[name="csrf"]').content, Accept: "application/json" },
+      signal: AbortSignal.timeout(5000),
+    });
+  } catch (error) {
+    if (error.name !== "TimeoutError" || tries >= KEPT) throw error;
+    return ask(tries + 1);
+  }
+}
+
 export async function ticket() {
-  const answer = await fetch(page.dataset.ticket, {
-    method: "POST",
-    headers: { "X-CSRFToken": document.querySelector('meta[name="csrf"]').content, Accept: "application/json" },
-  });
+  const answer = await ask();
   if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
   return (await answer.json()).ticket;

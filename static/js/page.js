@@ -45,20 +45,3 @@ document.addEventListener("click", async (event) => {
   button.querySelector("[role=status]").textContent = button.dataset.copied;
   setTimeout(() => { button.classList.remove("copied"); button.querySelector("[role=status]").textContent = ""; }, 2000);
 });
-
-// A file may be gigabytes: everything else in its form is looked at first, and stays as it is when that fails.
-document.addEventListener("submit", async (event) => {
-  const form = event.target;
-  const file = form.matches("[data-announce]") && form.querySelector("[type=file]");
-  if (!file || !file.files.length) return;
-  event.preventDefault();
-  form.classList.add("htmx-request");
-  const fields = new FormData(form);
-  fields.set(file.name, file.files[0].name);
-  const answer = await fetch(form.action, { method: "POST", body: fields, headers: { Accept: "application/json" } }).catch(() => null);
-  if (answer?.status === 204) return form.submit();
-  form.classList.remove("htmx-request");
-  if (!answer) return htmx.trigger(form, "htmx:sendError");
-  if (answer.status !== 400) return location.reload();
-  form.querySelector("[data-fields]").innerHTML = await answer.text();
-});

@@ -10,6 +10,13 @@ const encoder = new TextEncoder();
 let socket = null;
 let tries = 0;
 let ended = false;
+let heard = 0;
+let retry = 0;
+const SILENT_MS = 15000; // the server says every five seconds that it is there
+// What reorders the text around it would have a program show other things than it wrote. Read as the stream it is: a
+// character may come in two pieces.
+const REORDERING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+let decoder = null;
 
 // xterm.js writes its measures into style elements, which our content policy allows only with this answer's nonce.
 const make = document.createElement.bind(document);
@@ -50,6 +57,9 @@ terminal.loadAddon(fit);
 terminal.open(place);
 // OSC 52 would let a container's program write the clipboard; the window's title is ours too.
 for (const code of [0, 1, 2, 52]) terminal.parser.registerOscHandler(code, () => true);
+// These do something so many times, one by one: a few bytes would keep the page busy for hours.
+const MOST_TIMES = 10000;
+for (const final of "bLMST") terminal.parser.registerCsiHandler({ final }, ([times]) => times > MOST_TIMES);
 
 const open = () => socket?.readyState === WebSocket.OPEN;
 const say = (message) => open() && socket.send(JSON.stringify(message));
@@ -71,10 +81,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 
 function receive(data) {
   if (data instanceof ArrayBuffer) {
-    terminal.write(new Uint8Array(data), () => say({ drawn: data.byteLength }));
+    terminal.write(decoder.decode(data, { stream: true }).replace(REORDERING, ""), () => say({ drawn: data.byteLength }));
     return;
   }
   const message = JSON.parse(data);
+  if (message.beat) return;
   ended = true;
   state("idle", message.exit === null ? place.dataset.ended : place.dataset.exit.replace("%s", message.exit));
   terminal.options.disableStdin = true;
@@ -82,19 +93,26 @@ function receive(data) {
 }
 
 async function connect() {
-  socket = new WebSocket(address(place.dataset.terminal, await ticket()));
-  socket.binaryType = "arraybuffer";
-  socket.onopen = () => {
+  const opened = new WebSocket(address(place.dataset.terminal, await ticket()));
+  socket = opened;
+  opened.binaryType = "arraybuffer";
+  opened.onopen = () => {
     tries = 0;
+    heard = performance.now();
+    decoder = new TextDecoder();
     terminal.reset(); // all of it comes again
     fit.fit();
     say({ rows: terminal.rows, columns: terminal.cols });
     state("ok", place.dataset.connected);
     terminal.focus();
   };
-  socket.onmessage = (event) => receive(event.data);
-  socket.onclose = (event) => {
-    if (ended) return;
+  opened.onmessage = (event) => {
+    if (socket !== opened) return; // given up before
+    heard = performance.now();
+    receive(event.data);
+  };
+  opened.onclose = (event) => {
+    if (ended || socket !== opened) return;
     if (event.code === 4401) return location.reload();
     if (event.code === 4404) { ended = true; return state("idle", place.dataset.ended); }
     again();
@@ -102,8 +120,19 @@ async function connect() {
 }
 
 function again() {
+  socket = null;
   state("warn", place.dataset.lost);
-  setTimeout(() => connect().catch(again), Math.min(1000 * 2 ** tries++, 15000));
+  clearTimeout(retry);
+  retry = setTimeout(() => connect().catch(again), Math.min(1000 * 2 ** tries++, 15000));
 }
+
+// A network that went away closes nothing.
+setInterval(() => {
+  if (ended || !open() || performance.now() - heard < SILENT_MS) return;
+  const dead = socket;
+  again();
+  dead.close();
+}, 1000);
+addEventListener("online", () => { if (!socket && !ended) { clearTimeout(retry); connect().catch(again); } });
 
 connect().catch(again);

@@ -97,6 +97,36 @@ def test_a_web_process_that_is_killed_goes_on_with_the_upload(
     errors[:] = [error for error in errors if "/live/?ticket=" not in error]
 
 
+def test_an_upload_says_how_far_it_is_and_can_be_cancelled(page: Page, console: Console, tmp_path: Path) -> None:
+    sign_up(page, console)
+    large = tmp_path / "large.tar"
+    large.touch()
+    os.truncate(large, 200 * 2**20)
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+
+    def throttle(bytes_per_s: int) -> None:
+        limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_s}
+        network.send("Network.emulateNetworkConditions", limits)
+
+    throttle(10 * 2**20)
+    page.goto(f"{console.address}/images/import/")
+    page.get_by_label("File from this computer").set_input_files(large)
+    page.get_by_label("Name", exact=True).fill("team/large:1")
+    send = page.get_by_role("button", name="Import")
+    send.click()
+    expect(page.locator("[data-upload-words]")).to_have_text(re.compile(r"[\d.]+ MiB of 200 MiB sent"), timeout=20_000)
+    picture(page, "upload")
+    page.get_by_role("button", name="Cancel upload").click()
+    expect(page.locator("[data-upload]")).to_be_hidden()
+    expect(send).to_be_enabled()
+    throttle(-1)
+    send.click()
+    page.wait_for_url(re.compile(r"/jobs/\w+/$"), timeout=LONG_MS)
+    with Engine(console.config) as engine:
+        assert [path for path in engine.paths.tmp.iterdir() if path.suffix == ".upload"] == []
+
+
 def test_a_result_rings_the_bell_where_one_is(page: Page, console: Console) -> None:
     sign_up(page, console)
     page.goto(f"{console.address}/images/import/")

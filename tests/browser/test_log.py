@@ -87,19 +87,3 @@ def test_a_log_is_read_searched_and_shared(page: Page, console: Console, elsewhe
     expect(log).to_contain_text("unharmed")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     picture(page, "log-phone")
-
-
-def test_a_connection_that_comes_back_loses_and_doubles_no_line(
-    page: Page, console: Console, elsewhere: Engine
-) -> None:
-    started(elsewhere, "steady", "i=0; while :; do i=$((i+1)); echo number $i; sleep 0.1; done")
-    sign_up(page, console)
-    page.goto(f"{console.address}/containers/steady/logs/")
-    log = page.locator("ol.log")
-    expect(page.locator("[data-log-state]")).to_have_text("Following")
-    page.context.set_offline(True)
-    page.wait_for_timeout(1000)
-    page.context.set_offline(False)
-    expect(log.locator("li").nth(40)).to_be_attached(timeout=20_000)
-    numbers = [int(text.split()[1]) for text in log.locator("li span").all_text_contents()]
-    assert numbers == list(range(1, len(numbers) + 1))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import eventually
+from engine import Config
+from engine.storage import instance
+from tests.conftest import eventually, stop_launcher
 from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.engine.faults.test_disks import mounted
 
 LARGE = 128 * 2**20
 PIECE = bytes(2**20)
+DISK = 512 * 2**20
 
 
 @pytest.fixture
@@ -42,13 +48,16 @@ def multipart(token: str, size: int) -> tuple[bytes, bytes]:
     return (fields + file).encode(), b"\r\n--edge--\r\n"
 
 
-def upload(visitor: Visitor, path: str, token: str, *, chunked: bool = False) -> tuple[int, str, str]:
+def upload(
+    visitor: Visitor, path: str, token: str, *, chunked: bool = False, between: Callable[[int], object] = id
+) -> tuple[int, str, str]:
     """Send a large file; the status, where it leads and the text. A server may answer before it has read all."""
     before, after = multipart(token, LARGE)
 
     def body() -> Iterator[bytes]:
         yield before
-        for _ in range(LARGE // len(PIECE)):
+        for number in range(LARGE // len(PIECE)):
+            between(number)
             yield PIECE
         yield after
 
@@ -86,7 +95,7 @@ def test_an_upload_takes_disk_and_no_memory(serve: Serve, captain: Visitor) -> N
     web = serve.child("web")
     before = peak_bytes(web)
     status, place, _text = upload(captain, "/images/import/", token)
-    assert status == 302
+    assert status == 303
     assert eventually(lambda: "Working" not in captain.get(place), 60)
     assert "Failed" in captain.get(place)  # zeros are no archive, which the engine found out by reading them
     assert peak_bytes(web) - before < 40 * 2**20
@@ -135,3 +144,83 @@ def test_a_refused_body_that_still_comes_is_thrown_away(serve: Serve, stranger: 
     assert upload(stranger, "/sign-in/", "none")[0] in (413, 0)
     assert upload(stranger, "/sign-in/", "none", chunked=True)[0] in (411, 0)
     assert peak_bytes(web) - before < 20 * 2**20
+
+
+@pytest.fixture
+def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
+    """A console whose store is on a disk of its own, with room for one large upload at a time."""
+    image = tmp_path / "disk.img"
+    image.touch()
+    os.truncate(image, DISK)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    with mounted("-o", "loop", str(image), at=config.root):
+        own = Config(root=config.root / "store", run=config.run)
+        own.root.mkdir(mode=0o700)
+        running = Serve(own)
+        try:
+            yield running
+        finally:
+            running.end()
+            stop_launcher(own)
+            instance.release(instance.instance_id(own))
+    image.unlink()
+
+
+@pytest.fixture
+def mate(small: Serve) -> Visitor:
+    visitor = Visitor(small.until(r"listens on (http://\S+)\s"))
+    visitor.post(small.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
+    return visitor
+
+
+def free(config: Config) -> int:
+    facts = os.statvfs(config.root)
+    return facts.f_bavail * facts.f_frsize
+
+
+def test_ten_gigabytes_for_a_small_disk_are_refused_by_their_headers(
+    config: Config, small: Serve, mate: Visitor
+) -> None:
+    web = small.child("web")
+    before, memory = free(config), peak_bytes(web)
+    for path in ("/images/import/", "/containers/none/files/"):
+        status, text = early(mate, path, {"Content-Length": str(10 * 2**30)})
+        assert (status, "no room for this upload" in text) == (507, True)
+    assert early(mate, "/images/import/", {"Content-Length": str(2**40)})[0] == 413, "so much is taken nowhere"
+    announced = {"upload": "big.tar", "upload_bytes": str(10 * 2**30), "name": ""}
+    with pytest.raises(AssertionError, match="no room for this upload"):  # the page asks before it sends anything
+        mate.post("/images/import/", **announced)
+    assert peak_bytes(web) - memory < 10 * 2**20
+    assert before - free(config) < 2**20
+
+
+def test_what_is_promised_to_one_upload_is_not_promised_to_another(config: Config, small: Serve, mate: Visitor) -> None:
+    token = mate.token("/images/import/")
+    before = free(config)
+    first = mate.open()
+    first.putrequest("POST", "/images/import/")
+    for name, value in (mate.headers() | {"Content-Length": str(LARGE)}).items():
+        first.putheader(name, value)
+    first.endheaders(PIECE)
+    assert eventually(lambda: early(mate, "/images/import/", {"Content-Length": str(LARGE)})[0] == 507)
+    first.close()
+    assert eventually(lambda: free(config) > before - 2**19), "half an upload takes no room"
+    assert upload(mate, "/images/import/", token)[0] == 303
+
+
+def test_a_disk_that_others_fill_meanwhile_ends_the_upload_and_not_the_console(
+    config: Config, small: Serve, mate: Visitor
+) -> None:
+    token = mate.token("/images/import/")
+    filler = config.root / "filler"
+
+    def fill(number: int) -> None:
+        if number == 8:
+            with open(filler, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, free(config) - 2**20)
+
+    assert upload(mate, "/images/import/", token, between=fill)[0] in (507, 0)
+    assert eventually(lambda: free(config) > 2**19), "what had come is gone"
+    filler.unlink()
+    assert eventually(lambda: free(config) > 3 * LARGE), "a journal gives back later"
+    assert upload(mate, "/images/import/", token)[0] == 303

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def ended(answer: HttpResponse) -> Record:
-    assert answer.status_code == 302
+    assert answer.status_code == 303
     return jobs.finished(Record.objects.get(pk=answer["Location"].rstrip("/").rpartition("/")[2]))
 
 

@@ -265,7 +265,10 @@ def test_everything_else_is_looked_at_before_a_file_comes(page: Client, host: En
     assert "is not an image name" in refused.content.decode()
     assert "<html" not in refused.content.decode()
     assert page.post("/images/import/", announced | {"path": "/srv/x.tar", "name": ""}).status_code == 400
-    assert page.post("/images/import/", announced | {"name": "team/root:1"}).status_code == 204
+    named = announced | {"name": "team/root:1"}
+    assert page.post("/images/import/", named | {"upload_bytes": "1000"}).status_code == 204
+    large = page.post("/images/import/", named | {"upload_bytes": str(2**60)})
+    assert (large.status_code, "no room for this upload" in large.content.decode()) == (400, True)
 
 
 def test_of_several_names_one_goes_or_all_with_the_image(page: Client, image: Image, engine: Engine) -> None:

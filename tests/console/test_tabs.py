@@ -106,7 +106,7 @@ def peak_bytes(pid: int) -> int:
 
 def test_files_are_made_read_changed_and_removed(box: Box) -> None:
     assert box.ask(box.address("files/folder/", "/data"), {"name": "new"}).status == 302
-    assert box.ask(box.address("files/", "/data/new"), {}, ("note", b"one\ntwo\n")).status == 302
+    assert box.ask(box.address("files/", "/data/new"), {}, ("note", b"one\ntwo\n")).status == 303
     assert "note" in box.ask(box.address("files/", "/data/new")).text
     again = box.ask(box.address("files/", "/data/new"), {}, ("note", b"other"))
     assert (again.status, "is there already" in again.text) == (400, True)
@@ -178,7 +178,7 @@ def test_large_files_take_disk_and_no_memory_both_ways(box: Box) -> None:
         assert seen == LARGE
     finally:
         connection.close()
-    assert box.ask(box.address("files/", "/data"), {}, ("sent", bytes(LARGE))).status == 302
+    assert box.ask(box.address("files/", "/data"), {}, ("sent", bytes(LARGE))).status == 303
     assert (box.volume / "sent").stat().st_size == LARGE
     assert peak_bytes(web) - before < 48 * 2**20
 

@@ -19,6 +19,7 @@ from console import gateway
 from console.containers import creating, tabs
 from console.containers.fields import FOR_ADMINS, SECTIONS, Fields
 from console.containers.forms import CreateForm, initial
+from console.containers.tabs.environment import without_values
 from engine import Caller, Container, ContainerSpec, Limits, Role, Version, errors
 
 EDITED = ("name", *SECTIONS[0].names, "restart", "restarts")
@@ -71,7 +72,7 @@ class Past(NamedTuple):
 
 def changes(before: ContainerSpec, after: ContainerSpec) -> list[Change]:
     """What is other, in the words of the form."""
-    was, now = initial(before), initial(after)
+    was, now = initial(without_values(before)), initial(without_values(after))
     labels = {name: field.label or name for name, field in Fields.base_fields.items()}
     return [
         Change(labels[name], _said(was.get(name)), _said(now.get(name)))
@@ -99,10 +100,10 @@ def _history(container: Container) -> list[Past]:
 
 
 def _page(request: HttpRequest, container: Container, form: EditForm, status: int = 200) -> HttpResponse:
-    spec = gateway.engine().asked(container.id)
+    spec = without_values(gateway.engine().asked(container.id))
     facts = [
         (Fields.base_fields[name].label, _said(value))
-        for name, value in initial(container.spec).items()
+        for name, value in initial(without_values(container.spec)).items()
         if _said(value) and name in Fields.base_fields
     ]
     context = {"form": form, "facts": facts, "history": _history(container)} | creating.said(spec)

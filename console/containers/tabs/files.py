@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import downloads, gateway, text
+from console import disk, downloads, gateway, text
 from console.containers import tabs
 from console.containers.tabs import paths
 from console.containers.tabs.contents import EditForm, facts, opened, piece
@@ -174,6 +174,7 @@ def _upload(request: HttpRequest, ref: str) -> HttpResponse:
     try:
         if announced:
             _require_free(container, paths.below(path, announced), request)
+            disk.require_room(request.POST.get("upload_bytes", ""))
             return HttpResponse(status=204)
         if form.is_valid():
             file = form.cleaned_data["upload"]
@@ -182,11 +183,13 @@ def _upload(request: HttpRequest, ref: str) -> HttpResponse:
                 caller=caller,
             )  # fmt: skip
             messages.success(request, _("Uploaded %(name)s.") % {"name": text.shown(file.name)})
-            return redirect(paths.address(container, path))
+            return gateway.go(request, paths.address(container, path))
     except errors.EngineError as error:
-        if announced:  # its form lacks the file, which is not what is wrong
+        if announced or request.htmx:  # its form lacks the file, which is not what is wrong
             return render(request, "containers/tabs/_upload.html", {"problem": gateway.sentences(error)}, status=400)
         gateway.blame(form, error)
+    if request.htmx:
+        return render(request, "containers/tabs/_upload.html", {"upload": form}, status=400)
     return _directory(request, container, path, {"upload": form}, status=400)
 
 

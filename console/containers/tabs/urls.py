@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from console.containers.tabs import changes, files, logs, processes
+from console.containers.tabs import changes, environment, files, logs, processes
 
 urlpatterns = [
     path("logs/", logs.show, name="logs"),
@@ -18,5 +18,6 @@ urlpatterns = [
     path("processes/", processes.show, name="processes"),
     path("processes/signal/", processes.signal, name="signal"),
     path("commit/", changes.commit, name="commit"),
+    path("environment/", environment.reveal, name="environment"),
     path("export/", changes.export, name="export"),
 ]

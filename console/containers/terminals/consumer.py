@@ -3,6 +3,7 @@
 page: bytes                          typed          server: bytes               shown
 page: {"rows": n, "columns": n}      its size       server: {"exit": code}      it has ended; null when nobody saw how
 page: {"drawn": n}                   n bytes more are on the screen
+                                     server: {"beat": 1}            it is there, now and then
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class TerminalConsumer(SignedInConsumer):
     GONE = 4404
     MOST_UNDRAWN_BYTES = 2**19  # then nothing more is sent until the page has drawn some of it
     MOST_TYPED_BYTES = 2**16  # in one message
+    BEAT_S = 5.0  # a page that hears nothing for three of them connects again: a network that went away closes nothing
 
     _terminal: Terminal | None = None
     _reading = False
@@ -46,7 +48,7 @@ class TerminalConsumer(SignedInConsumer):
         await self.accept()
         self._typed = asyncio.Queue[bytes | tuple[int, int]](maxsize=64)
         self._shown = asyncio.Queue[bytes]()  # bounded by MOST_UNDRAWN_BYTES
-        self._tasks = [asyncio.create_task(self._type()), asyncio.create_task(self._show())]
+        self._tasks = [asyncio.create_task(each()) for each in (self._type, self._show, self._beat)]
         self._read_on()
 
     async def left(self) -> None:
@@ -88,6 +90,13 @@ class TerminalConsumer(SignedInConsumer):
                     await asyncio.to_thread(self._terminal.write, what)
                 else:
                     await asyncio.to_thread(self._terminal.resize, *what)
+
+    async def _beat(self) -> None:
+        """Whatever else waits for whom: the page waits for this."""
+        with contextlib.suppress(Disconnected):
+            while True:
+                await asyncio.sleep(self.BEAT_S)
+                await self.send(text_data='{"beat": 1}')
 
     def _read_on(self) -> None:
         if self._terminal is not None and not self._reading and self._undrawn < self.MOST_UNDRAWN_BYTES:

@@ -10,7 +10,7 @@ from engine import Caller, Container, errors
 KNOWN = ("bash", "zsh", "fish", "ash", "dash", "sh")
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _PAGE = 1000
-_MOST_DIRECTORIES = 8
+_MOST_DIRECTORIES = 6
 
 
 def found(container: Container, caller: Caller) -> list[str] | None:
@@ -18,9 +18,10 @@ def found(container: Container, caller: Caller) -> list[str] | None:
     path = next((entry[5:] for entry in reversed(container.spec.env) if entry.startswith("PATH=")), _DEFAULT_PATH)
     names: set[str] = set()
     try:
-        for directory in dict.fromkeys([*path.split(":"), "/bin"][-_MOST_DIRECTORIES:]):
-            if directory.startswith("/"):
-                names |= _in(container, os.path.normpath(directory), caller)
+        # Where one is, the others are; each look is a process, and most images have theirs in the first place.
+        for directory in dict.fromkeys(["/bin", "/usr/bin", *path.split(":")[:_MOST_DIRECTORIES]]):
+            if directory.startswith("/") and not names:
+                names = _in(container, os.path.normpath(directory), caller)
     except errors.EngineError:
         return None
     return [name for name in KNOWN if name in names]

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, ExecSpec, State, Terminal, VolumeMount
+from engine import Caller, Container, ContainerSpec, Engine, ExecSpec, Role, State, Terminal, VolumeMount, policy
 from engine.errors import (
+    Busy,
     CommandNotExecutable,
     CommandNotFound,
     EngineError,
@@ -318,3 +319,32 @@ def test_without_its_shim_a_container_says_so(dock: Engine) -> None:
         dock.exec(container.id, ExecSpec(("true",)))
     assert "replaced" in caught.value.hint
     dock.remove(container.id, force=True)
+
+
+def test_one_person_and_all_together_have_so_many_terminals(
+    dock: Engine, up: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "MAX_TERMINALS_OF_ONE", 2)
+    monkeypatch.setattr(policy, "MAX_TERMINALS", 4)
+    mate, other, third = (Caller(Role.MEMBER, name) for name in ("mate", "other", "third"))
+
+    def opened(who: Caller) -> Terminal:
+        terminal = dock.terminal(up.id, ExecSpec(("cat",)), caller=who)
+        terminal.close()
+        return terminal
+
+    first = opened(mate)
+    opened(mate)
+    with pytest.raises(Busy, match="2 terminals of yours are open") as refused:
+        opened(mate)
+    assert up.name in refused.value.hint, "it says where"
+    opened(other)
+    opened(other)
+    with pytest.raises(Busy, match="4 terminals are open on this host"):
+        opened(third)
+    dock.terminal(up.id, ExecSpec(("cat",))).close()  # root of this host has any number
+    for info in dock.terminals(up.id)[1:]:
+        dock.end_terminal(up.id, info.session)
+    assert [info.by for info in dock.terminals(up.id) if info.session == first.info.session] == ["mate"]
+    assert eventually(lambda: len(dock.terminals(up.id)) == 1)
+    opened(mate)
