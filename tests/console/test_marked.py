@@ -18,7 +18,8 @@ SCRIPTS = sorted((TOP / "static/js").glob("*.js"))
 ALLOWED = {"Wharfie", "· Wharfie", "ms", "UTC", "docker run", "compose.yaml", "stdout", "stderr"}
 ALLOWED_IN_SCRIPTS = {
     "KiB", "MiB", "GiB", "TiB", "err", "out", "Enter", "ArrowDown", "ArrowUp", "tbody input[type=checkbox]",
-    "main tbody tr", " UTC", "%(count)s", "(prefers-color-scheme: dark)",
+    "main tbody tr", " UTC", "%(count)s", "%(done)s", "%(total)s",
+    "state bad", "Content-Type", "TimeoutError", "(prefers-color-scheme: dark)",
     "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]",
 }  # fmt: skip
 
