@@ -9,13 +9,20 @@ const page = document.body;
 const host = document.querySelector("[data-host]");
 const MOVES_MS = 5000;
 
-const text = (root, name, value) => root.querySelectorAll(`[data-f="${name}"]`).forEach((place) => { place.textContent = value; });
+// What stays as it was is left alone: the browser would lay the table out again for it, each second.
+function text(root, name, value) {
+  for (const place of root.querySelectorAll(`[data-f="${name}"]`)) if (place.textContent !== String(value)) place.textContent = value;
+}
+
+function fill(meter, value) {
+  if (meter.value !== value) meter.value = value;
+}
 
 const among = (most) => page.dataset.of.replace("%s", most);
 
 function gauge(root, name, value, most) {
   const meter = root.querySelector(`[data-g="${name}"] meter`);
-  if (meter && most > 0) meter.value = Math.min(1, value / most);
+  if (meter && most > 0) fill(meter, Math.min(1, value / most));
 }
 
 // Rows come without gauges: only figures fill them.
@@ -76,7 +83,7 @@ function numbers(frame) {
   const { cpu, cpus, load, mem } = frame.host;
   host.hidden = false;
   text(host, "cpu", `${cpu.toFixed(1)} / ${cpus}`);
-  host.querySelector("meter").value = cpu / cpus;
+  fill(host.querySelector("meter"), cpu / cpus);
   text(page, "host-load", load.toFixed(2));
   text(page, "host-mem", size(mem));
   for (const [name, value] of [["host-load", load], ["host-mem", mem]]) page.querySelectorAll(`[data-m="${name}"]`).forEach((meter) => { meter.value = value; });
