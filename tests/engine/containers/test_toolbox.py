@@ -97,9 +97,9 @@ def test_it_is_in_the_containers_control_group_and_leaves_no_mount(scratch: Engi
 
 def test_a_terminal_says_what_it_is(scratch: Engine, bare: Container) -> None:
     terminal = scratch.terminal(bare.id, ExecSpec(("sh",), toolbox=True))
+    assert [each.toolbox for each in scratch.terminals(bare.id)] == [True]
     terminal.write(b"echo a$((1+1))b; exit 3\n")
     shown = b""
-    assert [each.toolbox for each in scratch.terminals(bare.id)] == [True]
     while data := terminal.read():
         shown += data
     terminal.close()
