@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from engine.cgroups import manager
@@ -51,10 +50,8 @@ class Records:
     def several(self, ids: Sequence[str]) -> list[Container]:
         """Those that are still there, the newest first."""
         marks = ", ".join("?" * len(ids))
-        rows = self._database.rows(
-            f"SELECT * FROM containers WHERE id IN ({marks}) ORDER BY created_at_ns DESC", tuple(ids)
-        )
-        return [self._container(row) for row in rows]
+        query = f"SELECT * FROM containers WHERE id IN ({marks}) ORDER BY created_at_ns DESC"
+        return [self._container(row) for row in self._database.rows(query, tuple(ids))]
 
     def find(self, ref: str) -> Container:
         """One container by name, id or unique prefix of an id; NotFound, or InvalidRequest when several match."""
@@ -91,8 +88,8 @@ class Records:
             return State.BROKEN
         if record is None:
             return None
-        if record.get("resting"):
-            return State.RESTARTING if self._lives(record, "shim_pid", "shim_start_time") else None
+        if self._rests(container_id, record):
+            return State.RESTARTING
         if not self._lives(record, "pid", "start_time"):
             return None
         return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
@@ -134,6 +131,11 @@ class Records:
         same_boot: bool = record["boot_id"] == self._boot_id
         return same_boot and process.start_time(record[pid]) == record[start_time]
 
+    def _rests(self, container_id: str, record: dict[str, Any]) -> bool:
+        """Whether it waits for its next run: a shim killed meanwhile gets a successor, unless somebody has stopped it."""
+        wished = record["boot_id"] == self._boot_id and self._paths.restart(container_id).exists()
+        return bool(record.get("resting")) and (wished or self._lives(record, "shim_pid", "shim_start_time"))
+
     def _container(self, row: sqlite3.Row) -> Container:
         what = "record"
         try:
@@ -168,7 +170,7 @@ class Records:
             )  # fmt: skip
         if row["started_at_ns"] is None:
             return self._make(row, State.CREATED, spec, argv)
-        if record is not None and record.get("resting") and self._lives(record, "shim_pid", "shim_start_time"):
+        if record is not None and self._rests(row["id"], record):
             last = stored(row)
             if last is None:
                 with self._database.transaction() as connection:
@@ -220,8 +222,8 @@ class Records:
             (started_at_ns, container_id),
         ).rowcount
         if changed:
-            name = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()["name"]
-            self._events.add(connection, "container", "start", container_id, name)
+            found = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
+            self._events.add(connection, "container", "start", container_id, found["name"])
 
     def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
         """Write down how a run ended, unless that is, or another one is the last."""
@@ -278,11 +280,10 @@ class Records:
         return self._paths.request(container_id).exists() and instance.is_locked(self._paths.launcher_lock)
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
-        path: Path = self._paths.exit_record(row["id"])
         # Asked before the record is read: one that writes it and leaves between the two must not be missed.
         shim_lives = self.shim(row["id"]) is not None
         try:
-            text = path.read_bytes()  # empty while it runs
+            text = self._paths.exit_record(row["id"]).read_bytes()  # empty while it runs
             record = documents.parse(text) if text else None
             if record is not None and documents.build(int, record["started_at_ns"]) >= row["started_at_ns"]:
                 return judged(row, record)
@@ -292,8 +293,7 @@ class Records:
             return ExitRecord(None, None, False, time.time_ns(), DAMAGED)
         if shim_lives or (self._run_record(row["id"]) and self._replaced(row["id"])):
             return None  # or its shim was killed, and is being replaced
-        booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        fell = row["started_at_ns"] < booted_ns
+        fell = row["started_at_ns"] < time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
         reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -205,6 +206,29 @@ def test_a_shim_that_is_killed_while_its_container_waits_for_its_next_run_is_rep
     restarts = dock.inspect(container.id).restarts
     assert eventually(lambda: dock.inspect(container.id).restarts > restarts, timeout_s=20)
     dock.remove(container.id, force=True)
+
+
+def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_start_it(dock: Engine) -> None:
+    container = start(dock, "exit 9", "always")
+    assert eventually(lambda: dock.inspect(container.id).restarts >= 4 and not dock.inspect(container.id).pid, 20)
+    frozen = [keeper_of(dock), launcher(dock)]
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        kill(shim(dock, container))
+        found = dock.inspect(container.id)
+        assert (found.state, found.exit and found.exit.code) == (State.RESTARTING, 9)
+        assert dock.listing(states=[State.RESTARTING]).matching == 1
+        (dock.paths.restart(container.id)).unlink()  # as a stop does first
+        assert dock.inspect(container.id).state is State.EXITED
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    runs = dock.inspect(container.id).restarts
+    assert eventually(lambda: dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists())
+    found = dock.inspect(container.id)
+    assert (found.state, found.restarts, found.exit and found.exit.code) == (State.EXITED, runs, 9)
+    dock.remove(container.id)
 
 
 def test_a_shim_that_is_killed_while_it_starts_its_container_again_leaves_that_to_the_next_one(dock: Engine) -> None:
