@@ -133,7 +133,8 @@ class Lifecycle:
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
             manager.clear_engine(self._instance, str(self._paths.groups_lock))
-        for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id)):
+        left = (self._paths.request, self._paths.health_record, self._paths.asked)
+        for path in (record, door, *(place(container.id) for place in left)):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
 

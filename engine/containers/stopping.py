@@ -19,6 +19,7 @@ from engine.errors import Busy, Unavailable, WrongState
 from engine.events import Events
 from engine.linux import process
 from engine.security.spec import Caller
+from engine.shim import ending
 from engine.storage.paths import Paths
 
 AFTER_KILL_S = 10.0
@@ -53,6 +54,7 @@ class Stopping:
         if answer is None:
             record = self._records.running(container.id)
             if record is not None:  # no shim answers: the kernel still does
+                ending.note_asked(str(self._paths.run_record(container.id)), record["started_at_ns"], number)
                 process.kill(record["pid"], record["start_time"], number)
         self._pausing.thaw(container)
 

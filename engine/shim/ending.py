@@ -11,14 +11,34 @@ from engine.errors import EngineError
 from engine.linux import files
 
 
-def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dict[str, Any]:
-    """Of a run with this wait status, None when nobody saw it; ``signalled`` is the last signal asked for, or 0."""
+def note_asked(record: str, started_at_ns: int, number: int) -> None:
+    """A run is about to get a signal that somebody asked for: noted beside its run record, so that a shim which takes
+    over knows too, and whoever sends one where no shim answers can say so."""
+    files.replace(_asked(record), f"{started_at_ns} {number}".encode())
+
+
+def asked_for(record: str, started_at_ns: int) -> int:
+    """The last signal that was asked for in a run, or 0."""
+    try:
+        with open(_asked(record), "rb") as file:
+            noted, _, number = file.read().partition(b" ")
+    except FileNotFoundError:
+        return 0
+    return int(number) if noted == b"%d" % started_at_ns else 0
+
+
+def _asked(record: str) -> str:
+    return f"{record.removesuffix('.json')}.asked"
+
+
+def record(status: int | None, oom: Oom, asked: int, lost_bytes: int) -> dict[str, Any]:
+    """Of a run with this wait status, None when nobody saw it; ``asked`` is the last signal asked for, or 0."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     reasons = []
     if code is None:
         reasons.append("its shim was killed, so nobody saw the exit code, nor perhaps what it wrote last")
-    elif signalled and code:
-        reasons.append(f"signal {signalled} was asked for")
+    elif asked and code:
+        reasons.append(f"signal {asked} was asked for")
     if lost_bytes:
         reasons.append(f"the disk was full, {lost_bytes} bytes of output are lost")
     return {
@@ -26,7 +46,7 @@ def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dic
         "signal": -code if code is not None and code < 0 else None,
         "oom_killed": oom.kills > 0,
         "oom_limit_bytes": oom.limit_bytes,
-        "asked_signal": signalled or None,
+        "asked_signal": asked or None,
         "finished_at_ns": time.time_ns(),
         "reason": "; ".join(reasons),
     }
@@ -48,5 +68,6 @@ def clear_away(request: dict[str, Any]) -> None:
     for left in os.listdir(directory):
         if left.startswith(f"{request['id']}.") and left != name and left.endswith(".sock"):
             files.remove(f"{directory}/{left}")  # a session that was killed left it, or one is just ending
+    files.remove(_asked(request["record"]))
     for path in (request["socket"], request["request"], request["record"]):  # the record last: it tells that we live
         os.unlink(path)

@@ -67,8 +67,9 @@ class Supervisor(Watch):
             self._outputs.finish()
         lost = self._outputs.end()
         group = self._group()
-        ended = ending.record(status, group.oom(), self._signalled, lost)
-        ended |= {"restarts": self._restarts, "started_at_ns": self._facts["started_at_ns"]}
+        began_ns = self._facts["started_at_ns"]
+        asked = ending.asked_for(self._request["record"], began_ns)
+        ended = ending.record(status, group.oom(), asked, lost) | {"restarts": self._restarts, "started_at_ns": began_ns}
         try:
             manager.clear(group)
         except OSError as error:  # the engine clears it before the next start; the exit record must not wait for it

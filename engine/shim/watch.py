@@ -16,7 +16,7 @@ from typing import Any
 from engine.cgroups import manager
 from engine.errors import Busy, WrongState
 from engine.linux import process
-from engine.shim import health, protocol, session, starter, terminal
+from engine.shim import ending, health, protocol, session, starter, terminal
 from engine.shim.custody import Deposit
 from engine.shim.door import Door, Operation
 from engine.shim.handover import Handover
@@ -44,7 +44,6 @@ class Watch:
         self._run = run
         self._decoded: dict[str, Any] | None = None
         self._running = run.pidfd >= 0
-        self._signalled = 0
         self._began = time.monotonic()
         self._checks = health.Schedule(self._request["health"]) if run.checked else None
         self._outputs = Outputs(run.outputs, self._poll, lambda: self._log)
@@ -208,11 +207,11 @@ class Watch:
     def _signal(self, request: dict[str, Any], client: socket.socket) -> bool:
         number = int(request["signal"])
         if self._running:
-            self._signalled = number
+            ending.note_asked(self._request["record"], self._facts["started_at_ns"], number)
             try:
                 signal.pidfd_send_signal(self._run.pidfd, number)
             except ProcessLookupError:  # it has just ended; the exit record says how
-                self._signalled = 0
+                ending.note_asked(self._request["record"], 0, 0)
         protocol.send(client, {"ok": True})
         return True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State
+from engine import Container, ContainerSpec, EndedBy, Engine, ExecSpec, RestartPolicy, State
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
 from engine.shim import adoption
@@ -229,6 +229,30 @@ def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_s
     found = dock.inspect(container.id)
     assert (found.state, found.restarts, found.exit and found.exit.code) == (State.EXITED, runs, 9)
     dock.remove(container.id)
+
+
+def test_who_asked_for_its_end_is_known_to_the_next_shim_and_where_none_answers(dock: Engine) -> None:
+    """Asked of a shim that is killed before it could tell of the end, or while there is none."""
+    heeds = "trap 'sleep 1; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+    asked, unanswered = start(dock, heeds), start(dock, "sleep 100")
+    assert eventually(lambda: [line.text for line in dock.logs(asked.id)] == ["ready"])
+    dock.kill(asked.id, signal="TERM")
+    kill(shim(dock, asked))
+    frozen = [keeper_of(dock), launcher(dock)]
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        kill(shim(dock, unanswered))
+        dock.kill(unanswered.id, signal="KILL")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    for container, code in ((asked, 7), (unanswered, 137)):
+        assert dock.wait(container.id, timeout_s=20).code == code
+        ended = dock.inspect(container.id).exit
+        assert ended is not None
+        assert ended.ended_by is EndedBy.ENGINE
+        dock.remove(container.id)
 
 
 def test_a_shim_that_is_killed_while_it_starts_its_container_again_leaves_that_to_the_next_one(dock: Engine) -> None:
