@@ -56,6 +56,7 @@ class Kill(NamedTuple):
 
     time_ns: int
     shims: frozenset[str]  # whose
+    keepers: bool  # the launcher or its keeper, who learn of the end of what has lost its shim
 
 
 class Run(NamedTuple):
@@ -162,7 +163,8 @@ class Nemesis:
                     continue
         if victims:
             shims = frozenset(whose for _, who, whose in victims.values() if who == "shim")
-            self.kills.append(Kill(now, shims))
+            keepers = any(who in ("launcher", "keeper") for _, who, _ in victims.values())
+            self.kills.append(Kill(now, shims, keepers))
 
     def _find(self, who: str) -> list[tuple[int, str]]:
         if who in ("launcher", "keeper"):
@@ -181,8 +183,11 @@ class Nemesis:
         return [self.dice.choice(living)] if living else []
 
     def may_be_unseen(self, container: Container, began_ns: int, ended_ns: int) -> bool:
-        """Whether the end of a run may be unknown: its shim was killed in it."""
-        return any(container.id in kill.shims and began_ns <= kill.time_ns <= ended_ns for kill in self.kills)
+        """Whether the end of a run may be unknown: its shim was killed in it, and so was, or was not back yet, who
+        would have learned of it instead."""
+        away_ns = int(LAUNCHER_AWAY_S * 1e9)
+        alone = [kill.time_ns for kill in self.kills if container.id in kill.shims and began_ns <= kill.time_ns <= ended_ns]
+        return any(kill.keepers and at_ns - away_ns <= kill.time_ns <= ended_ns for at_ns in alone for kill in self.kills)
 
 
 @pytest.fixture
@@ -261,7 +266,8 @@ def check(engine: Engine, nemesis: Nemesis, container: Container, length: int) -
         else:
             number += 1
             run = runs.pop(number, NOTHING)
-        which = f"{container.name}, run {number}, code {code} ({end.detail['reason']}): {len(run.lines)} {run.closing}"
+        how = f"code {code}, asked {end.detail['asked_signal']}, {end.detail['reason'] or 'no reason'}"
+        which = f"{container.name}, run {number}, {how}: {len(run.lines)} {run.closing}"
         if run.lines != list(range(len(run.lines))):
             wrong.append(f"{which}: lines are missing, doubled or garbled")
         if code is None:
