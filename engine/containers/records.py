@@ -132,7 +132,7 @@ class Records:
         return same_boot and process.start_time(record[pid]) == record[start_time]
 
     def _rests(self, container_id: str, record: dict[str, Any]) -> bool:
-        """Whether it waits for its next run: a shim killed meanwhile gets a successor, unless somebody has stopped it."""
+        """Whether it waits for its next run. A shim killed meanwhile gets a successor, unless somebody stopped it."""
         wished = record["boot_id"] == self._boot_id and self._paths.restart(container_id).exists()
         return bool(record.get("resting")) and (wished or self._lives(record, "shim_pid", "shim_start_time"))
 

@@ -69,7 +69,10 @@ class Supervisor(Watch):
         group = self._group()
         began_ns = self._facts["started_at_ns"]
         asked = ending.asked_for(self._request["record"], began_ns)
-        ended = ending.record(status, group.oom(), asked, lost) | {"restarts": self._restarts, "started_at_ns": began_ns}
+        ended = ending.record(status, group.oom(), asked, lost) | {
+            "restarts": self._restarts,
+            "started_at_ns": began_ns,
+        }
         try:
             manager.clear(group)
         except OSError as error:  # the engine clears it before the next start; the exit record must not wait for it

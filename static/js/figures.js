@@ -1,5 +1,5 @@
 // What a page of containers shows of them: fetched again on changes, figures filled in. The markup says what it wants:
-//   data-live="containers stats"   fetch again on changes; fill the figures
+//   data-live="containers stats"   fetch again on changes since it was made (`data-since` of the page); fill the figures
 //   data-id, data-running          a container, and that it has figures
 //   data-moving                    in an order by figures: told to fetch itself again (`moved`) now and then
 import { topic } from "./live.js";
@@ -94,7 +94,7 @@ const shown = () => [...document.querySelectorAll("[data-running][data-id]")].ma
 const stats = topic("stats", { wish: () => ({ ids: shown(), host: true }), receive: numbers });
 
 if (document.querySelector('[data-live~="containers"]')) {
-  let heard = {};
+  let heard = page.dataset.since ? { since: Number(page.dataset.since) } : {}; // what it was made of
   topic("containers", {
     wish: () => heard,
     receive: (frame) => { heard = { since: frame.seq }; htmx.trigger(page, "wharfie:changed"); },

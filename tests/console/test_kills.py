@@ -186,8 +186,12 @@ class Nemesis:
         """Whether the end of a run may be unknown: its shim was killed in it, and so was, or was not back yet, who
         would have learned of it instead."""
         away_ns = int(LAUNCHER_AWAY_S * 1e9)
-        alone = [kill.time_ns for kill in self.kills if container.id in kill.shims and began_ns <= kill.time_ns <= ended_ns]
-        return any(kill.keepers and at_ns - away_ns <= kill.time_ns <= ended_ns for at_ns in alone for kill in self.kills)
+        alone = [
+            kill.time_ns for kill in self.kills if container.id in kill.shims and began_ns <= kill.time_ns <= ended_ns
+        ]
+        return any(
+            kill.keepers and at_ns - away_ns <= kill.time_ns <= ended_ns for at_ns in alone for kill in self.kills
+        )
 
 
 @pytest.fixture

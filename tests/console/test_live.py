@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,32 @@ async def test_a_page_that_comes_back_is_told_what_it_missed_and_nothing_else(pa
     await communicator.send_json_to({"sub": "containers", "since": last})
     assert (await communicator.receive_json_from())["frames"] == [{"topic": "containers", "seq": last + 1}]
     await communicator.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_says_how_far_the_events_were_before_it_looked(
+    page: Client, host: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is fetched again for what happened meanwhile, and for nothing else."""
+
+    def since() -> int:
+        found = re.search(r'data-since="(\d+)"', page.get("/containers/").content.decode())
+        assert found
+        return int(found[1])
+
+    host.create_volume("data")
+    last = host.last_event()
+    assert since() == last
+    listing = host.listing
+
+    def later(*args: Any, **options: Any) -> Any:
+        found = listing(*args, **options)
+        host.create_volume("meanwhile")
+        return found
+
+    monkeypatch.setattr(host, "listing", later)
+    assert since() == last
+    assert host.last_event() == last + 1
 
 
 @pytest.mark.django_db(transaction=True)

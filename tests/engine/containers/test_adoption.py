@@ -225,7 +225,9 @@ def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_s
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     runs = dock.inspect(container.id).restarts
-    assert eventually(lambda: dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists())
+    assert eventually(
+        lambda: dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists()
+    )
     found = dock.inspect(container.id)
     assert (found.state, found.restarts, found.exit and found.exit.code) == (State.EXITED, runs, 9)
     dock.remove(container.id)
