@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from django.db.models import Count, Q
 from django.http import HttpRequest
 
 from console.jobs.models import Record, Status
@@ -13,16 +15,16 @@ NEWEST = 8
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """Asked of the database only where a template shows it: fragments do not."""
-    return {"jobs_frame": lambda: _frame(request)}
+    return {"jobs_frame": functools.cache(lambda: _frame(request))}
 
 
 def _frame(request: HttpRequest) -> dict[str, Any] | None:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
-    ended = Record.objects.filter(owner=user.pk, seen=False).exclude(status=Status.RUNNING)
-    return {
-        "running": Record.objects.seen_by(user).filter(status=Status.RUNNING).count(),
-        "unseen": ended.count(),
-        "newest": ended[:NEWEST],
-    }
+    runs, unseen = Q(status=Status.RUNNING), Q(owner=user.pk, seen=False)
+    found = Record.objects.seen_by(user).aggregate(
+        running=Count("pk", filter=runs), unseen=Count("pk", filter=unseen & ~runs)
+    )
+    newest = list(Record.objects.filter(unseen).exclude(runs)[:NEWEST]) if found["unseen"] else []
+    return found | {"newest": newest}

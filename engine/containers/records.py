@@ -119,7 +119,7 @@ class Records:
         ValueError when it is damaged.
         """
         try:
-            record = documents.parse(self._paths.run_record(container_id).read_bytes())
+            record = documents.parse(files.content(str(self._paths.run_record(container_id))))
         except FileNotFoundError:
             return None
         if type(record) is not dict or any(type(record.get(name)) is not kind for name, kind in _RUN_FACTS.items()):

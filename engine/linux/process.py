@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 
+from engine.linux import files
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text, word
 
 CLONE_PIDFD = 0x1000
@@ -183,8 +184,7 @@ def start_time(pid: int) -> int | None:
     A pid is trusted only together with this and the boot id: the number alone is used again.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = files.content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[19])

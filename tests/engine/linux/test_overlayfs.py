@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,18 +29,18 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture
 def userns() -> Iterator[int]:
     """A user namespace whose ids begin at BASE on the host."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    pid, pidfd = process.clone3(process.CLONE_NEWUSER)
-    if pid == 0:
-        os.close(write_end)
-        os.read(read_end, 1)
-        os._exit(0)
-    process.write_id_maps(pid, BASE)
-    namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    yield namespace
-    for descriptor in (namespace, pidfd, read_end, write_end):
-        os.close(descriptor)
-    os.waitpid(pid, 0)
+    # A program of its own: whoever runs tests has threads, and a child made by clone3(2) would wait for one of them.
+    with subprocess.Popen(["unshare", "--user", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"x")
+        child.stdin.flush()
+        assert child.stdout.read(1) == b"x", "it is there"
+        process.write_id_maps(child.pid, BASE)
+        namespace = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        yield namespace
+        os.close(namespace)
+        child.stdin.close()
 
 
 @pytest.fixture
