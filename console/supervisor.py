@@ -195,8 +195,10 @@ class Supervisor:
             self.launcher.stop()
         running = count_running(self.shims)
         if running:
+            from console.onhost import COMMANDS  # now, when memory is about to be given up anyway
+
             plural = "container still runs" if running == 1 else "containers still run"
-            say(f"console stopped; {running} {plural}; `make down` stops them")
+            say(f"console stopped; {running} {plural}; `{COMMANDS.down}` stops them")
         else:
             sweep()
             say("console stopped")

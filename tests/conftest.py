@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings
 
 from console.supervisor import answering
 from engine.config import Config
@@ -30,6 +32,11 @@ SHOWN = 60  # leaks listed; a container alone makes twenty
 
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
+
+
+def pytest_configure() -> None:
+    """No test signs with the key of an instance that this host may have, nor makes one there."""
+    settings.SECRET_KEY = secrets.token_urlsafe(64)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -239,7 +239,9 @@ def host() -> Snapshot:
         "mount": mounts(),
         "network link": names("/sys/class/net", "*"),
         "loop device": loop_devices(),
-        "file": set[str]().union(*(names(directory, "wharfie*") for directory in TEMPORARY), names("/dev/mqueue", "*")),
+        "file": names("/dev/mqueue", "*").union(
+            *(names(directory, "wharfie*") for directory in TEMPORARY), names("/var/lib", "wharfie")
+        ),
         "uid range": claims(),
         "zombie": seen.zombies(),
         "port": seen.ports(),

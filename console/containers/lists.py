@@ -15,7 +15,6 @@ from console.containers.present import drawn, rows
 from console.containers.tabs import head_of
 from engine import Listing
 
-PAGE = 50  # rows
 FIGURES = ("cpu", "memory")
 ORDERS = (
     ("created", gettext_lazy("Newest first")),
@@ -25,7 +24,7 @@ ORDERS = (
     ("memory", gettext_lazy("Most memory")),
     ("owner", gettext_lazy("Owner")),
 )
-DENSITIES = ("roomy", "dense")
+DENSITIES = {"roomy": 25, "dense": 50}  # rows of a page: one and a half of a laptop's screens, or so
 YEAR_S = 365 * 24 * 3600
 
 
@@ -37,10 +36,10 @@ def show(request: HttpRequest) -> HttpResponse:
     state = filters.known(asked.get("state", ""))
     order = asked.get("order", "") if asked.get("order") in dict(ORDERS) else "created"
     density = asked.get("density") or request.COOKIES.get("density", "")
-    density = density if density in DENSITIES else DENSITIES[0]
-    context = _window(text, state, order, asked.get("page", "")) | {
+    density = density if density in DENSITIES else "roomy"
+    context = _window(text, state, order, asked.get("page", ""), DENSITIES[density]) | {
         "q": text, "state": state, "order": order, "orders": ORDERS, "moving": order in FIGURES, "density": density,
-        "denser": urlencode(_wishes(text, state, order) | {"density": DENSITIES[density == DENSITIES[0]]}),
+        "denser": urlencode(_wishes(text, state, order) | {"density": "dense" if density == "roomy" else "roomy"}),
     }  # fmt: skip
     response = render(request, "containers/_list.html" if request.htmx else "containers/list.html", context)
     if asked.get("density") == density:
@@ -53,18 +52,18 @@ def _wishes(text: str, state: str, order: str) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-def _window(text: str, state: str, order: str, page: str) -> dict[str, object]:
+def _window(text: str, state: str, order: str, page: str, size: int) -> dict[str, object]:
     number = int(page) if page.isascii() and page.isdigit() and 0 < int(page) < 10_000 else 1
     figures = recorder.recorder().history.averages(order) if order in FIGURES else None
     engine = gateway.engine()
 
     def window(number: int) -> Listing:
         return engine.listing(
-            text, filters.statuses(state), order=order, figures=figures, first=(number - 1) * PAGE, count=PAGE
+            text, filters.statuses(state), order=order, figures=figures, first=(number - 1) * size, count=size
         )
 
     found = window(number)
-    last = max(1, -(-found.matching // PAGE))
+    last = max(1, -(-found.matching // size))
     if number > last:  # what stood there is gone
         number = last
         found = window(number)
@@ -81,8 +80,8 @@ def _window(text: str, state: str, order: str, page: str) -> dict[str, object]:
             for each in filters.FILTERS
             if (count := each.count(found.counts)) or each.value in filters.ALWAYS or each.value == state
         ],
-        "first": (number - 1) * PAGE + 1,
-        "last": (number - 1) * PAGE + len(found.containers),
+        "first": (number - 1) * size + 1,
+        "last": (number - 1) * size + len(found.containers),
         "matching": found.matching,
         "newer": number > 1 and urlencode(wishes | {"page": number - 1}),
         "older": number < last and urlencode(wishes | {"page": number + 1}),

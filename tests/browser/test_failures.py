@@ -91,7 +91,7 @@ def test_all_that_match_are_chosen_beyond_the_page(page: Page, console: Console,
     for number in range(52):
         elsewhere.create(ContainerSpec(image="wharfie/starter", name=f"box-{number}"))
     sign_up(page, console)
-    page.goto(f"{console.address}/containers/?q=box")
+    page.goto(f"{console.address}/containers/?q=box&density=dense")
     page.get_by_label("Choose all on this page").check()
     bulk = page.locator("#bulk")
     expect(bulk).to_contain_text("50 chosen")

@@ -51,7 +51,7 @@ def test_the_bytes_that_go_are_named(page: Client, boxes: Engine, monkeypatch: p
 def test_all_that_match_are_chosen_and_just_those_that_were_named_go(
     page: Client, boxes: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "PAGE", 2)
+    monkeypatch.setitem(lists.DENSITIES, "roomy", 2)
     assert "all 5 that match" in page.get("/containers/?q=box").content.decode()
     asked = page.post("/containers/-/bulk/", {"act": "remove", "all": "yes", "q": "box", "state": ""})
     text = asked.content.decode()

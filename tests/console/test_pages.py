@@ -205,7 +205,7 @@ def names_in(answer: HttpResponse) -> list[str]:
 def test_the_list_comes_a_page_at_a_time_and_is_searched_as_a_whole(
     page: Client, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "PAGE", 3)
+    monkeypatch.setitem(lists.DENSITIES, "roomy", 3)
     for number in range(7):
         page.post("/containers/-/create/", FORM | {"name": f"box-{number}"})
     assert names_in(page.get("/containers/")) == ["box-6", "box-5", "box-4"]

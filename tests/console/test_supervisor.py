@@ -146,7 +146,7 @@ def test_containers_outlive_the_console_and_are_counted(engine: Engine, config: 
     serve.until(r"listens on (http://\S+)\s")
     engine.start(container.id)
     assert serve.end() == 0
-    assert "console stopped; 1 container still runs; `make down` stops them\n" in serve.text
+    assert "console stopped; 1 container still runs; `sudo make down` stops them\n" in serve.text
     assert [running.id for running in engine.running()] == [container.id]
     following = Serve(config)
     following.until(r"listens on (http://\S+)\s")
