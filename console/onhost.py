@@ -57,6 +57,4 @@ def here(known: Commands, root: Path, run: Path) -> Commands:
     if not known.in_directory or not words:
         return known
     sudo = f"sudo {' '.join(words)} "
-    return known._replace(
-        **{name: typed.replace("sudo ", sudo, 1) for name, typed in known._asdict().items() if isinstance(typed, str)}
-    )
+    return Commands(*(typed.replace("sudo ", sudo, 1) if isinstance(typed, str) else typed for typed in known))
