@@ -56,5 +56,11 @@ def here(known: Commands, root: Path, run: Path) -> Commands:
     words = [f"{name}={shlex.quote(str(place))}" for name, place, usual in places if place != usual]
     if not known.in_directory or not words:
         return known
-    sudo = f"sudo {' '.join(words)} "
-    return Commands(*(typed.replace("sudo ", sudo, 1) if isinstance(typed, str) else typed for typed in known))
+
+    def there(typed: str) -> str:
+        return typed.replace("sudo ", f"sudo {' '.join(words)} ", 1)
+
+    return known._replace(
+        link=there(known.link), wharfie=there(known.wharfie), start=there(known.start), stop=there(known.stop),
+        down=there(known.down),
+    )  # fmt: skip
