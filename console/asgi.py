@@ -12,17 +12,31 @@ import django
 django.setup(set_prefix=False)
 
 # These need Django set up, which the line above does.
+from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponseBase
 
 from console.proxy import believe_only
 from console.routing import patterns
 
 
 class Handler(ASGIHandler):
-    """Django's, reading a request's body from the file in which `console.server` received it."""
+    """Django's, reading a request's body from the file in which `console.server` received it.
+
+    Middleware and views are plain functions here, so that a request has one thread from end to end. Django's own way
+    goes back to the event loop between the two: four changes of threads, each of which may wait for whoever computes.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """As under WSGI."""
+        super().load_middleware(is_async=False)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """The answer, made in the request's thread."""
+        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 
     async def read_body(self, receive: Any) -> IO[bytes]:
         """The body; Django closes it after the answer."""

@@ -31,14 +31,14 @@ def _asked(record: str) -> str:
     return f"{record.removesuffix('.json')}.asked"
 
 
-def record(status: int | None, oom: Oom, asked: int, lost_bytes: int) -> dict[str, Any]:
-    """Of a run with this wait status, None when nobody saw it; ``asked`` is the last signal asked for, or 0."""
+def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dict[str, Any]:
+    """Of a run with this wait status, None when nobody saw it; ``signalled`` is the last signal asked for, or 0."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     reasons = []
     if code is None:
         reasons.append("its shim was killed, so nobody saw the exit code, nor perhaps what it wrote last")
-    elif asked and code:
-        reasons.append(f"signal {asked} was asked for")
+    elif signalled and code:
+        reasons.append(f"signal {signalled} was asked for")
     if lost_bytes:
         reasons.append(f"the disk was full, {lost_bytes} bytes of output are lost")
     return {
@@ -46,7 +46,7 @@ def record(status: int | None, oom: Oom, asked: int, lost_bytes: int) -> dict[st
         "signal": -code if code is not None and code < 0 else None,
         "oom_killed": oom.kills > 0,
         "oom_limit_bytes": oom.limit_bytes,
-        "asked_signal": asked or None,
+        "asked_signal": signalled or None,
         "finished_at_ns": time.time_ns(),
         "reason": "; ".join(reasons),
     }

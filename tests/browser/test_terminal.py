@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import shlex
 import tarfile
 import time
 from pathlib import Path
@@ -76,6 +78,32 @@ def test_a_terminal_works_survives_a_reload_and_ends(page: Page, console: Consol
     expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 3")
     page.reload()
     expect(page.get_by_text("This terminal has ended.")).to_be_visible()
+
+
+# Draws the whole screen, as editors do: on the alternate screen, anew for each size that it learns of.
+DRAWS = r"""draw() { printf '\033[?1049h\033[2J\033[Hsize %s.' "$(stty size)"; }; trap draw WINCH; trap 'exit 4' INT; \
+draw; while :; do sleep 0.05; done""".replace("\\\n", "")
+
+
+def test_a_program_that_draws_the_screen_survives_a_storm_of_sizes(
+    page: Page, console: Console, elsewhere: Engine
+) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/terminals/")
+    page.get_by_label("Command", exact=True).fill(shlex.join(("sh", "-c", DRAWS)))
+    page.get_by_role("button", name="Open a terminal").click()
+    shows(page, r"size \d+ \d+\.")
+    dice = random.Random(1)
+    for turn in range(60):
+        page.set_viewport_size({"width": dice.randrange(320, 1600), "height": dice.randrange(300, 1000)})
+        if turn == 30:
+            page.reload()
+    page.set_viewport_size({"width": 900, "height": 640})
+    page.wait_for_timeout(300)  # a size is told once it rests
+    rows = int(page.evaluate("document.querySelectorAll('.xterm-rows > div').length"))
+    shows(page, rf"^size {rows} \d+\.\s*$")
+    page.keyboard.press("Control+c")
+    expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 4")
 
 
 def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: Engine) -> None:
