@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db import connection
 from django.http import HttpRequest
 
 from console.jobs.models import Record, Status
 
 NEWEST = 8
+# By hand: every page asks, and to build this by the model takes a tenth of a page's time.
+_COUNTS = f"""
+    SELECT count(*) FILTER (WHERE status = '{Status.RUNNING}' AND (owner_id = %s OR %s)),
+           count(*) FILTER (WHERE status <> '{Status.RUNNING}' AND owner_id = %s AND NOT seen)
+    FROM {Record._meta.db_table}
+"""
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -22,9 +28,7 @@ def _frame(request: HttpRequest) -> dict[str, Any] | None:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
-    runs, unseen = Q(status=Status.RUNNING), Q(owner=user.pk, seen=False)
-    found = Record.objects.seen_by(user).aggregate(
-        running=Count("pk", filter=runs), unseen=Count("pk", filter=unseen & ~runs)
-    )
-    newest = list(Record.objects.filter(unseen).exclude(runs)[:NEWEST]) if found["unseen"] else []
-    return found | {"newest": newest}
+    with connection.cursor() as cursor:
+        running, unseen = cursor.execute(_COUNTS, [user.pk, user.is_active and user.is_superuser, user.pk]).fetchone()
+    ended = Record.objects.filter(owner=user.pk, seen=False).exclude(status=Status.RUNNING)
+    return {"running": running, "unseen": unseen, "newest": list(ended[:NEWEST]) if unseen else []}

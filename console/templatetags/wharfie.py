@@ -112,7 +112,12 @@ def state(container: Container, stopping: bool = False) -> SafeString:
     shown = look(container)
     if shown == "running" and container.health:
         shown = container.health.status
-    return format_html('<span class="state {}">{}</span>', LOOKS[shown], WORDS[shown])
+    return _mark(LOOKS[shown], str(WORDS[shown]))
+
+
+@functools.lru_cache(len(LOOKS) * 8)  # in as many languages
+def _mark(look: str, word: str) -> SafeString:
+    return format_html('<span class="state {}">{}</span>', look, word)
 
 
 @register.filter
