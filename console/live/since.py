@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
@@ -20,8 +21,6 @@ class SinceMiddleware:
         """Ask, and pass on. None where the engine cannot say: then the page fetches again what it shows."""
         request.since = None
         if request.method == "GET" and request.user.is_authenticated and not request.htmx:
-            try:
+            with contextlib.suppress(EngineError):  # the view meets it too, and says so
                 request.since = gateway.engine().last_event()
-            except EngineError:  # the view meets it too, and says so
-                request.since = None
         return self.get_response(request)

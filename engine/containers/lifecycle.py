@@ -24,6 +24,7 @@ from engine.launcher.client import BrokeOff, LauncherClient
 from engine.linux import files
 from engine.security.confinement import confinement, unseals
 from engine.security.spec import HOST, Caller
+from engine.shim import ending
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
@@ -133,8 +134,8 @@ class Lifecycle:
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
             manager.clear_engine(self._instance, str(self._paths.groups_lock))
-        left = (self._paths.request, self._paths.health_record, self._paths.asked)
-        for path in (record, door, *(place(container.id) for place in left)):
+        asked = Path(ending.asked_path(str(record)))
+        for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id), asked):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
 

@@ -49,8 +49,7 @@ class Records:
 
     def several(self, ids: Sequence[str]) -> list[Container]:
         """Those that are still there, the newest first."""
-        marks = ", ".join("?" * len(ids))
-        query = f"SELECT * FROM containers WHERE id IN ({marks}) ORDER BY created_at_ns DESC"
+        query = f"SELECT * FROM containers WHERE id IN ({', '.join('?' * len(ids))}) ORDER BY created_at_ns DESC"
         return [self._container(row) for row in self._database.rows(query, tuple(ids))]
 
     def find(self, ref: str) -> Container:
@@ -133,8 +132,10 @@ class Records:
 
     def _rests(self, container_id: str, record: dict[str, Any]) -> bool:
         """Whether it waits for its next run. A shim killed meanwhile gets a successor, unless somebody stopped it."""
+        if not record.get("resting"):
+            return False
         wished = record["boot_id"] == self._boot_id and self._paths.restart(container_id).exists()
-        return bool(record.get("resting")) and (wished or self._lives(record, "shim_pid", "shim_start_time"))
+        return wished or self._lives(record, "shim_pid", "shim_start_time")
 
     def _container(self, row: sqlite3.Row) -> Container:
         what = "record"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -13,21 +14,25 @@ from engine.linux import files
 
 def note_asked(record: str, started_at_ns: int, number: int) -> None:
     """A run is about to get a signal that somebody asked for: noted beside its run record, so that a shim which takes
-    over knows too, and whoever sends one where no shim answers can say so."""
-    files.replace(_asked(record), f"{started_at_ns} {number}".encode())
+    over knows too, and whoever sends one where no shim answers can say so. Without room for it the signal goes out all
+    the same."""
+    try:
+        files.replace(asked_path(record), f"{started_at_ns} {number}".encode())
+    except OSError as error:
+        print(f"wharfie: that signal {number} was asked for cannot be noted: {error}", file=sys.stderr, flush=True)
 
 
 def asked_for(record: str, started_at_ns: int) -> int:
     """The last signal that was asked for in a run, or 0."""
     try:
-        with open(_asked(record), "rb") as file:
-            noted, _, number = file.read().partition(b" ")
+        noted, _, number = files.content(asked_path(record)).partition(b" ")
     except FileNotFoundError:
         return 0
-    return int(number) if noted == b"%d" % started_at_ns else 0
+    return int(number) if noted == b"%d" % started_at_ns and number.isdigit() else 0
 
 
-def _asked(record: str) -> str:
+def asked_path(record: str) -> str:
+    """Where that is noted, by the path of the run record."""
     return f"{record.removesuffix('.json')}.asked"
 
 
@@ -68,6 +73,6 @@ def clear_away(request: dict[str, Any]) -> None:
     for left in os.listdir(directory):
         if left.startswith(f"{request['id']}.") and left != name and left.endswith(".sock"):
             files.remove(f"{directory}/{left}")  # a session that was killed left it, or one is just ending
-    files.remove(_asked(request["record"]))
+    files.remove(asked_path(request["record"]))
     for path in (request["socket"], request["request"], request["record"]):  # the record last: it tells that we live
         os.unlink(path)

@@ -104,10 +104,6 @@ class Paths:
         """The running init of a container; written by its shim alone."""
         return self.shims / f"{container_id}.json"
 
-    def asked(self, container_id: str) -> Path:
-        """Which signal a run was last asked to take; `engine.shim.ending`."""
-        return self.shims / f"{container_id}.asked"
-
     def request(self, container_id: str) -> Path:
         """What its starter was asked for, for as long as it runs: its shim starts it again by that."""
         return self.shims / f"{container_id}.request"

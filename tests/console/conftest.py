@@ -51,7 +51,6 @@ def _own_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None
 @pytest.fixture(autouse=True)
 def own_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Nothing here reads or writes the host's own instance."""
-    settings.SECRET_KEY = "only for tests"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; nothing of value is hashed
     settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     settings.PATHS = Paths(Config(root=tmp_path, run=tmp_path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from engine import Container, ContainerSpec, EndedBy, Engine, ExecSpec, RestartPolicy, State
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files, process
-from engine.shim import adoption
+from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import children, eventually, name_of
@@ -47,6 +49,19 @@ def test_one_container_survives_any_number_of_its_shims(dock: Engine) -> None:
 def keeper_of(dock: Engine) -> int:
     (keeper,) = [pid for pid in children(launcher(dock)) if name_of(pid) == "wharfie-keeper"]
     return keeper
+
+
+@contextmanager
+def nobody_takes_over(dock: Engine) -> Iterator[None]:
+    """Whoever would give a container another shim stands still meanwhile."""
+    frozen = [keeper_of(dock), launcher(dock)]
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
 
 
 def wake_launcher(dock: Engine) -> None:
@@ -211,19 +226,12 @@ def test_a_shim_that_is_killed_while_its_container_waits_for_its_next_run_is_rep
 def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_start_it(dock: Engine) -> None:
     container = start(dock, "exit 9", "always")
     assert eventually(lambda: dock.inspect(container.id).restarts >= 4 and not dock.inspect(container.id).pid, 20)
-    frozen = [keeper_of(dock), launcher(dock)]
-    try:
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+    with nobody_takes_over(dock):
         kill(shim(dock, container))
         found = dock.inspect(container.id)
         assert (found.state, found.exit and found.exit.code) == (State.RESTARTING, 9)
         assert dock.listing(states=[State.RESTARTING]).matching == 1
-        (dock.paths.restart(container.id)).unlink()  # as a stop does first
-        assert dock.inspect(container.id).state is State.EXITED
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+        assert dock.stop(container.id).state is State.EXITED
     runs = dock.inspect(container.id).restarts
     assert eventually(
         lambda: dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists()
@@ -240,21 +248,29 @@ def test_who_asked_for_its_end_is_known_to_the_next_shim_and_where_none_answers(
     assert eventually(lambda: [line.text for line in dock.logs(asked.id)] == ["ready"])
     dock.kill(asked.id, signal="TERM")
     kill(shim(dock, asked))
-    frozen = [keeper_of(dock), launcher(dock)]
-    try:
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+    with nobody_takes_over(dock):
         kill(shim(dock, unanswered))
         dock.kill(unanswered.id, signal="KILL")
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
     for container, code in ((asked, 7), (unanswered, 137)):
         assert dock.wait(container.id, timeout_s=20).code == code
         ended = dock.inspect(container.id).exit
         assert ended is not None
         assert ended.ended_by is EndedBy.ENGINE
         dock.remove(container.id)
+
+
+def test_a_signal_goes_out_where_there_is_no_room_to_note_it(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    asked = Path(ending.asked_path(str(dock.paths.run_record(container.id))))
+    in_the_way = asked.with_name(f"{asked.name}.new")
+    in_the_way.mkdir()  # so that it cannot be written
+    try:
+        dock.kill(container.id)
+        ended = dock.wait(container.id, timeout_s=20)
+    finally:
+        in_the_way.rmdir()
+    assert (ended.code, ended.asked_signal) == (137, None)
+    dock.remove(container.id)
 
 
 def test_a_shim_that_is_killed_while_it_starts_its_container_again_leaves_that_to_the_next_one(dock: Engine) -> None:
