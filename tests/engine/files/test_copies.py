@@ -408,9 +408,9 @@ with Engine(Config(root={dock.config.root!r}, run={dock.config.run!r})) as engin
 
 def test_a_start_waits_for_no_copy(dock: Engine, big: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     dock.stop(big.id, 0)
-    monkeypatch.setattr(roots, "WAIT_S", 0.2)
     with dock.files.copy_out(big.id, "/tmp/big", "big") as stream:
         stream.read(1)
+        monkeypatch.setattr(roots, "WAIT_S", 0.2)  # not before: the copy may wait for the shim's end
         for act in (lambda: dock.start(big.id), lambda: dock.remove(big.id), lambda: unpacked(dock, big.id, "/tmp")):
             with pytest.raises(Busy, match="being copied"):
                 act()
