@@ -38,7 +38,7 @@ _HOME = {
     "Event": "engine.events",
     "EventFilter": "engine.events",
     "ExecSpec": "engine.containers.spec",
-    "Execution": "engine.containers.execution",
+    "Execution": "engine.containers.pipes",
     "ExitRecord": "engine.containers.spec",
     "FilePart": "engine.containers.browsing",
     "Health": "engine.containers.spec",

@@ -17,7 +17,7 @@ from engine.containers import create, following, versions
 from engine.containers.asked import asked
 from engine.containers.browsing import Browsing
 from engine.containers.census import Census
-from engine.containers.execution import Execution, Executions
+from engine.containers.execution import Executions
 from engine.containers.files import Files
 from engine.containers.filling import Filling
 from engine.containers.lifecycle import Lifecycle
@@ -27,6 +27,7 @@ from engine.containers.logindex import Indexes
 from engine.containers.logpages import LogPages
 from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.pausing import Pausing
+from engine.containers.pipes import Execution
 from engine.containers.processes import Processes, ProcessWatch
 from engine.containers.records import Records
 from engine.containers.restarting import Restarting

@@ -34,6 +34,7 @@ DEVICES = (
 )  # fmt: skip
 
 
+@functools.cache  # by the launcher for all its forks: a further command would ask ten times
 def hierarchies() -> tuple[str, ...]:
     """The hierarchies that the engine gets a group in, as directory names under /sys/fs/cgroup."""
     present = [name for name in CONTROLLERS if os.path.isdir(f"{MOUNT}/{name}")]

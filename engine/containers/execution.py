@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import socket
-import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from engine import policy
 from engine.containers import roots, shims, state
+from engine.containers.pipes import Execution
 from engine.containers.records import Records
 from engine.containers.spec import TOOLBOX_PLACE, Container, ExecSpec, TerminalInfo
 from engine.containers.terminals import Terminal
@@ -28,75 +25,6 @@ from engine.storage.paths import Paths
 ANSWER_S = 30.0
 SESSION_DIGITS = 12
 _SESSION = re.compile(r"[0-9a-f]{12}")
-
-
-class Execution:
-    """A command that runs in a container, with pipes that the caller reads and writes: plain descriptors.
-
-    Closing it leaves the command running. ``stdin`` must be closed by whoever has no more input for it.
-    """
-
-    def __init__(self, connection: socket.socket, pid: int, descriptors: list[int]) -> None:
-        self.pid = pid  # in the host's pid namespace
-        self.stdin, self.stdout, self.stderr = descriptors
-        self._connection = connection
-
-    def wait(self, timeout_s: float | None = None) -> int:
-        """Its exit code. Unavailable after ``timeout_s``, and when its shim was killed."""
-        if not select.select([self._connection], (), (), timeout_s)[0]:
-            raise Unavailable("the command has not ended", hint="wait longer")
-        answer = protocol.receive(self._connection)
-        if answer is None:
-            raise Unavailable("nobody saw the command's exit code", hint="its shim was killed")
-        return int(answer[0]["exit"]["code"])
-
-    def output(self, data: bytes = b"", timeout_s: float | None = None) -> tuple[int, bytes, bytes]:
-        """Give it ``data``, and return its exit code and all that it wrote to stdout and stderr."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        parts: dict[int, list[bytes]] = {self.stdout: [], self.stderr: []}
-        view, reading = memoryview(data), set(parts)
-        if not view:
-            self.close_stdin()
-        while reading:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            readable, writable, _ = select.select(reading, [self.stdin] if view else (), (), left)
-            if not readable and not writable:
-                raise Unavailable("the command has not ended", hint="wait longer")
-            for descriptor in readable:
-                if chunk := os.read(descriptor, 65536):
-                    parts[descriptor].append(chunk)
-                else:
-                    reading.discard(descriptor)
-            if writable:
-                try:
-                    view = view[os.write(self.stdin, view[:4096]) :]
-                except BrokenPipeError:  # it reads no more
-                    view = view[:0]
-                if not view:
-                    self.close_stdin()
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return self.wait(left), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
-
-    def close_stdin(self) -> None:
-        """Its input ends."""
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
-
-    def close(self) -> None:
-        """Leave it alone."""
-        self.close_stdin()
-        for descriptor in (self.stdout, self.stderr):
-            os.close(descriptor)
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Executions:
@@ -201,6 +129,7 @@ class Executions:
             "privileged": spec.privileged,
             "confinement": confined,
             "tty": tty,
+            "pidfd": True,
             "stdin": spec.stdin,
             "output": spec.output,
             "by": caller.name,

@@ -51,6 +51,7 @@ def main(run: str, instance: str, idle: bool) -> int:
         return 3  # another launcher serves this instance
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    process.ignored_signals()  # asked once, for all forks
     # Blocked for all children too: a shim ends with its container, not before.
     signals = process.signal_descriptor({signal.SIGTERM, signal.SIGCHLD})
     process.set_name(b"wharfie-launch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import functools
 import os
 import select
 import signal
@@ -118,6 +119,16 @@ def close_from(first: int) -> None:
     _close_range(first, 0xFFFFFFFF, 0)
 
 
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor but standard input, output and error, and these; close_range(2)."""
+    first = 3
+    for descriptor in sorted(kept):
+        if first < descriptor:
+            _close_range(first, descriptor - 1, 0)
+        first = max(first, descriptor + 1)
+    close_from(first)
+
+
 def sethostname(name: str) -> None:
     """sethostname(2)."""
     encoded = name.encode()
@@ -132,15 +143,23 @@ def setdomainname(name: str) -> None:
         raise failure(ctypes.get_errno(), "setdomainname", name)
 
 
-def reset_signals() -> None:
-    """Every signal to its default, those too that libc keeps for itself (32, 33); sigaction(2).
+@functools.cache
+def ignored_signals() -> tuple[int, ...]:
+    """Those that were ignored when this was first asked, by a process or its ancestor; proc_pid_status(5) SigIgn."""
+    status = files.content("/proc/self/status")
+    mask = int(status[status.index(b"SigIgn:") :].split()[1], 16)
+    return tuple(number for number in range(1, 65) if mask >> (number - 1) & 1)
 
-    execve keeps what is ignored: CPython ignores SIGPIPE and SIGXFSZ, and whoever started us may have ignored more.
+
+def reset_signals() -> None:
+    """Every signal that execve would keep ignored to its default, those too that libc keeps for itself; sigaction(2).
+
+    CPython ignores SIGPIPE and SIGXFSZ, the launcher more, and whoever started us may have; `ignored_signals` must have
+    been asked since. What is handled gets its default by execve.
     """
     default = ctypes.create_string_buffer(32)  # struct kernel_sigaction, all zero: SIG_DFL, no flags, empty mask
-    for number in range(1, 65):
-        if number not in (9, 19):  # SIGKILL, SIGSTOP
-            _rt_sigaction(number, ctypes.addressof(default), None, 8)
+    for number in ignored_signals():
+        _rt_sigaction(number, ctypes.addressof(default), None, 8)
 
 
 def signal_descriptor(numbers: set[int]) -> int:
@@ -230,6 +249,14 @@ def ended(pidfd: int, timeout_s: float | None = 0) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+def reaped(pidfd: int, timeout_s: float) -> int | None:
+    """The wait status of a process that its parent, whoever that is, reaps within this time; else as `exit_status`."""
+    poll = select.poll()
+    poll.register(pidfd, 0)  # POLLHUP, which needs no asking: it was reaped; Linux 6.15
+    poll.poll(timeout_s * 1000)
+    return exit_status(pidfd)
 
 
 def exit_status(pidfd: int) -> int | None:

@@ -45,6 +45,12 @@ def tell(connection: socket.socket, message: dict[str, Any]) -> None:
         data = data[os.write(connection.fileno(), data) :]
 
 
+def exited(status: int) -> dict[str, int | None]:
+    """A wait status as told: the exit code as a shell has it, and the signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code if code >= 0 else 128 - code, "signal": -code if code < 0 else None}
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """One message as sent."""
     body = json.dumps(message).encode()

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from engine.cgroups import manager
@@ -37,11 +36,7 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
     except OSError as error:
         protocol.send(client, {"error": KernelError.from_os(error, "joining the container").to_wire()})
         return
-    about = {
-        "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
-        "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
-        "by": request.get("by", ""),
-    }  # fmt: skip
+    about = told(request, pid)
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:
         protocol.send(client, about, held)
@@ -65,72 +60,126 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
 
 def _ended(pid: int) -> dict[str, Any]:
     try:
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return protocol.exited(os.waitpid(pid, 0)[1])
     except ChildProcessError:  # it was asked before
         return {}
-    return {"code": code if code >= 0 else 128 - code, "signal": -code if code < 0 else None}
+
+
+class Joining:
+    """A process on its way into a container, until it executes its command."""
+
+    def __init__(self, request: dict[str, Any], init_pidfd: int, uid_base: int, group: manager.Group) -> None:
+        """It is born. Raises EngineError and OSError, which leave nothing behind."""
+        self.held: list[int] = []  # for the caller: its stdin, stdout and stderr, or none
+        self.master = -1  # of its terminal, once it has one
+        self._box: toolbox.Toolbox | None = None
+        theirs: list[int] = []
+        self.door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if not request["tty"]:
+                self._open_streams(request, uid_base, theirs)
+            if request.get("op") == "toolbox":
+                self._box = toolbox.made(request, init_pidfd, uid_base)
+            self.pid, self.pidfd = _born(init_pidfd, group)
+            if self.pid == 0:
+                process.close_all_but(init_pidfd, its_door.fileno(), *theirs, *(self._box or ()))
+                _become(request, its_door, init_pidfd, uid_base, self._box, group, theirs)
+        except BaseException:
+            self.close()
+            for descriptor in self.held:
+                os.close(descriptor)
+            raise
+        finally:
+            its_door.close()
+            for descriptor in theirs:
+                os.close(descriptor)
+
+    def _open_streams(self, request: dict[str, Any], uid_base: int, theirs: list[int]) -> None:
+        if request["stdin"]:
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            self.held.append(write_end)
+            theirs.append(read_end)
+            os.fchown(read_end, uid_base, uid_base)
+        else:
+            self.held.append(_nowhere())
+            theirs.append(_nowhere())
+        for _ in range(2):
+            ours, end = stdio.open_pipe(uid_base) if request["output"] else (_nowhere(), _nowhere())
+            self.held.append(ours)
+            theirs.append(end)
+
+    def step(self) -> bool:
+        """Take its next message, once it is there; True when it has executed its command.
+
+        Raises EngineError when it has not, and ends: to reap it is up to the caller.
+        """
+        answer = protocol.receive(self.door)
+        if answer is None:
+            return True
+        message, descriptors = answer
+        if "error" in message:
+            raise from_wire(message["error"])
+        if descriptors:
+            (self.master,) = descriptors
+        elif self._box is not None:
+            _seal(self.door, self.pidfd, self._box)
+        return False
+
+    def close(self) -> None:
+        """What was of use on the way; what the caller gets stays open."""
+        self.door.close()
+        if self._box is not None:
+            self._box.close()
+            self._box = None
 
 
 def start(
     request: dict[str, Any], init_pidfd: int, uid_base: int, group: manager.Group
 ) -> tuple[int, int, list[int], int]:
     """Its pid and pidfd, the descriptors for the caller (stdin, stdout, stderr, or none), and the terminal's, or -1."""
-    held: list[int] = []
-    theirs: list[int] = []
-    if not request["tty"]:
-        if request["stdin"]:
-            read_end, write_end = os.pipe2(os.O_CLOEXEC)
-            os.fchown(read_end, uid_base, uid_base)
-        else:
-            read_end, write_end = _nowhere(), _nowhere()
-        streams = [stdio.open_pipe(uid_base) if request["output"] else (_nowhere(), _nowhere()) for _ in range(2)]
-        held, theirs = [write_end, *(ours for ours, _ in streams)], [read_end, *(end for _, end in streams)]
-    box = toolbox.made(request, init_pidfd, uid_base) if request.get("op") == "toolbox" else None
-    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    groups = group.doors()
-    birthplace = group.birthplace()
-    process.setns(init_pidfd, process.CLONE_NEWPID)  # of children only
-    pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
-    if pid == 0:
-        door.close()
-
-        def enter() -> None:
-            if box is None:
-                _join(init_pidfd, uid_base)
-            else:
-                toolbox.enter(box, request, init_pidfd, uid_base, its_door)
-
-        _become(request, its_door, enter, groups, theirs)
-    its_door.close()
-    for descriptor in (*groups, *theirs, *(() if birthplace is None else (birthplace,))):
-        os.close(descriptor)
-    master = -1
+    joining = Joining(request, init_pidfd, uid_base, group)
     try:
-        while True:
-            answer = protocol.receive(door)
-            if answer is None:
-                return pid, pidfd, held, master
-            if "error" in answer[0]:
-                raise from_wire(answer[0]["error"])
-            if answer[1]:
-                (master,) = answer[1]
-            elif box is not None:
-                _seal(door, pidfd, box)
+        while not joining.step():
+            continue
     except BaseException:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        signal.pidfd_send_signal(joining.pidfd, signal.SIGKILL)
+        os.waitpid(joining.pid, 0)
         raise
     finally:
-        door.close()
-        if box is not None:
-            box.close()
+        joining.close()
+    return joining.pid, joining.pidfd, joining.held, joining.master
+
+
+def told(request: dict[str, Any], pid: int) -> dict[str, Any]:
+    """What whoever asks is told of a command that runs."""
+    return {
+        "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
+        "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
+        "by": request.get("by", ""),
+    }  # fmt: skip
+
+
+def _born(init_pidfd: int, group: manager.Group) -> tuple[int, int]:
+    """clone3(2) into the container's pid namespace; all else that the caller forks stays in its own."""
+    own = os.pidfd_open(os.getpid())
+    birthplace = group.birthplace()
+    try:
+        process.setns(init_pidfd, process.CLONE_NEWPID)  # of children only
+        pid = -1
+        try:
+            pid, pidfd = process.clone3(0, cgroup_fd=birthplace)
+            return pid, pidfd
+        finally:
+            if pid:  # not in the child
+                process.setns(own, process.CLONE_NEWPID)
+    finally:
+        os.close(own)
+        if birthplace is not None:
+            os.close(birthplace)
 
 
 def _seal(door: socket.socket, pidfd: int, box: toolbox.Toolbox) -> None:
     """Let it go on in a copy of its mount namespace, in which no mount can be taken away."""
-    own = os.pidfd_open(os.getpid())
-    process.setns(own, process.CLONE_NEWPID)  # who helps with that is not born among the container's processes
-    os.close(own)
     namespace = sharing.sealed(pidfd, box.userns)
     protocol.send(door, {"step": "sealed"}, [namespace])
     os.close(namespace)
@@ -151,8 +200,9 @@ def _join(init_pidfd: int, uid_base: int) -> None:
 
 
 def _become(
-    request: dict[str, Any], door: socket.socket, enter: Callable[[], None], groups: list[int], streams: list[int]
-) -> NoReturn:
+    request: dict[str, Any], door: socket.socket, init_pidfd: int, uid_base: int, box: toolbox.Toolbox | None,
+    group: manager.Group, streams: list[int],
+) -> NoReturn:  # fmt: skip
     """The new process. What fails is told at ``door``; what works is told by its closing at execve."""
     step = "joining the container"
 
@@ -166,9 +216,13 @@ def _become(
     try:
         process.prctl(process.PR_SET_DUMPABLE, 0)  # before it is in reach of the container's processes
         manager.write_text("/proc/self/oom_score_adj", request["confinement"]["oom_score_adj"])  # not the shim's
-        for group in groups:
-            os.write(group, b"0")
-        enter()
+        for way_in in group.doors():
+            os.write(way_in, b"0")
+            os.close(way_in)
+        if box is None:
+            _join(init_pidfd, uid_base)
+        else:
+            toolbox.enter(box, request, init_pidfd, uid_base, door)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         command.settle(request["confinement"]["capabilities"])
         if request["tty"]:

@@ -122,9 +122,8 @@ class Supervisor(Watch):
     def _again(self) -> dict[str, Any] | None:
         """Start it once more. None when it runs, else how that failed, told like the end of a run."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        child = self._fork("start")
+        child = self._fork("start", theirs.fileno())
         if not child:
-            ours.close()
             starter.start_again(
                 self._request["request"], theirs, {"restarts": self._restarts, "history": self._history}
             )

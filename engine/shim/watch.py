@@ -19,6 +19,7 @@ from engine.linux import process
 from engine.shim import ending, health, protocol, session, starter, terminal
 from engine.shim.custody import Deposit
 from engine.shim.door import Door, Operation
+from engine.shim.errand import Errand
 from engine.shim.handover import Handover
 from engine.shim.outputs import Outputs
 from engine.shim.stdio import Log
@@ -34,6 +35,7 @@ class Watch:
         """Take over what a starter has made."""
         self._first = first  # with which the log and the exit record came, for all runs
         self._children: dict[int, tuple[int, Callable[[int], None] | None]] = {}  # by pidfd: who, and whom it concerns
+        self._errands: dict[int, Errand] = {}  # by door: those whose command does not run yet
         self._poll = select.poll()
         self._door = Door(first.listener, self._poll, self._operation)
         self._resting = False  # it waits for its next run
@@ -100,44 +102,40 @@ class Watch:
                 status = os.waitpid(child, 0)[1] if child else 0
                 if then is not None:
                     then(status)
+            elif descriptor in self._errands:
+                self._attend(self._errands[descriptor])
             else:
                 self._door.attend(descriptor)
 
     # Children
 
-    def see_off(self, child: int, then: Callable[[int], None] | None = None) -> None:
-        """Reap a child when it ends, and tell ``then`` its wait status."""
-        pidfd = os.pidfd_open(child)
+    def see_off(self, child: int, then: Callable[[int], None] | None = None, pidfd: int = -1) -> None:
+        """Reap a child when it ends, close its ``pidfd``, and tell ``then`` its wait status."""
+        pidfd = os.pidfd_open(child) if pidfd < 0 else pidfd
         self._children[pidfd] = child, then
         self._poll.register(pidfd, select.POLLIN)
 
-    def _fork(self, name: str, keep: tuple[int, ...] = ()) -> int:
-        """fork(2). The child has nothing of the shim's but what it is about to use."""
+    def _fork(self, name: str, *keep: int) -> int:
+        """fork(2). The child has nothing of the shim's but its container and what it is about to use."""
         child = os.fork()
         if not child:
             process.set_name(f"{name} {self._request['id']}".encode())
-            unused = (
-                self._run.root,
-                self._run.tree,
-                self._first.exit,
-                self._log.fd if "_log" in self.__dict__ else self._first.log,  # another one once it has been rotated
-                self._door.listener,
-                *self._outputs.descriptors,
-                self._run.input,
-                self._run.desk,
-            )
-            for descriptor in unused:
-                if descriptor >= 0 and descriptor not in keep:
-                    os.close(descriptor)
+            process.close_all_but(self._run.pidfd, *keep)
         return child
 
     def _open_session(self, request: dict[str, Any], client: socket.socket) -> bool:
-        """In a child, which has the caller from then on."""
+        """Run a command: by itself, or in a child, which has the caller from then on."""
         if len(self._children) >= MAX_SESSIONS:
             raise Busy(f"{MAX_SESSIONS} commands run in it already", hint="end one of them")
         if not self._running:
             raise WrongState("the container waits to be started again", hint="try again when it runs")
-        child = self._fork("exec")
+        if not request["tty"] and request["op"] == "exec":
+            errand = Errand(request, client, self._run.pidfd, self._request["uid_base"], self._group())
+            self._errands[errand.door] = errand
+            self._poll.register(errand.door, select.POLLIN)
+            self.see_off(errand.pid, lambda status: self._reaped(errand, status), errand.pidfd)
+            return False
+        child = self._fork("exec", client.fileno())
         if child:
             self.see_off(child)
             return False
@@ -149,13 +147,24 @@ class Watch:
         finally:
             os._exit(status)
 
+    def _attend(self, errand: Errand) -> None:
+        errand.attend()
+        if errand.runs:
+            del self._errands[errand.door]
+            self._poll.unregister(errand.door)
+
+    def _reaped(self, errand: Errand, status: int) -> None:
+        while not errand.runs:
+            self._attend(errand)
+        errand.ended(status)
+
     def _seat(self) -> None:
         """Serve the terminal of its first process, in a child that is replaced when it is killed: the other end of the
         terminal is here too, so the program notices nothing."""
         run = self._run
         # Read-write, so that it does not die of SIGPIPE while nobody reads: a shim that was killed is replaced.
         copy = os.open(f"/proc/self/fd/{run.outputs[0]}", os.O_RDWR | os.O_CLOEXEC)
-        child = self._fork("tty", keep=(run.input, run.desk))
+        child = self._fork("tty", run.input, run.desk, copy)
         if child:
             os.close(copy)
             self.see_off(child, lambda status: self._reseat(run, status))

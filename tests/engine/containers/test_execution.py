@@ -27,6 +27,9 @@ from engine.errors import (
 from engine.shim import terminal as server
 from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
+from tests.engine.killing import kill, shim
+
+TELLS_OF_THE_DEAD = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)  # PIDFD_INFO_EXIT
 
 
 @pytest.fixture
@@ -159,6 +162,31 @@ def test_it_counts_to_the_containers_groups(dock: Engine, up: Container) -> None
         assert Path(f"/proc/{execution.pid}/oom_score_adj").read_text() == "0\n"
         os.kill(execution.pid, signal.SIGKILL)
         assert execution.wait(10) == 137
+
+
+def test_it_outlives_its_shim_and_its_code_is_known_where_the_kernel_tells(dock: Engine, up: Container) -> None:
+    with dock.exec(up.id, ExecSpec(("sh", "-c", "echo on; read line; exit 7"))) as execution:
+        assert os.read(execution.stdout, 3) == b"on\n"
+        with pytest.raises(Unavailable, match="has not ended"):
+            execution.wait(0.05)
+        kill(shim(dock, up))
+        with pytest.raises(Unavailable, match="has not ended"):
+            execution.wait(0.05)
+        os.write(execution.stdin, b"go\n")
+        if TELLS_OF_THE_DEAD:
+            assert execution.wait(10) == 7
+        else:
+            with pytest.raises(Unavailable, match="nobody saw"):
+                execution.wait(10)
+
+
+def test_another_command_holds_none_of_its_pipes(dock: Engine, up: Container) -> None:
+    """Born while it was on its way or ran, with and without a terminal: each ends its input and output alone."""
+    with dock.exec(up.id, ExecSpec(("cat",))) as execution:
+        seat = dock.terminal(up.id, ExecSpec(("sleep", "1000")))
+        with dock.exec(up.id, ExecSpec(("sleep", "1000"))):
+            assert execution.output(b"all of it", timeout_s=10) == (0, b"all of it", b"")
+        seat.close()
 
 
 def test_who_leaves_ends_nothing(dock: Engine, up: Container) -> None:
