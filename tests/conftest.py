@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from django.conf import settings
@@ -95,7 +95,17 @@ def pytest_testnodedown(node: object, error: object) -> None:
     node.config.stash.setdefault(FOUND, []).extend(output.get("leaks", ()))  # type: ignore[attr-defined]
 
 
-@pytest.fixture
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For a guest, where an engine takes seconds to begin and to end."""
+    parser.addoption("--one-engine", action="store_true", help="tests of a module share an engine, emptied after each")
+
+
+def life(fixture_name: str, config: pytest.Config) -> Literal["module", "function"]:
+    """The scope of fixtures that an engine needs or is."""
+    return "module" if config.getoption("one_engine") else "function"
+
+
+@pytest.fixture(scope=life)
 def config() -> Iterator[Config]:
     """An instance of its own: WHARFIE_ROOT on a real file system (no upper lies on overlayfs), a short WHARFIE_RUN."""
     name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{next(_numbers)}"
@@ -117,7 +127,7 @@ def config() -> Iterator[Config]:
         shutil.rmtree(directory)
 
 
-@pytest.fixture
+@pytest.fixture(scope=life)
 def engine(config: Config) -> Iterator[Engine]:
     """An engine with a launcher of its own; all that it made is gone afterwards."""
     from engine import Engine
@@ -127,6 +137,23 @@ def engine(config: Config) -> Iterator[Engine]:
         for container in engine.containers():
             engine.remove(container.id, force=True)
     stop_launcher(config)
+
+
+@pytest.fixture(autouse=True)
+def _emptied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a shared engine is given by one test is not there in the next."""
+    shared = request.config.getoption("one_engine") and "engine" in request.fixturenames
+    engine: Engine | None = request.getfixturevalue("engine") if shared else None
+    kept = {image.id for image in engine.images()} if engine else set()
+    yield
+    if engine:
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+        for volume in engine.volumes():
+            engine.remove_volume(volume.name)
+        for image in engine.images():
+            if image.id not in kept:
+                engine.remove_image(image.id, force=True)
 
 
 def stop_launcher(config: Config) -> None:

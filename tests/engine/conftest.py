@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import ContainerSpec, Engine, ExitRecord
+from tests.conftest import life
 
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
@@ -58,10 +59,10 @@ def instance_groups(instance: str, container_id: str = "") -> list[Path]:
     return [group for group in (top / name, *(path / name for path in top.iterdir())) if group.exists()]
 
 
-@pytest.fixture
-def dock(engine: Engine, tmp_path: Path) -> Engine:
+@pytest.fixture(scope=life)
+def dock(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """An engine that has the image ``busybox``."""
-    engine.load_image(busybox_rootfs(tmp_path / "busybox.tar"), name="busybox")
+    engine.load_image(busybox_rootfs(tmp_path_factory.mktemp("dock") / "busybox.tar"), name="busybox")
     return engine
 
 

@@ -1,0 +1,251 @@
+"""What can be done to a container, to many, to images, volumes, users and backups, by clicks alone: in `make test` in
+two of the eight ways of languages, themes and widths, in `make soak` in all. Each act is seen by the engine.
+
+Nothing is found by its words, which differ. axe-core looks at every dialog and at every page after its act.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import ContainerSpec, Engine, HealthCheck, State, VolumeMount
+from engine.errors import NotFound
+from tests.browser.conftest import Console, picture, sign_up
+from tests.browser.test_every_page import AXE, TOO_WIDE, VIOLATIONS, WIDTHS
+from tests.conftest import eventually
+from tests.soak import amount
+
+pytestmark = pytest.mark.browser
+ALL = tuple(product(("en", "zh-hans"), ("light", "dark"), WIDTHS))
+WAYS = amount((("en", "dark", "phone"), ("zh-hans", "light", "desk")), ALL)
+
+
+class Hands:
+    """Somebody in front of a console in one way; and what is wrong with what was shown."""
+
+    def __init__(self, page: Page, console: Console, way: tuple[str, str, str]) -> None:
+        language, theme, width = way
+        self.page = page
+        self.way = "-".join(way)
+        self.wrong: list[str] = []
+        self._address = console.address
+        sign_up(page, console)
+        page.set_viewport_size(WIDTHS[width])  # type: ignore[arg-type]
+        page.context.add_cookies([{"name": "wharfie_language", "value": language, "url": console.address}])
+        page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+
+    def go(self, path: str) -> None:
+        self.page.goto(self._address + path)
+
+    def look(self, what: str) -> None:
+        """axe on what is shown, and whether it fits."""
+        self.page.evaluate("source => window.axe || (0, eval)(source)", AXE)
+        found = [*self.page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]}), *self.page.evaluate(TOO_WIDE)]
+        self.wrong += [f"{what} ({self.way}): {fault}" for fault in found]
+        picture(self.page, f"act-{what}-{self.way}")
+
+    def press(self, selector: str, *, then: str | None = None) -> None:
+        """A button of the page; ``then`` appears."""
+        self.page.locator(selector).first.click()
+        if then:
+            expect(self.page.locator(then).first).to_be_visible(timeout=20_000)
+
+    def ask(self, selector: str, what: str) -> None:
+        """A button that opens a dialog, which is looked at."""
+        self.press(selector, then="dialog[open] form")
+        self.look(what)
+
+    def answer(self) -> None:
+        """Press what the dialog is there for."""
+        self.page.locator("dialog[open] form").locator("button.primary, button.danger").last.click()
+
+    def send(self, what: str) -> None:
+        """The page's form; its answer is looked at."""
+        with self.page.expect_navigation():
+            self.page.locator("main form").locator("button.primary").last.click()
+        self.look(what)
+
+    def fill(self, **fields: str) -> None:
+        """Fields of the page's form, by their names."""
+        for name, value in fields.items():
+            field = self.page.locator(f"main form [name={name}], dialog[open] form [name={name}]").last
+            if not field.is_visible():  # in a section that is closed
+                self.page.locator(f"details:has([name={name}]) > summary").first.click()
+            field.fill(value)
+
+    def job(self) -> None:
+        """The job that one was led to ends well."""
+        self.page.wait_for_url(re.compile("/jobs/"))
+        expect(self.page.locator("main .state.ok").first).to_be_visible(timeout=90_000)
+
+
+@pytest.fixture
+def harbour(console: Console) -> Iterator[Engine]:
+    """A container with all that can be acted upon."""
+    check = HealthCheck(("sh", "-c", "echo well"), interval_s=1000)
+    command = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    with Engine(console.config) as engine:
+        engine.make_starter_image()
+        engine.create_volume("hold")
+        mount = (VolumeMount("hold", "/data"),)
+        spec = ContainerSpec("wharfie/starter", name="web", command=command, health=check, volumes=mount)
+        engine.start(engine.create(spec).id)
+        yield engine
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def hands(request: pytest.FixtureRequest, page: Page, console: Console) -> Hands:
+    return Hands(page, console, request.param)
+
+
+def is_so(state: State, engine: Engine, name: str = "web") -> bool:
+    return eventually(lambda: engine.inspect(name).state is state, 20)
+
+
+def gone(look: Callable[[], object]) -> bool:
+    def missing() -> bool:
+        try:
+            look()
+        except NotFound:
+            return True
+        return False
+
+    return eventually(missing, 20)
+
+
+def test_what_is_done_to_one_container(hands: Hands, harbour: Engine, tmp_path: Path) -> None:
+    page = hands.page
+    hands.go("/containers/web/")
+    for button, then, state in (
+        ("#pause", "#unpause", State.PAUSED),
+        ("#unpause", "#pause", State.RUNNING),
+        ("#stop", "#start", State.EXITED),
+        ("#start", "#stop", State.RUNNING),
+        ("#kill", "#start", State.EXITED),
+        ("#start", "#stop", State.RUNNING),
+    ):
+        hands.press(button, then=then)
+        assert is_so(state, harbour), button
+        hands.look(button.strip("#"))
+    before = harbour.inspect("web").pid
+    hands.press("#restart")
+    assert eventually(lambda: harbour.inspect("web").pid not in (None, before), 20)
+
+    hands.press("#more-acts", then="#more")
+    hands.look("more")
+    with page.expect_download() as export:
+        page.locator("#more a[download]").click()
+    assert export.value.suggested_filename.endswith(".tar")
+    assert (tmp_path / "export").write_bytes(Path(export.value.path()).read_bytes()) > 10_000
+
+    hands.go("/containers/web/health/")
+    hands.press("main form.acts button", then="#now .state.ok")
+    hands.look("health")
+    hands.go("/containers/web/processes/")
+    page.locator("tbody [name=process]").first.check()
+    page.locator("#signal").select_option("CONT")
+    with page.expect_navigation():
+        page.locator("#send").click()
+    hands.look("signal")
+
+    hands.go("/containers/web/config/")
+    hands.fill(memory="64m")
+    hands.send("config")
+    assert harbour.inspect("web").spec.limits.memory_bytes == 64 * 2**20
+    hands.ask("a[href$='/config/1/restore/']", "restore")
+    hands.answer()
+    assert eventually(lambda: harbour.inspect("web").spec.limits.memory_bytes != 64 * 2**20, 20)
+    hands.go("/containers/web/config/")
+    hands.fill(name="harbour")
+    hands.send("rename")
+
+    hands.go("/containers/harbour/commit/")
+    hands.fill(name="kept:1")
+    hands.send("commit")
+    hands.job()
+    assert harbour.image("kept:1")
+    hands.go("/containers/harbour/config/")
+    hands.ask("main form a[href$='/clone/']", "clone")
+    hands.fill(name="twin")
+    hands.answer()
+    hands.job()
+    assert harbour.inspect("twin").spec.volumes[0].volume != "hold"
+    hands.go("/containers/harbour/config/")
+    page.locator("main form a[href*='?like=']").click()
+    hands.fill(name="double")
+    hands.send("duplicate")
+    assert is_so(State.RUNNING, harbour, "double")
+    hands.go("/containers/harbour/recreate/")
+    hands.fill(env="A=1")
+    hands.send("recreate")
+    assert harbour.inspect("harbour").spec.env[-1] == "A=1"
+    assert is_so(State.EXITED, harbour, "harbour-before-1")
+
+    hands.go("/containers/harbour/")
+    hands.ask("#remove", "remove")
+    hands.answer()
+    assert gone(lambda: harbour.inspect("harbour"))
+    hands.look("removed")
+    assert not hands.wrong, "\n".join(hands.wrong)
+
+
+def test_what_is_done_to_many_and_to_what_else_there_is(hands: Hands, harbour: Engine) -> None:
+    page = hands.page
+    hands.go("/containers/-/create/")
+    hands.fill(image="wharfie/starter", name="second", command="sleep 1000")
+    hands.send("create")
+    assert is_so(State.RUNNING, harbour, "second")
+    hands.go("/containers/")
+    for act, state in (("pause", State.PAUSED), ("unpause", State.RUNNING), ("kill", State.EXITED),
+                       ("start", State.RUNNING), ("stop", State.EXITED)):  # fmt: skip
+        for box in page.locator("tbody [name=id]").all():
+            box.check()
+        hands.press(f"#bulk [value={act}]")
+        assert all(is_so(state, harbour, name) for name in ("web", "second")), act
+        hands.look(f"bulk-{act}")
+        if page.locator("dialog[open]").count():
+            page.keyboard.press("Escape")
+    hands.ask("#bulk [value=remove]", "bulk-remove")
+    hands.answer()
+    assert eventually(lambda: not harbour.containers(), 20)
+
+    hands.go("/volumes/")
+    hands.fill(name="new")
+    hands.send("volume")
+    assert {volume.name for volume in harbour.volumes()} == {"hold", "new"}
+    hands.ask("a[href='/volumes/new/remove/']", "volume-remove")
+    hands.fill(typed="new")
+    hands.answer()
+    assert eventually(lambda: [volume.name for volume in harbour.volumes()] == ["hold"], 20)
+    hands.go("/images/")
+    hands.ask("a[href$='/remove/']", "image-remove")
+    hands.answer()
+    assert eventually(lambda: not harbour.images(), 20)
+    hands.look("images-none")
+
+    hands.go("/users/create/")
+    hands.fill(username="mate")
+    hands.send("user")
+    hands.go("/users/")
+    page.locator("details.menu > summary").last.click()
+    page.locator("a[href$='/remove/']").last.click()
+    hands.look("user-remove")
+    page.locator("main form button.danger").click()
+    expect(page.locator("main")).not_to_contain_text("mate")
+
+    hands.go("/system/")
+    page.locator("form[action='/system/backups/'] button").click()
+    hands.job()
+    hands.go("/system/")
+    hands.ask("a[href*='/backups/'][href$='/remove/']", "backup-remove")
+    hands.answer()
+    expect(page.locator("a[href*='/backups/'][href$='/remove/']")).to_have_count(0)
+    assert not hands.wrong, "\n".join(hands.wrong)
