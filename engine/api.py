@@ -257,8 +257,7 @@ class Engine:
     def kills(self, ref: str) -> list[Event]:
         """The signals that somebody asked to be sent to a container's last run, the newest first; two at most. Their
         details are the signal, and by whom: "" from the command line."""
-        container = self._records.find(ref)
-        since_ns = container.started_at_ns or 0
+        since_ns = (container := self._records.find(ref)).started_at_ns or 0
         return [each for each in self._events.of(container.id, "kill", 2) if each.time_ns >= since_ns]
 
     def asked(self, ref: str) -> ContainerSpec:

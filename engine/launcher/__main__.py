@@ -105,6 +105,7 @@ def _leave(run: str, instance: str) -> None:
             return
         waited_s = time.monotonic() - began
         if waited_s > LEAVING_S or (waited_s > ENDING_S and all(_is_shim(pid) for pid in left)):
+            manager.leave_engine(instance, f"{run}/groups.lock")  # the last shim may end before we have
             return
         select.select((), (), (), 0.01)
 

@@ -24,15 +24,19 @@ class Errand:
         self, request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_base: int, group: manager.Group
     ) -> None:
         """EngineError: it could not be born. ``client`` stays the caller's; what is told later goes to a copy."""
+        self._client = client.dup()
         try:
             self._joining = Joining(request, init_pidfd, uid_base, group)
         except OSError as error:
+            self._client.close()
             raise KernelError.from_os(error, "joining the container") from error
+        except EngineError:
+            self._client.close()
+            raise
         self.pid = self._joining.pid
         self.pidfd = self._joining.pidfd
         self.door = self._joining.door.fileno()  # readable when there is something to `attend` to
         self._request = request
-        self._client = client.dup()
         self.runs = False  # it has executed its command, or never will
 
     def attend(self) -> None:

@@ -82,7 +82,6 @@ class Joining:
                 self._box = toolbox.made(request, init_pidfd, uid_base)
             self.pid, self.pidfd = _born(init_pidfd, group)
             if self.pid == 0:
-                process.close_all_but(init_pidfd, its_door.fileno(), *theirs, *(self._box or ()))
                 _become(request, its_door, init_pidfd, uid_base, self._box, group, theirs)
         except BaseException:
             self.close()
@@ -162,8 +161,9 @@ def told(request: dict[str, Any], pid: int) -> dict[str, Any]:
 def _born(init_pidfd: int, group: manager.Group) -> tuple[int, int]:
     """clone3(2) into the container's pid namespace; all else that the caller forks stays in its own."""
     own = os.pidfd_open(os.getpid())
-    birthplace = group.birthplace()
+    birthplace: int | None = None
     try:
+        birthplace = group.birthplace()
         process.setns(init_pidfd, process.CLONE_NEWPID)  # of children only
         pid = -1
         try:
@@ -214,6 +214,7 @@ def _become(
         process.prctl(process.PR_SET_PDEATHSIG, 0)
 
     try:
+        process.close_all_but(init_pidfd, door.fileno(), *streams, *(box or ()))
         process.prctl(process.PR_SET_DUMPABLE, 0)  # before it is in reach of the container's processes
         manager.write_text("/proc/self/oom_score_adj", request["confinement"]["oom_score_adj"])  # not the shim's
         for way_in in group.doors():

@@ -32,7 +32,7 @@ from engine.errors import AlreadyExists, Busy, Corrupt, EngineError
 from engine.storage import instance
 from engine.storage.paths import Paths
 from tests.conftest import eventually, stop_launcher
-from tests.engine.conftest import instance_groups
+from tests.engine.conftest import busybox_rootfs, instance_groups
 from tests.engine.killing import kill, launcher
 
 TOP = Path(__file__).resolve().parents[3]
@@ -227,7 +227,7 @@ def test_images_and_volumes_can_be_left_out(dock: Engine, away: Away, tmp_path: 
         assert list(other.paths.volume("cargo").iterdir()) == []
         with pytest.raises(EngineError):
             other.start("one")
-        other.load_image(tmp_path / "busybox.tar", name="busybox")
+        other.load_image(busybox_rootfs(tmp_path / "busybox.tar"), name="busybox")
         other.start("one")
         assert other.wait("one", timeout_s=10).code == 0
         other.remove("one")

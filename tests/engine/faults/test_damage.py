@@ -172,7 +172,7 @@ def test_a_layer_that_is_lost_comes_back_with_its_image(dock: Engine, tmp_path: 
     with pytest.raises(EngineError) as caught:
         dock.start(user.id)
     assert dock.image("busybox").layers[0].diff_id.removeprefix("sha256:") in str(caught.value)
-    dock.load_image(tmp_path / "busybox.tar", name="busybox")
+    dock.load_image(busybox_rootfs(tmp_path / "busybox.tar"), name="busybox")
     dock.start(user.id)
     assert dock.wait(user.id, timeout_s=10).code == 0
 
