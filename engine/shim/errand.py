@@ -14,7 +14,7 @@ from typing import Any
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError
 from engine.shim import protocol
-from engine.shim.session import Joining, told
+from engine.shim.session import Joining
 
 
 class Errand:
@@ -36,7 +36,7 @@ class Errand:
         self.pid = self._joining.pid
         self.pidfd = self._joining.pidfd
         self.door = self._joining.door.fileno()  # readable when there is something to `attend` to
-        self._request = request
+        self._pidfd_too = bool(request.get("pidfd"))  # an older engine does not ask
         self.runs = False  # it has executed its command, or never will
 
     def attend(self) -> None:
@@ -44,8 +44,7 @@ class Errand:
         try:
             if not self._joining.step():
                 return
-            also = [self.pidfd] if self._request.get("pidfd") else []  # an older engine does not ask
-            self._tell(told(self._request, self.pid), [*self._joining.held, *also])
+            self._tell({"pid": self.pid}, [*self._joining.held, *([self.pidfd] if self._pidfd_too else [])])
         except (EngineError, OSError, EOFError) as error:
             with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

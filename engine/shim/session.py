@@ -25,6 +25,8 @@ JOINED = (
     | process.CLONE_NEWCGROUP | process.CLONE_NEWTIME
 )  # fmt: skip
 
+TOLD_CHARACTERS = 1024  # of each part of an error: a command's name may be a hundred times that
+
 
 def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_base: int, group: manager.Group) -> None:
     """Serve one session, in a process forked for it, until its command has ended and the caller knows."""
@@ -36,7 +38,11 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
     except OSError as error:
         protocol.send(client, {"error": KernelError.from_os(error, "joining the container").to_wire()})
         return
-    about = told(request, pid)
+    about = {
+        "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
+        "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
+        "by": request.get("by", ""),
+    }  # fmt: skip
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:
         protocol.send(client, about, held)
@@ -103,9 +109,13 @@ class Joining:
             self.held.append(_nowhere())
             theirs.append(_nowhere())
         for _ in range(2):
-            ours, end = stdio.open_pipe(uid_base) if request["output"] else (_nowhere(), _nowhere())
-            self.held.append(ours)
-            theirs.append(end)
+            if request["output"]:
+                ours, end = stdio.open_pipe(uid_base)
+                self.held.append(ours)
+                theirs.append(end)
+            else:
+                self.held.append(_nowhere())
+                theirs.append(_nowhere())
 
     def step(self) -> bool:
         """Take its next message, once it is there; True when it has executed its command.
@@ -147,15 +157,6 @@ def start(
     finally:
         joining.close()
     return joining.pid, joining.pidfd, joining.held, joining.master
-
-
-def told(request: dict[str, Any], pid: int) -> dict[str, Any]:
-    """What whoever asks is told of a command that runs."""
-    return {
-        "pid": pid, "argv": request["argv"], "user": request["user"], "started_at_ns": time.time_ns(),
-        "privileged": request.get("privileged", False), "toolbox": request.get("op") == "toolbox",
-        "by": request.get("by", ""),
-    }  # fmt: skip
 
 
 def _born(init_pidfd: int, group: manager.Group) -> tuple[int, int]:
@@ -235,9 +236,15 @@ def _become(
         stdin, stdout, stderr = streams
         command.become(request, (stdin, stdout, stderr), at, permit)
     except EngineError as error:
-        protocol.tell(door, {"error": error.to_wire()})
+        _refuse(door, error)
     except OSError as error:
-        protocol.tell(door, {"error": KernelError.from_os(error, step).to_wire()})
+        _refuse(door, KernelError.from_os(error, step))
     except BaseException as error:
-        protocol.tell(door, {"error": KernelError(f"{step}: {error!r}").to_wire()})
-    os._exit(125)
+        _refuse(door, KernelError(f"{step}: {error!r}"))
+    finally:
+        os._exit(125)  # whatever comes: what called this is the shim's code
+
+
+def _refuse(door: socket.socket, error: EngineError) -> None:
+    """In one piece: a process that is stopped between two would stop who reads it."""
+    protocol.tell(door, {"error": {key: value[:TOLD_CHARACTERS] for key, value in error.to_wire().items()}})

@@ -42,6 +42,9 @@ def open_pipe(owner: int) -> tuple[int, int]:
     try:
         os.fchown(write_end, owner, owner)
         both = os.open(f"/proc/self/fd/{write_end}", os.O_RDWR | os.O_CLOEXEC)
+    except BaseException:
+        os.close(read_end)
+        raise
     finally:
         os.close(write_end)
     return read_end, both

@@ -77,6 +77,7 @@ class Supervisor(Watch):
             manager.clear(group)
         except OSError as error:  # the engine clears it before the next start; the exit record must not wait for it
             print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
+        self._reap_commands()
         if self._run.checked:
             files.remove(self._request["health_record"])
         if self._run.pidfd >= 0:

@@ -25,6 +25,8 @@ from engine.shim.outputs import Outputs
 from engine.shim.stdio import Log
 
 MAX_SESSIONS = 64
+TRACED_S = 0.25  # between two looks at a child that has ended and is traced
+ENDED_S = 1.0  # for commands that were killed with their container
 NEVER = math.inf
 
 
@@ -36,6 +38,8 @@ class Watch:
         self._first = first  # with which the log and the exit record came, for all runs
         self._children: dict[int, tuple[int, Callable[[int], None] | None]] = {}  # by pidfd: who, and whom it concerns
         self._errands: dict[int, Errand] = {}  # by door: those whose command does not run yet
+        self._commands: set[int] = set()  # pidfds of the errands' children
+        self._traced: set[int] = set()  # those of children that have ended, but are somebody else's yet
         self._poll = select.poll()
         self._door = Door(first.listener, self._poll, self._operation)
         self._resting = False  # it waits for its next run
@@ -89,6 +93,8 @@ class Watch:
 
     def _turn(self, until: float) -> None:
         """Wait for something, until a monotonic time at most, and attend to it."""
+        if self._traced:
+            until = min(until, time.monotonic() + TRACED_S)
         timeout_ms = None if until == NEVER else max(0.0, until - time.monotonic()) * 1000
         for descriptor, _ in self._poll.poll(timeout_ms):
             if descriptor in self._outputs.descriptors:
@@ -96,16 +102,13 @@ class Watch:
             elif descriptor == self._run.pidfd:
                 self._running = False
             elif descriptor in self._children:
-                self._poll.unregister(descriptor)
-                child, then = self._children.pop(descriptor)
-                os.close(descriptor)
-                status = os.waitpid(child, 0)[1] if child else 0
-                if then is not None:
-                    then(status)
+                self._reap(descriptor)
             elif descriptor in self._errands:
                 self._attend(self._errands[descriptor])
             else:
                 self._door.attend(descriptor)
+        for pidfd in tuple(self._traced):
+            self._reap(pidfd)
 
     # Children
 
@@ -114,6 +117,34 @@ class Watch:
         pidfd = os.pidfd_open(child) if pidfd < 0 else pidfd
         self._children[pidfd] = child, then
         self._poll.register(pidfd, select.POLLIN)
+
+    def _reap(self, pidfd: int) -> None:
+        """Reap a child that has ended. One that another process of the container traces is that one's first, for as
+        long as it likes; nobody waits for it, ptrace(2)."""
+        child, then = self._children[pidfd]
+        pid, status = os.waitpid(child, os.WNOHANG) if child else (0, 0)
+        if pidfd not in self._traced:
+            self._poll.unregister(pidfd)
+        if pid != child:
+            self._traced.add(pidfd)
+            return
+        del self._children[pidfd]
+        self._traced.discard(pidfd)
+        self._commands.discard(pidfd)
+        try:
+            if then is not None:
+                then(status)
+        finally:
+            os.close(pidfd)
+
+    def _reap_commands(self) -> None:
+        """Tell how they ended who wait for commands that ended with the container, if not with its first process."""
+        until = time.monotonic() + ENDED_S
+        while self._commands and time.monotonic() < until:
+            for pidfd in tuple(self._commands):
+                self._reap(pidfd)
+            if self._commands:
+                select.select((), (), (), 0.01)
 
     def _fork(self, name: str, *keep: int) -> int:
         """fork(2). The child has nothing of the shim's but its container and what it is about to use."""
@@ -133,6 +164,7 @@ class Watch:
             errand = Errand(request, client, self._run.pidfd, self._request["uid_base"], self._group())
             self._errands[errand.door] = errand
             self._poll.register(errand.door, select.POLLIN)
+            self._commands.add(errand.pidfd)
             self.see_off(errand.pid, lambda status: self._reaped(errand, status), errand.pidfd)
             return False
         child = self._fork("exec", client.fileno())

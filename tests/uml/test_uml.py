@@ -31,6 +31,7 @@ RESTARTS = (
 COMMANDS = (
     "exit_code_is_the", "signal_is_128", "kept_apart", "user_directory_and", "terminal_is_one",
     "come_back_to_and_shared", "size_follows", "many_people", "outlives_who_serves", "init_reaps",
+    "outlives_its_shim", "has_the_hosts_processes", "traces_a_command",
 )  # fmt: skip
 FILES = (
     "file_goes_in_and", "owners_inside", "lead_nowhere_but", "told_as_docker", "same_files_and_runs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -13,7 +14,19 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Caller, Container, ContainerSpec, Engine, ExecSpec, Role, State, Terminal, VolumeMount, policy
+from engine import (
+    Caller,
+    Container,
+    ContainerSpec,
+    Engine,
+    ExecSpec,
+    Namespaces,
+    Role,
+    State,
+    Terminal,
+    VolumeMount,
+    policy,
+)
 from engine.errors import (
     Busy,
     CommandNotExecutable,
@@ -29,6 +42,7 @@ from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
 from tests.engine.killing import kill, shim
 
+PTRACE_SEIZE, WALL = 0x4206, 0x40000000
 TELLS_OF_THE_DEAD = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)  # PIDFD_INFO_EXIT
 
 
@@ -178,6 +192,36 @@ def test_it_outlives_its_shim_and_its_code_is_known_where_the_kernel_tells(dock:
         else:
             with pytest.raises(Unavailable, match="nobody saw"):
                 execution.wait(10)
+
+
+def test_its_code_is_known_when_it_ends_with_a_container_that_has_the_hosts_processes(dock: Engine) -> None:
+    """There the end of the first process ends nobody else: the shim does."""
+    spec = ContainerSpec(image="busybox", command=("sleep", "1000"), namespaces=Namespaces(pid="host"))
+    container = dock.start(dock.create(spec).id)
+    with dock.exec(container.id, ExecSpec(("sleep", "1000"))) as execution:
+        dock.kill(container.id)
+        assert execution.wait(10) == 137
+
+
+def test_who_traces_a_command_holds_up_nobody(dock: Engine, up: Container) -> None:
+    """A process that ended is its tracer's until that has asked; ptrace(2)."""
+    with dock.exec(up.id, ExecSpec(("sleep", "1000"))) as execution:
+        assert ctypes.CDLL(None).ptrace(PTRACE_SEIZE, execution.pid, None, None) == 0
+        try:
+            os.kill(execution.pid, signal.SIGKILL)
+            assert sh(dock, up, "echo well") == (0, "well\n", "")
+            with pytest.raises(Unavailable, match="has not ended"):
+                execution.wait(0.5)
+        finally:
+            os.waitpid(execution.pid, WALL)
+        assert execution.wait(10) == 137
+
+
+def test_a_name_that_is_no_command_may_be_long(dock: Engine, up: Container) -> None:
+    with pytest.raises(CommandNotFound) as caught:
+        dock.exec(up.id, ExecSpec(("x" * 100_000,)))
+    assert len(caught.value.message) <= 1024
+    assert sh(dock, up, "echo well")[1] == "well\n"
 
 
 def test_another_command_holds_none_of_its_pipes(dock: Engine, up: Container) -> None:
