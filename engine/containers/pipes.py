@@ -37,11 +37,11 @@ class Execution:
         if answer is not None:
             return int(answer[0]["exit"]["code"])
         if self._pidfd >= 0:  # the command goes on without its shim
-            if not process.ended(self._pidfd, None if deadline is None else max(0.0, deadline - time.monotonic())):
+            if not process.ended(self._pidfd, _left(deadline)):
                 raise _unended()
             status = process.reaped(self._pidfd, REAPED_S)
             if status is not None:
-                return protocol.exited(status)["code"] or 0
+                return int(protocol.exited(status)["code"])
         raise Unavailable("nobody saw the command's exit code", hint="its shim was killed")
 
     def output(self, data: bytes = b"", timeout_s: float | None = None) -> tuple[int, bytes, bytes]:
@@ -52,8 +52,7 @@ class Execution:
         if not view:
             self.close_stdin()
         while reading:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            readable, writable, _ = select.select(reading, [self.stdin] if view else (), (), left)
+            readable, writable, _ = select.select(reading, [self.stdin] if view else (), (), _left(deadline))
             if not readable and not writable:
                 raise _unended()
             for descriptor in readable:
@@ -68,8 +67,7 @@ class Execution:
                     view = view[:0]
                 if not view:
                     self.close_stdin()
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return self.wait(left), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
+        return self.wait(_left(deadline)), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
 
     def close_stdin(self) -> None:
         """Its input ends."""
@@ -92,6 +90,10 @@ class Execution:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _unended() -> Unavailable:

@@ -91,7 +91,7 @@ def main(run: str, instance: str, idle: bool) -> int:
 
 
 def _leave(run: str, instance: str) -> None:
-    """Leave the engine's groups when no child is left in them, which those of running containers are.
+    """Leave the engine's groups when no child is left in them, or only those that are there for running containers.
 
     Shims whose container has just ended need a moment, and so do the helpers that were killed and their children: on a
     busy host several.
@@ -100,12 +100,10 @@ def _leave(run: str, instance: str) -> None:
     while True:
         _reap()
         left = process.children()
-        if not left:
-            manager.leave_engine(instance, f"{run}/groups.lock")
-            return
         waited_s = time.monotonic() - began
-        if waited_s > LEAVING_S or (waited_s > ENDING_S and all(_is_shim(pid) for pid in left)):
-            manager.leave_engine(instance, f"{run}/groups.lock")  # the last shim may end before we have
+        # With shims left too: the last of them may end before we have.
+        if not left or waited_s > LEAVING_S or (waited_s > ENDING_S and all(_is_shim(pid) for pid in left)):
+            manager.leave_engine(instance, f"{run}/groups.lock")
             return
         select.select((), (), (), 0.01)
 

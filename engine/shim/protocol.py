@@ -4,7 +4,7 @@ Engine ─▶ launcher   {"op": "start" | "unpack" | "probe", …}       the for
 Engine ─▶ shim       {"op": "signal", "signal": N}  ─▶ {"ok": true}
                      {"op": "wait"}                 ─▶ the exit record, when it has ended for good
                      {"op": "rest"}                 ─▶ {"ok": true}: not to be started again
-                     {"op": "exec", …}              ─▶ {"pid": N, …} and pipes, later {"exit": …}; `engine.shim.session`
+                     {"op": "exec", …}              ─▶ {"pid": N, …} and pipes, later {"exit": …}; `engine.shim.errand`
                      {"op": "toolbox", …}           the same, in a root of its own; `engine.shim.toolbox`
 Engine ─▶ terminal   {"op": "attach" | "about" | "end"} ─▶ {…}, then frames; see `engine.shim.terminal`
 """
@@ -45,7 +45,7 @@ def tell(connection: socket.socket, message: dict[str, Any]) -> None:
         data = data[os.write(connection.fileno(), data) :]
 
 
-def exited(status: int) -> dict[str, int | None]:
+def exited(status: int) -> dict[str, Any]:
     """A wait status as told: the exit code as a shell has it, and the signal."""
     code = os.waitstatus_to_exitcode(status)
     return {"code": code if code >= 0 else 128 - code, "signal": -code if code < 0 else None}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from console.supervisor import answering
 from engine import Container, Engine
 from engine.cgroups import manager
+from engine.linux import process
 from tests.conftest import eventually
 
 
@@ -55,3 +56,16 @@ def fall(engine: Engine, containers: Sequence[Container]) -> None:
         for path in engine.paths.shims.glob(f"{container.id}*"):
             path.unlink()
     engine.paths.boot.write_text("another boot")
+
+
+def tells_exits() -> bool:
+    """Whether this kernel tells anybody how a process ended (Linux 6.15)."""
+    child = os.fork()
+    if not child:
+        os._exit(3)
+    pidfd = os.pidfd_open(child)
+    os.waitpid(child, 0)
+    try:
+        return process.exit_status(pidfd) == 3 << 8
+    finally:
+        os.close(pidfd)

@@ -13,12 +13,12 @@ import pytest
 
 from engine import Container, ContainerSpec, EndedBy, Engine, ExecSpec, RestartPolicy, State
 from engine.launcher.keeper import MAX_TRIES
-from engine.linux import files, process
+from engine.linux import files
 from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import children, eventually, name_of
-from tests.engine.killing import adopted, kill, launcher, shim
+from tests.engine.killing import adopted, kill, launcher, shim, tells_exits
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
@@ -137,19 +137,6 @@ def holds(keeper: int, container: Container) -> bool:
     """Whether a keeper has a pidfd of a container's first process; proc_pid_fdinfo(5)."""
     infos = Path(f"/proc/{keeper}/fdinfo").iterdir()
     return any(f"\nPid:\t{container.pid}\n".encode() in leaks.read(info) for info in infos)
-
-
-def tells_exits() -> bool:
-    """Whether this kernel tells anybody how a process ended (Linux 6.15)."""
-    child = os.fork()
-    if not child:
-        os._exit(3)
-    pidfd = os.pidfd_open(child)
-    os.waitpid(child, 0)
-    try:
-        return process.exit_status(pidfd) == 3 << 8
-    finally:
-        os.close(pidfd)
 
 
 def test_killed_with_the_launcher_it_goes_on_and_loses_no_line(dock: Engine) -> None:
@@ -331,11 +318,6 @@ def test_a_command_line_brings_back_what_lost_its_shim_and_its_launcher(dock: En
     first = shim(dock, container)
     kill(launcher(dock))
     kill(first)
-
-    def taken_over() -> bool:
-        dock.take_over()  # as each command does: for the first, the spare of the killed one may still answer
-        return dock._records.shim(container.id) not in (None, first)
-
-    assert eventually(taken_over)
+    dock.take_over()
     assert adopted(dock, container, first)
     assert dock.inspect(container.id).pid == container.pid

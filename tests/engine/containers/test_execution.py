@@ -40,10 +40,9 @@ from engine.errors import (
 from engine.shim import terminal as server
 from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
-from tests.engine.killing import kill, shim
+from tests.engine.killing import kill, shim, tells_exits
 
 PTRACE_SEIZE, WALL = 0x4206, 0x40000000
-TELLS_OF_THE_DEAD = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)  # PIDFD_INFO_EXIT
 
 
 @pytest.fixture
@@ -187,7 +186,7 @@ def test_it_outlives_its_shim_and_its_code_is_known_where_the_kernel_tells(dock:
         with pytest.raises(Unavailable, match="has not ended"):
             execution.wait(0.05)
         os.write(execution.stdin, b"go\n")
-        if TELLS_OF_THE_DEAD:
+        if tells_exits():
             assert execution.wait(10) == 7
         else:
             with pytest.raises(Unavailable, match="nobody saw"):
