@@ -43,7 +43,7 @@ test: ## lint, then every test in parallel, then the check for leaks (root)
 soak: ## every fault, attack and race in full, then acts against a model for SOAK_HOURS hours, 1 if not given (root)
 	@scripts/host test
 	@scripts/venv dev
-	@SOAK_HOURS=$${SOAK_HOURS:-1} .venv/bin/python -m pytest -p no:xdist tests/engine/faults tests/engine/isolation tests/engine/archives tests/engine/files tests/console/test_kills.py tests/browser/test_every_page.py
+	@SOAK_HOURS=$${SOAK_HOURS:-1} .venv/bin/python -m pytest -p no:xdist tests/engine/faults tests/engine/isolation tests/engine/archives tests/engine/files tests/console/test_kills.py tests/browser/test_every_page.py tests/browser/test_every_act.py tests/uml
 
 lint: ## ruff and mypy
 	@scripts/venv dev

@@ -20,7 +20,7 @@ from django.conf import settings
 from console.supervisor import answering
 from engine.config import Config
 from engine.storage.paths import Paths
-from tests import leaks
+from tests import disk, leaks
 
 if TYPE_CHECKING:
     from engine import Engine
@@ -34,9 +34,21 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
     """No test signs with the key of an instance that this host may have, nor makes one there."""
     settings.SECRET_KEY = secrets.token_urlsafe(64)
+    if not _is_worker(config) and not config.option.collectonly:
+        disk.mount()
+        if config.option.basetemp is None and disk.place() != disk.PARENT:
+            config.option.basetemp = str(disk.place() / "pytest")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last of all."""
+    if not _is_worker(config):
+        disk.unmount()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -109,7 +121,7 @@ def life(fixture_name: str, config: pytest.Config) -> Literal["module", "functio
 def config() -> Iterator[Config]:
     """An instance of its own: WHARFIE_ROOT on a real file system (no upper lies on overlayfs), a short WHARFIE_RUN."""
     name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{next(_numbers)}"
-    config = Config(root=Path("/var/tmp") / name, run=Path("/run") / name)
+    config = Config(root=disk.place() / name, run=Path("/run") / name)
     for directory in (config.root, config.run):
         directory.mkdir(mode=0o700)
     yield config

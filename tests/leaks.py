@@ -240,7 +240,9 @@ def host() -> Snapshot:
         "network link": names("/sys/class/net", "*"),
         "loop device": loop_devices(),
         "file": names("/dev/mqueue", "*").union(
-            *(names(directory, "wharfie*") for directory in TEMPORARY), names("/var/lib", "wharfie")
+            *(names(directory, "wharfie*") for directory in TEMPORARY),
+            names("/var/tmp", f"{NAME}*-disk/wharfie*"),  # see tests.disk
+            names("/var/lib", "wharfie"),
         ),
         "uid range": claims(),
         "zombie": seen.zombies(),

@@ -16,8 +16,10 @@ import pytest
 from console.supervisor import answering
 from engine import Config, Engine, State
 from engine.storage.paths import Paths
+from tests import disk
 from tests.conftest import eventually, wait_readable
-from tests.engine.conftest import busybox_rootfs, instance_groups
+from tests.engine.conftest import instance_groups
+from tests.images import busybox_rootfs
 
 TOP = Path(__file__).resolve().parent.parent
 UNIT = (TOP / "packaging/wharfie.service").read_text()
@@ -51,7 +53,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def top() -> Iterator[Path]:
-    path = Path("/var/tmp") / f"wharfie-t{os.environ['WHARFIE_TEST_SESSION']}-install-{os.getpid()}"
+    path = disk.place() / f"wharfie-t{os.environ['WHARFIE_TEST_SESSION']}-install-{os.getpid()}"
     path.mkdir()
     yield path
     shutil.rmtree(path)

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expec
 from engine import Engine
 from engine.config import Config
 from tests import leaks
+from tests.images import small_starter
 
 TOP = Path(__file__).resolve().parents[2]
 PASSWORD = "a long and quiet harbour"
@@ -77,7 +78,7 @@ def local(console: Console) -> Console:
 def elsewhere(console: Console) -> Iterator[Engine]:
     """Somebody at a command line of the same instance."""
     with Engine(console.config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         yield engine
         for container in engine.containers():
             engine.remove(container.id, force=True)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine, Limits
 from tests.browser.conftest import Console, picture, sign_up
+from tests.images import small_starter
 
 PHONE = {"width": 390, "height": 844}
 
@@ -17,7 +18,7 @@ PHONE = {"width": 390, "height": 844}
 def fleet(console: Console) -> Engine:
     """Three that run and one that does not."""
     with Engine(console.config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         for name in ("anchor", "buoy", "crane", "dock"):
             engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sleep", "1000")))
         for name in ("anchor", "buoy", "crane"):

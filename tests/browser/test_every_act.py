@@ -15,8 +15,9 @@ from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine, HealthCheck, State, VolumeMount
 from tests.browser.conftest import Console, picture, sign_up
-from tests.browser.test_every_page import AXE, TOO_WIDE, VIOLATIONS, WIDTHS
+from tests.browser.looking import WIDTHS, faults
 from tests.conftest import eventually
+from tests.images import small_starter
 from tests.soak import amount
 
 pytestmark = pytest.mark.browser
@@ -43,9 +44,7 @@ class Hands:
 
     def look(self, what: str) -> None:
         """axe on what is shown, and whether it fits."""
-        self.page.evaluate("source => window.axe || (0, eval)(source)", AXE)
-        found = [*self.page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]}), *self.page.evaluate(TOO_WIDE)]
-        self.wrong += [f"{what} ({self.way}): {fault}" for fault in found]
+        self.wrong += [f"{what} ({self.way}): {fault}" for fault in faults(self.page)]
         picture(self.page, f"act-{what}-{self.way}")
 
     def press(self, selector: str, *, then: str | None = None) -> None:
@@ -89,7 +88,7 @@ def harbour(console: Console) -> Iterator[Engine]:
     check = HealthCheck(("sh", "-c", "echo well"), interval_s=1000)
     command = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
     with Engine(console.config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         engine.create_volume("hold")
         mount = (VolumeMount("hold", "/data"),)
         spec = ContainerSpec("wharfie/starter", name="web", command=command, health=check, volumes=mount)

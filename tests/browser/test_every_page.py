@@ -10,9 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from itertools import product
-from pathlib import Path
 
-import axe_playwright_python
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from playwright.sync_api import Page, expect
@@ -20,17 +18,11 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine, ExecSpec, HealthCheck, Limits, VolumeMount
 from tests.browser import pages
 from tests.browser.conftest import PASSWORD, Console, authenticator, picture, sign_up
+from tests.browser.looking import WIDTHS, faults
+from tests.images import small_starter
 from tests.soak import amount
 
 pytestmark = pytest.mark.browser
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-VIOLATIONS = """async (options) => (await axe.run(options)).violations.map((rule) => `${rule.id}: ${rule.help}: ${
-    rule.nodes.slice(0, 3).map((node) => node.html.slice(0, 200)).join(" | ")}`)"""
-# What sticks out of the page sideways, by the first few elements that do.
-TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
-    [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
-        .slice(0, 3).map((each) => each.outerHTML.slice(0, 160))"""
-WIDTHS = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 ALL = tuple(product(WIDTHS, ("light", "dark")))
 WAYS = {
     "en": amount((("desk", "light"), ("phone", "dark")), ALL),
@@ -45,7 +37,7 @@ def harbour(local: Console) -> Iterator[dict[str, str]]:
     talk = ("sh", "-c", "echo a line; echo scratch > /tmp/scratch; read word")
     check = HealthCheck(("sh", "-c", "echo well"), interval_s=1)
     with Engine(local.config) as engine:
-        image = engine.make_starter_image()
+        image = small_starter(engine)
         engine.create_volume("harbour")
         spec = ContainerSpec("wharfie/starter", name="web", command=talk, tty=True, health=check)
         web = engine.create(dataclasses.replace(spec, env=("A=1",), volumes=(VolumeMount("harbour", "/data"),)))
@@ -62,12 +54,10 @@ def harbour(local: Console) -> Iterator[dict[str, str]]:
             engine.remove(container.id, force=True)
 
 
-def faults(page: Page, theme: str) -> list[str]:
+def faults_by(page: Page, theme: str) -> list[str]:
     """What is wrong with the page as it is shown now. Night differs from day in colours alone."""
     page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-    page.evaluate("source => window.axe || (0, eval)(source)", AXE)
-    options = {"resultTypes": ["violations"]} | ({"runOnly": ["color-contrast"]} if theme == "dark" else {})
-    return [*page.evaluate(VIOLATIONS, options), *page.evaluate(TOO_WIDE)]
+    return faults(page, *(["color-contrast"] if theme == "dark" else []))
 
 
 def look(page: Page, language: str, name: str, where: str) -> list[str]:
@@ -75,7 +65,7 @@ def look(page: Page, language: str, name: str, where: str) -> list[str]:
     found = []
     for width, theme in WAYS[language]:
         page.set_viewport_size(WIDTHS[width])  # type: ignore[arg-type]
-        found += [f"{where} ({theme}, {width}): {fault}" for fault in faults(page, theme)]
+        found += [f"{where} ({theme}, {width}): {fault}" for fault in faults_by(page, theme)]
         picture(page, f"{language}-{name}-{width}-{theme}", full_page=True)
     page.set_viewport_size(WIDTHS["desk"])  # type: ignore[arg-type]
     return found
@@ -191,7 +181,7 @@ def test_every_piece_is_accessible_and_fits(page: Page, console: Console) -> Non
     for opens in ("palette", "keys", "sample"):
         page.locator(f"main [data-opens={opens}]").click()
         expect(page.locator(f"dialog#{opens}")).to_be_visible()
-        found += [f"{opens}: {fault}" for theme in ("light", "dark") for fault in faults(page, theme)]
+        found += [f"{opens}: {fault}" for theme in ("light", "dark") for fault in faults_by(page, theme)]
         picture(page, f"styleguide-{opens}")
         page.keyboard.press("Escape")
         expect(page.locator(f"dialog#{opens}")).to_be_hidden()

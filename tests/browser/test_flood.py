@@ -78,6 +78,7 @@ def touch(engine: Engine, *command: str) -> None:
 def test_a_flood_is_followed_without_a_freeze_and_what_is_left_out_is_said(
     page: Page, console: Console, elsewhere: Engine
 ) -> None:
+    elsewhere.make_starter_image()  # for its Python
     container = elsewhere.create(ContainerSpec(image="wharfie/starter", name="flood", command=("python3", "-c", FLOOD)))
     sign_up(page, console)
     heard = Heard(page)

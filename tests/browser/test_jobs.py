@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from engine import Engine
 from tests.browser.conftest import Console, picture, sign_up
+from tests.images import small_starter
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -155,7 +156,7 @@ def test_a_result_rings_the_bell_where_one_is(page: Page, console: Console) -> N
 def test_the_new_pages_look_well(page: Page, console: Console) -> None:
     sign_up(page, console)
     with Engine(console.config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         for number in range(3):
             engine.create_volume(f"data-{number}")
     page.goto(f"{console.address}/system/")

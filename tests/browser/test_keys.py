@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
+from tests.images import small_starter
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -24,7 +25,7 @@ def begin(page: Page, console: Console) -> None:
 def two(console: Console) -> Iterator[Engine]:
     """A console with the containers `api`, which is the newer one, and `web`; neither runs."""
     with Engine(console.config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         for name in ("web", "api"):
             engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sleep", "1000")))
         yield engine

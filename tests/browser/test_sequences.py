@@ -134,6 +134,7 @@ def test_nothing_that_a_program_sends_does_harm(
     assert len(SEQUENCES) >= 60
     host, came = trap
     spec = ContainerSpec(image="wharfie/starter", name="sea", command=("sleep", "1000"))
+    elsewhere.make_starter_image()  # for its Python
     elsewhere.start(elsewhere.create(spec).id)
     put(elsewhere, "/sequences", json.dumps({name: text.replace("HOST", host) for name, text in SEQUENCES.items()}))
     put(elsewhere, "/program", PROGRAM)

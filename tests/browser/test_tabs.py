@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from engine import Container, ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 PHONE = {"width": 390, "height": 844}

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
-from tests.engine.conftest import BUSYBOX
+from tests.images import BUSYBOX
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

@@ -15,6 +15,7 @@ from django.utils import timezone
 from console.accounts.models import ApiToken, User
 from engine import ContainerSpec, Engine, Image
 from tests.console.conftest import PASSWORD
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/v1/containers/"
@@ -143,7 +144,7 @@ def test_an_update_changes_all_that_is_given(user: User, host: Engine, image: Im
 
 
 def test_a_container_is_started_and_stopped(user: User, engine: Engine, image: Image) -> None:
-    engine.make_starter_image()
+    small_starter(engine)
     token = token_of(user, "write")
     command = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait"]
     made = call(token, LIST, {"image": "wharfie/starter", "name": "aa", "command": command})

@@ -10,6 +10,7 @@ from console import limits as flags
 from console.commandline import main, parser
 from engine import Config, ContainerSpec, Engine, HugePages, IoLimit, Limits, State
 from engine.errors import InvalidRequest
+from tests.images import small_starter
 
 MIB = 1 << 20
 
@@ -19,7 +20,7 @@ def web(config: Config, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> str:
     """A container ``web`` that runs, in the instance that the command line works on."""
     monkeypatch.setenv("WHARFIE_ROOT", str(config.root))
     monkeypatch.setenv("WHARFIE_RUN", str(config.run))
-    engine.make_starter_image()
+    small_starter(engine)
     limits = Limits(memory_bytes=64 * MIB)
     engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), limits=limits))
     engine.start("web")

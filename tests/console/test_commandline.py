@@ -17,6 +17,7 @@ from console.commandline import main, parser
 from engine import Config, ContainerSpec, Engine, Limits, NetworkMode, VolumeMount
 from engine.errors import InvalidRequest
 from tests.conftest import wait_readable
+from tests.images import small_starter
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def here(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 @pytest.fixture
 def starter(here: Config, engine: Engine) -> Engine:
-    engine.make_starter_image()
+    small_starter(engine)
     return engine
 
 
@@ -159,7 +160,7 @@ def test_a_life_from_the_command_line(starter: Engine, capfd: pytest.CaptureFixt
         return capfd.readouterr().out
 
     identity = out(
-        "run", "-d", "--name", "one", "wharfie/starter", "sh", "-c", "echo a; echo b; exec sleep 1000"
+        "run", "-d", "--name", "one", "wharfie/starter", "sh", "-c", "trap exit TERM; echo a; echo b; sleep 1000 & wait"
     ).strip()
     assert out("ps", "-q").strip() == identity[:12]
     assert json.loads(out("ps", "--json"))["name"] == "one"

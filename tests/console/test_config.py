@@ -8,6 +8,7 @@ from django.test import Client
 
 from console import gateway
 from engine import ContainerSpec, Engine, Image, RestartPolicy, State, VolumeMount, errors
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def dock(image: Image) -> Engine:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     return engine
 
 
@@ -86,8 +87,9 @@ def test_a_duplicate_is_asked_for_as_the_original_was(page: Client, dock: Engine
 
 def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock: Engine) -> None:
     spec = ContainerSpec(
-        image="wharfie/starter", name="web", command=("sleep", "1000"), restart=RestartPolicy.parse("always")
-    )
+        image="wharfie/starter", name="web", command=("sleep", "1000"), restart=RestartPolicy.parse("always"),
+        stop_timeout_s=0,
+    )  # fmt: skip
     old = dock.start(dock.create(spec).id)
     asked = {"image": "wharfie/starter", "command": "sleep 2000", "network": "none", "restart": "always"}
     assert page.post("/containers/web/recreate/", asked)["Location"] == "/containers/web/"
@@ -98,7 +100,7 @@ def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock:
 
 
 def test_what_cannot_be_made_anew_runs_as_before(dock: Engine) -> None:
-    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"))
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), stop_timeout_s=0)
     old = dock.start(dock.create(spec).id)
     with pytest.raises(errors.EngineError):
         dock.recreate("web", ContainerSpec(image="wharfie/starter", command=("/no/such",)))

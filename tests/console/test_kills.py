@@ -30,7 +30,7 @@ from engine.errors import EngineError, WrongState
 from engine.events import Event
 from tests.conftest import children, eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 from tests.soak import amount
 
 TOP = Path(__file__).resolve().parents[2]

@@ -13,6 +13,7 @@ from console.containers import bulk
 from console.jobs.models import Record
 from engine import ContainerSpec, Engine, Figure, Image
 from tests.console.conftest import HTMX
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def fleet(image: Image) -> Engine:
     """Two that run, one that was never started, one that ended."""
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     for name in ("anchor", "buoy", "crane", "dock"):
         engine.create(ContainerSpec(image="wharfie/starter", name=name, command=("sleep", "1000")))
     for name in ("anchor", "buoy", "dock"):

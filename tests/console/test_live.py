@@ -21,6 +21,7 @@ from console.live.numbers import Rates
 from console.live.outbox import Outbox
 from console.live.source import Source
 from engine import ContainerSpec, Engine, ExecSpec, Image, Sample
+from tests.images import small_starter
 
 HOST = "127.0.0.1:8000"
 
@@ -166,7 +167,7 @@ async def test_a_message_without_sense_ends_the_connection(page: Client, host: E
 async def test_the_log_of_an_ended_container_comes_whole_and_ends(page: Client, image: Image) -> None:
     def run() -> str:
         engine = gateway.engine()
-        engine.make_starter_image()
+        small_starter(engine)
         script = "echo out; echo err >&2; printf nonl; exit 3"
         container = engine.create(ContainerSpec(image="wharfie/starter", command=("sh", "-c", script)))
         engine.start(container.id)
@@ -326,7 +327,7 @@ async def frames_of(communicator: WebsocketCommunicator, enough: Callable[[list[
 
 def ran(script: str, **options: Any) -> str:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     container = engine.create(ContainerSpec(image="wharfie/starter", command=("sh", "-c", script), **options))
     return engine.start(container.id).id
 
@@ -397,7 +398,7 @@ async def test_long_lines_come_a_few_at_a_time(page: Client, image: Image) -> No
 @pytest.mark.django_db(transaction=True)
 async def test_who_saw_an_empty_log_has_lost_nothing_when_it_begins(page: Client, image: Image) -> None:
     engine = gateway.engine()
-    await sync_to_async(engine.make_starter_image)()
+    await sync_to_async(small_starter)(engine)
     spec = ContainerSpec(image="wharfie/starter", command=("seq", "3000"))
     container = (await sync_to_async(engine.create)(spec)).id
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))

@@ -11,6 +11,7 @@ from django.test import AsyncClient, Client
 from console import ansi, gateway
 from console.accounts.models import User
 from engine import Container, ContainerSpec, Image
+from tests.images import small_starter
 
 NASTY = [
     "\x1b]0;title\x07", "\x1b]8;;http://evil/\x07link\x1b]8;;\x07", "\x1b]52;c;aGFybQ==\x07",
@@ -48,7 +49,7 @@ def test_colours_of_every_kind_are_one_of_eight() -> None:
 @pytest.fixture
 def written(image: Image) -> Container:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     script = """seq 1 1000; echo '<img src=x onerror=alert(1)>' >&2
         printf '\\033[31mred\\033[0m\\n{"level":"warn"}\\nend'"""
     container = engine.create(ContainerSpec(image="wharfie/starter", name="sea", command=("sh", "-c", script)))

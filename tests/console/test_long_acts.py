@@ -23,12 +23,14 @@ from console.jobs.work import Job, news
 from engine import Config, ContainerSpec, Engine, Image, State, VolumeMount
 from tests.conftest import eventually
 from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SETUP = "head -c 30000000 /dev/urandom > /made; head -c 30000000 /dev/urandom > /data/made; echo up; sleep 1000"
 SPEC = ContainerSpec(
-    image="wharfie/starter", name="web", command=("sh", "-c", SETUP), volumes=(VolumeMount("cargo", "/data"),)
-)
+    image="wharfie/starter", name="web", command=("sh", "-c", SETUP), volumes=(VolumeMount("cargo", "/data"),),
+    stop_timeout_s=0,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def dock(image: Image, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """With a container ``web`` that runs, and has changed something of its image and in its volume."""
     monkeypatch.setattr("engine.archives.streams.SAID_S", 0.0)
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     engine.create_volume("cargo")
     engine.start(engine.create(SPEC).id)
     assert next(engine.logs("web", follow=True)).text == "up"
@@ -122,7 +124,7 @@ def orphan(user: User, work: Callable[..., Any], **arguments: Any) -> Record:
 
 
 def test_an_act_on_many_goes_on_with_the_rest(user: User, dock: Engine) -> None:
-    spec = ContainerSpec(image="wharfie/starter", command=("sleep", "1000"))
+    spec = ContainerSpec(image="wharfie/starter", command=("sleep", "1000"), stop_timeout_s=0)
     done, missing, gone = (dock.create(spec) for _ in range(3))
     since = time.time_ns()
     before = dock.start(done.id)
@@ -197,7 +199,7 @@ def test_a_console_that_is_killed_in_the_middle_of_a_clone_makes_it_once(config:
     captain = Visitor(serve.until(r"listens on (http://\S+)\s"))
     captain.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
     with Engine(config) as engine:
-        engine.make_starter_image()
+        small_starter(engine)
         engine.create_volume("cargo")
         engine.start(engine.create(SPEC).id)
         assert next(engine.logs("web", follow=True)).text == "up"

@@ -15,6 +15,7 @@ from console.containers import lists
 from console.containers.stopping import stopping
 from engine import ContainerSpec, Engine, Image, NetworkMode, VolumeMount, names
 from tests.console.conftest import root_filesystem
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
 FORM = {"image": "team/empty:1", "name": "web", "network": "none", "act": "create"}
@@ -229,7 +230,7 @@ def test_a_refresh_of_the_list_brings_no_search_form(page: Client, image: Image)
 
 def test_a_container_that_is_being_stopped_says_so(page: Client, image: Image) -> None:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
     engine.start(container.id)
     with stopping(container.id):
@@ -242,7 +243,7 @@ def test_a_container_that_is_being_stopped_says_so(page: Client, image: Image) -
 
 def test_the_head_that_is_fetched_again_tells_the_pid(page: Client, image: Image) -> None:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     container = engine.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
     pid = engine.start(container.id).pid
     assert f"pid {pid} on the host" in page.get("/containers/web/head/", headers=HTMX).content.decode()

@@ -13,6 +13,7 @@ from console import gateway, jobs, points, recorder
 from console.jobs.models import Record
 from engine import ContainerSpec, Engine, Figure, HealthCheck, Image, Limits, Series
 from tests.conftest import eventually
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def dock(image: Image) -> Engine:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     return engine
 
 

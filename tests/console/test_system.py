@@ -15,6 +15,7 @@ from console.disk import Room
 from console.jobs.models import Record
 from engine import ContainerSpec, Engine, Image
 from tests.console.conftest import PASSWORD
+from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -69,7 +70,7 @@ def test_a_container_has_its_own_events_as_a_tab(page: Client, image: Image, eng
 
 def test_the_overview_says_what_is_wrong_and_who_uses_the_most(page: Client, image: Image, user: User) -> None:
     engine = gateway.engine()
-    engine.make_starter_image()
+    small_starter(engine)
     well = engine.create(ContainerSpec(image="wharfie/starter", name="well", command=("sleep", "1000")))
     engine.start(well.id)
     assert "All is well" in page.get("/").content.decode()

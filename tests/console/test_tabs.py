@@ -19,7 +19,7 @@ from engine import Container, ContainerSpec, Engine, State
 from engine.config import Config
 from tests.conftest import eventually
 from tests.console.serving import PASSWORD, Serve, Visitor
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 
 LARGE = 96 * 2**20
 HOSTILE = (

@@ -17,7 +17,7 @@ from console.containers.terminals.consumer import TerminalConsumer
 from engine import ContainerSpec, Engine, ExecSpec
 from tests.conftest import eventually
 from tests.console.test_live import HOST, fetch_ticket
-from tests.engine.conftest import BUSYBOX
+from tests.images import BUSYBOX, small_starter
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def host(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
 @pytest.fixture
 def sea(host: Engine) -> Iterator[str]:
     """The id of a running container."""
-    host.make_starter_image()
+    small_starter(host)
     container = host.start(host.create(ContainerSpec(image="wharfie/starter", command=("sleep", "1000"))).id)
     yield container.id
     host.remove(container.id, force=True)
@@ -184,7 +184,7 @@ def test_an_image_without_a_shell_is_offered_the_toolbox(page: Client, host: Eng
     assert "Open a terminal" not in before
     refused = page.post(address, {"toolbox": "on"}).content.decode()
     assert "wharfie/starter:latest, which is not here" in refused
-    host.make_starter_image()
+    small_starter(host)
     assert "Open the toolbox" in page.get(address).content.decode()
     answer = page.post(address, {"toolbox": "on"})
     (info,) = host.terminals(bare)
@@ -197,5 +197,5 @@ def test_an_image_without_a_shell_is_offered_the_toolbox(page: Client, host: Eng
 
 def test_an_image_with_shells_names_them(page: Client, host: Engine, sea: str) -> None:
     shown = page.get(f"/containers/{sea}/terminals/").content.decode()
-    assert "<option>bash</option><option>dash</option><option>sh</option>" in shown
+    assert "<option>ash</option><option>sh</option>" in shown
     assert "This image has no shell." not in shown

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import grounds
+from tests.soak import HOURS
 from tests.uml import guest
 from tests.uml.guest import TOP
 
@@ -46,6 +47,15 @@ OPTIONS = (
     "opens_what_it_says", "root_inside_root", "device_is_there", "seen_and_signalled", "memory_is_shared",
     "is_shared_and_cannot", "same_ids_and_who", "end_and_nothing_is_left", "every_capability", "keep_their_ids",
 )  # fmt: skip
+# What differs from its like in nothing that a kernel does: in `make soak`.
+LATER = (
+    "every_state", "repaired[break_log", "repaired[break_upper", "repaired[break_shims", "repaired[break_layer",
+    "repaired[break_volume", "are_killed[launcher", "are_killed[web", "as_fast_as_it_can[1", "container[stopped",
+    "leads_out[stopped", "exit_record[empty", "exit_record[missing", "exit_record[huge", "exit_record[of",
+    "exit_record[zeros", "exit_record[a", "again[empty", "again[missing", "again[no", "again[cut", "again[without",
+    "is_lost[log", "is_lost[work", "nothing_else[--group-add", "nothing_else[--shm-size", "nothing_else[--ulimit",
+    "nothing_else[--oom-score-adj", "nothing_else[--uts", "nothing_else[--cap-drop", "nothing_else[--ipc",
+)  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 GROUPS = {
     "groups and mounts": ("tests/engine/cgroups", "tests/engine/linux",
@@ -68,17 +78,32 @@ GROUPS = {
 ALONE = ("faults",)  # what they do to an engine is not undone
 
 
-@pytest.mark.parametrize("group", [group for group in GROUPS if " or " in GROUPS[group][-1]])
+NAMED = {group: words for group, (*_, words) in GROUPS.items() if " or " in words}
+
+
+def tests_of(group: str) -> list[str]:
+    """The names of its files' tests."""
+    files = [TOP / path for path in GROUPS[group] if path.endswith(".py")]
+    return [name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("group", NAMED)
 def test_each_word_of_a_group_is_of_a_test(group: str) -> None:
-    *files, _, words = GROUPS[group]
-    names = [name for file in files for name in re.findall(r"^def (test_\w+)", (TOP / file).read_text(), re.MULTILINE)]
-    assert not [word for word in words.split(" or ") if not any(word in name for name in names)]
+    assert not [word for word in NAMED[group].split(" or ") if not any(word in name for name in tests_of(group))]
+
+
+def test_each_word_for_later_is_of_a_test() -> None:
+    names = [name for group in NAMED for name in tests_of(group)]
+    assert not [word for word in LATER if not any(word.partition("[")[0] in name for name in names)]
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str, record_property: Callable[[str, object], None]) -> None:
     shared = () if group in ALONE else ("--one-engine",)
-    result = guest.run((*shared, *GROUPS[group]), TIMEOUT_S)
+    chosen = GROUPS[group]
+    if group in NAMED and not HOURS:
+        chosen = (*chosen[:-1], f"({NAMED[group]}) and not ({' or '.join(LATER)})")
+    result = guest.run((*shared, *chosen), TIMEOUT_S)
     assert result.code == 0, result.report
     summary = SUMMARY.search(result.report)
     assert summary, result.report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import tempfile
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import get_resolver
 
 from console import gateway, jobs, ownlog, recorder
 from console.migration import migrate
@@ -52,8 +54,13 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _serve(self, endpoint: str | None, fd: int | None) -> None:
+        gc.disable()  # as in manage.py
         from console.asgi import application
         from console.server import Server
+
+        get_resolver().url_patterns  # noqa: B018 - read for the views it imports: not while the first reader waits
+        gc.freeze()
+        gc.enable()
 
         logging.getLogger("daphne").setLevel(logging.ERROR)
         host, _colon, port = settings.LISTEN.rpartition(":")

@@ -11,8 +11,9 @@ from engine import Config, Container, ContainerSpec, Engine, State
 from engine.errors import KernelError
 from engine.launcher import start
 from engine.linux import overlayfs
-from tests.engine.conftest import busybox_rootfs, groups
+from tests.engine.conftest import groups
 from tests.engine.images.archives import docker_save, tar
+from tests.images import busybox_rootfs
 
 LAYERS = 45
 WAYS = ("attached",) if overlayfs.way() is overlayfs.attached else ("detached", "attached")

@@ -10,7 +10,7 @@ import pytest
 
 from engine import ContainerSpec, Engine, VolumeMount
 from engine.errors import InvalidRequest
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 
 LINKS = {
     "etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf",  # of systemd-resolved, and dangling

@@ -12,7 +12,8 @@ import pytest
 from engine import Caller, Container, ContainerSpec, Engine, ExecSpec, Role, Security, State
 from engine.errors import Denied, NotFound, WrongState
 from tests.conftest import eventually
-from tests.engine.conftest import BUSYBOX, groups
+from tests.engine.conftest import groups
+from tests.images import BUSYBOX
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import pytest
 from engine import ContainerSpec, Engine, State
 from engine.storage import instance
 from tests.conftest import eventually
-from tests.engine.conftest import busybox_rootfs, groups
+from tests.engine.conftest import groups
 from tests.engine.faults.injection import KILL, Actor, error
+from tests.images import busybox_rootfs
 from tests.soak import amount
 
 CALLS = (

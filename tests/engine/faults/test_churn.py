@@ -11,7 +11,7 @@ from console.supervisor import answering
 from engine import ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
 from tests import leaks
 from tests.conftest import eventually, shims
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 from tests.soak import amount
 
 CYCLES = amount(200, 10_000)

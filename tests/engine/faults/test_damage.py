@@ -15,8 +15,9 @@ from engine import Container, ContainerSpec, Engine, EngineError, State, VolumeM
 from engine.errors import Corrupt, Unavailable
 from engine.storage import database, instance
 from tests.conftest import eventually, stop_launcher
-from tests.engine.conftest import busybox_rootfs, groups
+from tests.engine.conftest import groups
 from tests.engine.faults.damage import MUTATORS, lose, mutate
+from tests.images import busybox_rootfs
 
 EVERY = pytest.mark.parametrize("how", MUTATORS)
 PRESENT = pytest.mark.parametrize("how", [how for how in MUTATORS if how != "missing"])  # of what is NOT NULL

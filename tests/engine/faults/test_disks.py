@@ -17,7 +17,7 @@ from engine import Config, ContainerSpec, Engine, EngineError, State
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import stop_launcher
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 from tests.soak import amount
 
 CUTS = amount(6, 200)

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from engine import ContainerSpec, Engine, Limits, State, VolumeMount
 from engine.errors import AlreadyExists, Busy, EngineError, NotFound, WrongState
-from tests.engine.conftest import busybox_rootfs
 from tests.engine.faults.injection import KILL, Actor
 from tests.engine.faults.test_acts import assert_whole
+from tests.images import busybox_rootfs
 from tests.soak import HOURS, amount
 
 NAMES = st.sampled_from(["ann", "bob", "cyd"])

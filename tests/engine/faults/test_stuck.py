@@ -17,9 +17,10 @@ from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Limi
 from engine.containers import stopping
 from tests import leaks
 from tests.conftest import eventually, wait_readable
-from tests.engine.conftest import busybox_rootfs, groups
+from tests.engine.conftest import groups
 from tests.engine.faults.injection import Actor
 from tests.engine.faults.test_acts import assert_whole
+from tests.images import busybox_rootfs
 
 FUSE_INIT = 26
 LATE = "delay_enter=200000"  # microseconds; strace(1)

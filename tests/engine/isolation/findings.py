@@ -24,7 +24,7 @@ from engine import (
     RestartPolicy,
 )
 from engine.storage import instance
-from tests import conftest, leaks
+from tests import conftest, disk, leaks
 from tests.engine import killing
 from tests.engine.isolation.rows import Facts
 
@@ -40,7 +40,7 @@ ALWAYS = RestartPolicy(RestartMode.ALWAYS)
 def starter() -> Iterator[Engine]:
     """An engine of its own with the starter image, whose python3 runs the probe; nothing is left of it."""
     name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-isolation"
-    config = Config(root=Path("/var/tmp") / name, run=Path("/run") / name)
+    config = Config(root=disk.place() / name, run=Path("/run") / name)
     with Engine(config, spawn_launcher=True) as engine:
         try:
             engine.make_starter_image()

@@ -20,10 +20,10 @@ from engine.errors import InvalidRequest, NotFound
 from engine.linux import mount
 from engine.shim import sysctls
 from tests.conftest import eventually
-from tests.engine.conftest import busybox_rootfs
 from tests.engine.files.test_copies import descendants
 from tests.engine.images import archives as images
 from tests.engine.isolation.conftest import SECRET
+from tests.images import busybox_rootfs
 
 
 def image(engine: Engine, tmp_path: Path, links: dict[str, str], files: dict[str, bytes] | None = None) -> Engine:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Limits, Security
-from tests.engine.conftest import BUSYBOX, busybox_rootfs
 from tests.engine.files.test_copies import copies, packed
+from tests.images import BUSYBOX, busybox_rootfs
 
 TRAPS = ("ps", "nsenter", "tar", "xz", "unxz", "gzip", "unpigz", "pigz", "zstd", "bzip2", "top", "newuidmap", "mount")
 TRAP = b"#!/bin/busybox sh\n: >> /ran\n"

@@ -13,7 +13,7 @@ import pytest
 
 from engine.linux import helper, overlayfs, process
 from engine.linux.overlayfs import Way
-from tests import leaks
+from tests import disk, leaks
 
 BASE = 524_288
 WAYS = (overlayfs.attached,) if overlayfs.way() is overlayfs.attached else (overlayfs.detached, overlayfs.attached)
@@ -46,7 +46,7 @@ def userns() -> Iterator[int]:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory where WHARFIE_ROOT may lie, with a name that an option string would have to escape."""
-    made = Path("/var/tmp", f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{AWKWARD}", "x" * 250)
+    made = Path(disk.place(), f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{AWKWARD}", "x" * 250)
     made.mkdir(parents=True)
     yield made
     shutil.rmtree(made.parent)

@@ -12,7 +12,7 @@ from engine import ContainerSpec, Engine, ExitRecord
 from engine.linux import mount
 from engine.shim import stdio
 from tests.conftest import eventually
-from tests.engine.conftest import busybox_rootfs
+from tests.images import busybox_rootfs
 
 PAGE = 4096
 PAGES = 64
