@@ -62,10 +62,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Guests first: each takes minutes of one core, and all other tests fit in beside them."""
-    items.sort(key=lambda item: "tests/uml/" not in item.nodeid)
+    """What takes longest first, guests before all: workers take a file each, and small ones fill the end."""
+    items.sort(key=lambda item: next((place for place, path in enumerate(LONG) if path in item.nodeid), len(LONG)))
 
 
+LONG = ("tests/uml/", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts", "tests/test_install")
 DESCRIPTORS = pytest.StashKey[set[str]]()
 BEFORE = pytest.StashKey[leaks.Snapshot]()
 FOUND = pytest.StashKey[list[str]]()

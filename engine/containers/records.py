@@ -94,9 +94,7 @@ class Records:
         return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
 
     def orphaned(self) -> bool:
-        """Whether a container has lost its shim, and no launcher is there to give it another one."""
-        if instance.is_locked(self._paths.launcher_lock):
-            return False
+        """Whether a container has lost its shim; a launcher that lives gives it another one at once."""
         ids = [path.stem for path in self._paths.shims.glob("[!.]*.json")]
         return any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests import provider as providers
 from tests.browser.conftest import PASSWORD, Console, authenticator, picture, sign_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

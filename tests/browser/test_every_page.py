@@ -28,7 +28,6 @@ WAYS = {
     "en": amount((("desk", "light"), ("phone", "dark")), ALL),
     "zh-hans": amount((("phone", "light"), ("desk", "dark")), ALL),
 }
-LANGUAGES = [pytest.param(each, marks=pytest.mark.xdist_group(f"walk {each}")) for each in WAYS]
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def removing(page: Page, console: Console, language: str) -> list[str]:
     return look(page, language, "containers-bulk", "bulk removal")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", WAYS)
 def test_every_page_is_accessible_and_fits(page: Page, local: Console, harbour: dict[str, str], language: str) -> None:
     found = walk(page, local, language, pages.OUTSIDE[:2])
     page.context.clear_cookies()
@@ -171,7 +170,6 @@ def debug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHARFIE_DEBUG", "1")
 
 
-@pytest.mark.xdist_group("walk en")
 @pytest.mark.usefixtures("debug")
 def test_every_piece_is_accessible_and_fits(page: Page, console: Console) -> None:
     sign_up(page, console)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def test_a_failure_is_said_once_and_kept_under_the_bell(

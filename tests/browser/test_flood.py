@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine, ExecSpec
 from tests.browser.conftest import Console, picture, sign_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 PER_SECOND = 5000
 # As many lines in each twentieth of a second; it pauses while the file is there, and says so.

@@ -16,7 +16,7 @@ from engine import Engine
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import small_starter
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 BIG_MIB = 600
 LONG_MS = 120_000

@@ -12,7 +12,7 @@ from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import small_starter
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def begin(page: Page, console: Console) -> None:

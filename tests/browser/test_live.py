@@ -22,7 +22,7 @@ TURNING = """() => {
   return turning.map((it) => it.ariaLabel);
 }"""
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def started(engine: Engine, name: str, script: str) -> str:

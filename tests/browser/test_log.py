@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 VARIED = r"""
 i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "early $i"; done

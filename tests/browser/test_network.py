@@ -13,7 +13,7 @@ from tests.browser.conftest import Console, picture, sign_up
 from tests.browser.test_terminal import shows
 from tests.browser.wire import Wire
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 SILENT_MS = 30_000  # the page waits fifteen seconds for a word
 HEAL_MS = 90_000  # and gives each connection that it had kept five more
 

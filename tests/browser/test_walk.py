@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Console, picture, sign_up
 
 # One after the other on one worker, so that their browser is closed before another test of it.
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 # Works and rests by turns and prints a line a turn, so that the log, the CPU and the memory all move.
 COMMAND = """sh -c 'n=10; while true; do j=0; while [ $j -lt 400000 ]; do j=$((j+1)); done; n=$((n+1));

@@ -12,7 +12,6 @@ from tests.soak import HOURS
 from tests.uml import guest
 from tests.uml.guest import TOP
 
-pytestmark = pytest.mark.xdist_group("uml")
 TIMEOUT_S = 1500  # many times what the longest takes on a host that does nothing else: a guard, not a measure
 SUMMARY = re.compile(r"^=+ .*\b(\d+) passed.* =+$", re.MULTILINE)
 STARTS = (

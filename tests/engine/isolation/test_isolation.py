@@ -29,7 +29,6 @@ from tests.engine.isolation.rows import (
     asked,
 )
 
-pytestmark = pytest.mark.xdist_group("isolation")
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs/isolation.md"
 REFUSALS = {"EPERM", "ENOSYS"}
 MIN_ROWS = 120
