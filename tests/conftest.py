@@ -66,7 +66,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((place for place, path in enumerate(LONG) if path in item.nodeid), len(LONG)))
 
 
-LONG = ("tests/uml/", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts", "tests/test_install")
+LONG = (
+    "tests/uml/", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts", "tests/test_install",
+)  # fmt: skip
 DESCRIPTORS = pytest.StashKey[set[str]]()
 BEFORE = pytest.StashKey[leaks.Snapshot]()
 FOUND = pytest.StashKey[list[str]]()
