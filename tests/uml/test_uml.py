@@ -80,7 +80,7 @@ ALONE = ("faults",)  # what they do to an engine is not undone
 NAMED = {group: words for group, (*_, words) in GROUPS.items() if " or " in words}
 
 
-def tests_of(group: str) -> list[str]:
+def names_of(group: str) -> list[str]:
     """The names of its files' tests."""
     files = [TOP / path for path in GROUPS[group] if path.endswith(".py")]
     return [name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)]
@@ -88,11 +88,11 @@ def tests_of(group: str) -> list[str]:
 
 @pytest.mark.parametrize("group", NAMED)
 def test_each_word_of_a_group_is_of_a_test(group: str) -> None:
-    assert not [word for word in NAMED[group].split(" or ") if not any(word in name for name in tests_of(group))]
+    assert not [word for word in NAMED[group].split(" or ") if not any(word in name for name in names_of(group))]
 
 
 def test_each_word_for_later_is_of_a_test() -> None:
-    names = [name for group in NAMED for name in tests_of(group)]
+    names = [name for group in NAMED for name in names_of(group)]
     assert not [word for word in LATER if not any(word.partition("[")[0] in name for name in names)]
 
 
