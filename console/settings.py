@@ -116,6 +116,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": PATHS.console_database,
+        "CONN_MAX_AGE": None,  # for as long as its thread; see console.asgi
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",  # a reader that turns writer would fail at once, not wait
             "timeout": 10,
