@@ -27,7 +27,8 @@ function gauge(root, name, value, most) {
 
 // Rows come without gauges: only figures fill them.
 function place(root) {
-  for (const cell of root.querySelectorAll("[data-g]:not(:has(meter))")) {
+  for (const cell of root.querySelectorAll("[data-g]")) {
+    if (cell.firstElementChild) continue;
     cell.replaceChildren(document.querySelector(`template[data-gauge="${cell.dataset.g}"]`).content.cloneNode(true));
   }
 }
@@ -46,8 +47,8 @@ function draw(root, name, value, most) {
   path.setAttribute("d", `M${left} 48L${line}L120 48z`);
 }
 
-function figures(id, of) {
-  for (const root of document.querySelectorAll(`[data-id="${id}"]`)) {
+function figures(roots, of) {
+  for (const root of roots) {
     place(root);
     if (of.cpu !== null) {
       text(root, "cpu", of.cpu.toFixed(2));
@@ -62,18 +63,26 @@ function figures(id, of) {
 }
 
 // A point for each second, however often the rest of the page is fetched again.
-function curves(id, of) {
-  const root = document.querySelector(`[data-id="${id}"]`);
+function curves([root], of) {
   if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus);
   draw(root, "mem", of.mem, of.limit);
+}
+
+// What shows a container, by its id: the page is gone through once, not once for each.
+function places() {
+  const found = {};
+  for (const root of document.querySelectorAll("[data-id]")) (found[root.dataset.id] ??= []).push(root);
+  return found;
 }
 
 let latest = {};
 function numbers(frame) {
   latest = frame.of;
+  const found = places();
   for (const [id, of] of Object.entries(frame.of)) {
-    figures(id, of);
-    curves(id, of);
+    if (!found[id]) continue;
+    figures(found[id], of);
+    curves(found[id], of);
   }
   // A container that ended has no figures; old ones must not stand there as if they were new.
   for (const root of document.querySelectorAll("[data-running][data-id]")) {
@@ -106,7 +115,8 @@ document.addEventListener("htmx:afterSwap", () => {
   const now = shown().join();
   if (now !== before) stats.renew();
   before = now;
-  for (const [id, of] of Object.entries(latest)) figures(id, of);
+  const found = places();
+  for (const [id, of] of Object.entries(latest)) figures(found[id] ?? [], of);
 });
 
 setInterval(() => {
