@@ -11,8 +11,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
@@ -112,17 +113,18 @@ def pytest_testnodedown(node: object, error: object) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """For a guest, where an engine takes seconds to begin and to end."""
-    parser.addoption("--one-engine", action="store_true", help="tests of a module share an engine, emptied after each")
+    parser.addoption("--one-engine", action="store_true", help="as if each test were marked one_engine")
 
 
-def life(fixture_name: str, config: pytest.Config) -> Literal["module", "function"]:
-    """The scope of fixtures that an engine needs or is."""
-    return "module" if config.getoption("one_engine") else "function"
+def shares(request: pytest.FixtureRequest) -> bool:
+    """Whether a test shares its engine with others of its module."""
+    wanted = request.config.getoption("one_engine") or request.node.get_closest_marker("one_engine")
+    return bool(wanted) and not request.node.get_closest_marker("own_engine")
 
 
-@pytest.fixture(scope=life)
-def config() -> Iterator[Config]:
-    """An instance of its own: WHARFIE_ROOT on a real file system (no upper lies on overlayfs), a short WHARFIE_RUN."""
+@contextmanager
+def new_config() -> Iterator[Config]:
+    """An instance: WHARFIE_ROOT on a real file system (no upper lies on overlayfs), a short WHARFIE_RUN."""
     name = f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{next(_numbers)}"
     config = Config(root=disk.place() / name, run=Path("/run") / name)
     for directory in (config.root, config.run):
@@ -142,8 +144,8 @@ def config() -> Iterator[Config]:
         shutil.rmtree(directory)
 
 
-@pytest.fixture(scope=life)
-def engine(config: Config) -> Iterator[Engine]:
+@contextmanager
+def new_engine(config: Config) -> Iterator[Engine]:
     """An engine with a launcher of its own; all that it made is gone afterwards."""
     from engine import Engine
 
@@ -154,21 +156,45 @@ def engine(config: Config) -> Iterator[Engine]:
     stop_launcher(config)
 
 
-@pytest.fixture(autouse=True)
-def _emptied(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a shared engine is given by one test is not there in the next."""
-    shared = request.config.getoption("one_engine") and "engine" in request.fixturenames
-    engine: Engine | None = request.getfixturevalue("engine") if shared else None
-    kept = {image.id for image in engine.images()} if engine else set()
-    yield
-    if engine:
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
-        for volume in engine.volumes():
-            engine.remove_volume(volume.name)
-        for image in engine.images():
-            if image.id not in kept:
-                engine.remove_image(image.id, force=True)
+@pytest.fixture(scope="module")
+def modules_engine() -> Iterator[Engine]:
+    """One for all tests of a module that share it."""
+    with new_config() as config, new_engine(config) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def kept_images() -> set[str]:
+    """The ids of those that stay in it."""
+    return set()
+
+
+@pytest.fixture
+def config(request: pytest.FixtureRequest) -> Iterator[Config]:
+    """An instance of the test's own, or that of its module."""
+    if shares(request):
+        yield request.getfixturevalue("modules_engine").config
+        return
+    with new_config() as config:
+        yield config
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, config: Config, kept_images: set[str]) -> Iterator[Engine]:
+    """An engine of the test's own, or that of its module: what one test makes is not there in the next."""
+    if not shares(request):
+        with new_engine(config) as engine:
+            yield engine
+        return
+    engine = request.getfixturevalue("modules_engine")
+    yield engine
+    for container in engine.containers():
+        engine.remove(container.id, force=True)
+    for volume in engine.volumes():
+        engine.remove_volume(volume.name)
+    for image in engine.images():
+        if image.id not in kept_images:
+            engine.remove_image(image.id, force=True)
 
 
 def stop_launcher(config: Config) -> None:

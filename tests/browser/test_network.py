@@ -38,47 +38,41 @@ def started(engine: Engine, name: str, script: str) -> None:
     engine.start(engine.create(spec).id)
 
 
-def test_a_log_goes_on_without_losing_or_doubling_a_line(
+def test_a_log_and_a_terminal_show_that_they_are_lost_and_come_back_with_nothing_lost_or_doubled(
     far: Console, wire: Wire, page: Page, elsewhere: Engine, errors: list[str]
 ) -> None:
     started(elsewhere, "steady", "i=0; while :; do i=$((i+1)); echo number $i; sleep 0.5; done")
+    started(elsewhere, "sea", "sleep 1000")
     sign_up(page, far)
     page.goto(f"{far.address}/containers/steady/logs/")
-    log, state = page.locator("ol.log"), page.locator("[data-log-state]")
-    expect(state).to_have_text("Following")
+    log, following = page.locator("ol.log"), page.locator("[data-log-state]")
+    expect(following).to_have_text("Following")
+    desk = page.context.new_page()
+    desk.goto(f"{far.address}/containers/sea/terminals/")
+    desk.get_by_role("button", name="Open a terminal").click()
+    connected = desk.locator("[data-terminal-state]")
+    expect(connected).to_have_text("Connected")
+    desk.keyboard.type("x=6; echo be''fore\n")
+    shows(desk, "before")
+
     wire.cut()
-    expect(state).to_have_text("Reconnecting", timeout=SILENT_MS)
+    expect(following).to_have_text("Reconnecting", timeout=SILENT_MS)
+    expect(connected).to_have_text("Connection lost, trying again", timeout=SILENT_MS)
     expect(page.locator("body.stale")).to_have_count(1)
     picture(page, "log-reconnecting")
+    picture(desk, "terminal-lost")
     before = log.locator("li").count()
+
     wire.mend()
-    expect(state).to_have_text("Following", timeout=HEAL_MS)
+    expect(following).to_have_text("Following", timeout=HEAL_MS)
+    expect(connected).to_have_text("Connected", timeout=HEAL_MS)
     expect(page.locator("body.stale")).to_have_count(0)
     expect(log.locator("li").nth(before + 10)).to_be_attached(timeout=20_000)
     numbers = [int(text.split()[1]) for text in log.locator("li span").all_text_contents()]
     assert numbers == list(range(1, len(numbers) + 1))
-    cut_off(errors)
-
-
-def test_a_terminal_shows_that_it_is_lost_and_comes_back(
-    far: Console, wire: Wire, page: Page, elsewhere: Engine, errors: list[str]
-) -> None:
-    started(elsewhere, "sea", "sleep 1000")
-    sign_up(page, far)
-    page.goto(f"{far.address}/containers/sea/terminals/")
-    page.get_by_role("button", name="Open a terminal").click()
-    state = page.locator("[data-terminal-state]")
-    expect(state).to_have_text("Connected")
-    page.keyboard.type("x=6; echo be''fore\n")
-    shows(page, "before")
-    wire.cut()
-    expect(state).to_have_text("Connection lost, trying again", timeout=SILENT_MS)
-    picture(page, "terminal-lost")
-    wire.mend()
-    expect(state).to_have_text("Connected", timeout=HEAL_MS)
-    shows(page, "before")
-    page.keyboard.type("echo again $x\n")
-    shows(page, "again 6")
+    shows(desk, "before")
+    desk.keyboard.type("echo again $x\n")
+    shows(desk, "again 6")
     assert len(elsewhere.terminals("sea")) == 1
     cut_off(errors)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import ContainerSpec, Engine, ExitRecord
-from tests.conftest import life
+from engine.errors import NotFound
 from tests.images import busybox_rootfs
 
 Run = Callable[..., tuple[ExitRecord, list[str]]]
@@ -25,10 +25,14 @@ def instance_groups(instance: str, container_id: str = "") -> list[Path]:
     return [group for group in (top / name, *(path / name for path in top.iterdir())) if group.exists()]
 
 
-@pytest.fixture(scope=life)
-def dock(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+@pytest.fixture
+def dock(engine: Engine, kept_images: set[str], tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """An engine that has the image ``busybox``."""
-    engine.load_image(busybox_rootfs(tmp_path_factory.mktemp("dock") / "busybox.tar"), name="busybox")
+    try:
+        engine.image("busybox")
+    except NotFound:
+        loaded = engine.load_image(busybox_rootfs(tmp_path_factory.mktemp("dock") / "busybox.tar"), name="busybox")
+        kept_images.update(image.id for image in loaded)
     return engine
 
 

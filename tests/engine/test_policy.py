@@ -29,6 +29,8 @@ from engine import (
 )
 from engine.errors import Denied, EngineError, NotFound
 
+pytestmark = pytest.mark.one_engine
+
 MEMBER, ADMIN = Caller(Role.MEMBER, "mate"), Caller(Role.ADMIN, "captain")
 # By the field that is blamed. None of these does harm when it is created and never started.
 FOR_ADMINS: dict[str, dict[str, Any]] = {

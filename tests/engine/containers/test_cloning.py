@@ -9,6 +9,8 @@ from engine.errors import AlreadyExists, Denied, EngineError
 from engine.volumes.store import VolumeStore
 from tests.engine.faults.injection import Actor
 
+pytestmark = pytest.mark.one_engine
+
 SETUP = "echo file > /made; rm /etc/group; chown 1000:1000 /data; chmod 750 /data; echo in > /data/note; sleep 1000"
 LOOK = "cat /made /data/note; stat -c '%u:%g %a' /data; test -e /etc/group && echo kept; true"
 

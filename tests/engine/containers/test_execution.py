@@ -42,6 +42,8 @@ from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
 from tests.engine.killing import kill, shim, tells_exits
 
+pytestmark = pytest.mark.one_engine
+
 PTRACE_SEIZE, WALL = 0x4206, 0x40000000
 
 

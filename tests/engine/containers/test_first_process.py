@@ -18,6 +18,8 @@ from engine.errors import CommandNotExecutable, CommandNotFound, WrongState
 from tests.conftest import children, eventually, name_of
 from tests.engine.killing import adopted, kill, launcher, shim
 
+pytestmark = pytest.mark.one_engine
+
 
 def start(dock: Engine, script: str, **more: object) -> Container:
     spec = ContainerSpec(image="busybox", command=("sh", "-c", script), **more)  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,14 @@ from engine import Config, Container, ContainerSpec, Engine, State
 from engine.errors import KernelError
 from engine.launcher import start
 from engine.linux import overlayfs
+from engine.storage import instance
 from tests.engine.conftest import groups
 from tests.engine.images.archives import docker_save, tar
 from tests.images import busybox_rootfs
 
-LAYERS = 45
+pytestmark = pytest.mark.own_engine  # whose launcher is another, and whose store lies deep
+LAYERS = 16
+DEPTH = 250  # characters of a directory's name: what mount(2) takes is a page, less than the paths of these layers
 WAYS = ("attached",) if overlayfs.way() is overlayfs.attached else ("detached", "attached")
 LAUNCHER = """
 import sys
@@ -25,6 +30,15 @@ overlayfs.way = lambda: overlayfs.{way}
 from engine.launcher import __main__
 sys.exit(__main__.main(*sys.argv[1:3], sys.argv[3] == "idle"))
 """
+
+
+@pytest.fixture
+def config(config: Config) -> Iterator[Config]:
+    """With a store whose name is as long as names get."""
+    deep = replace(config, root=config.root / ("deep" * DEPTH)[:DEPTH])
+    deep.root.mkdir(mode=0o700)
+    yield deep
+    instance.release(instance.instance_id(deep))
 
 
 @pytest.fixture(params=WAYS)
@@ -68,7 +82,7 @@ def test_a_container_sees_every_layer_and_keeps_its_own(layered: Engine) -> None
 
 def test_a_start_without_one_of_its_layers_says_which_and_is_undone(layered: Engine) -> None:
     container = create(layered, "true")
-    layer = layered.paths.layer(layered.image("many:1").layers[20].diff_id)
+    layer = layered.paths.layer(layered.image("many:1").layers[LAYERS // 2].diff_id)
     aside = layer.with_name(".aside")
     layer.rename(aside)
     with pytest.raises(KernelError, match=layer.name):

@@ -31,6 +31,8 @@ from engine.launcher import client
 from tests.conftest import eventually, shims, stop_launcher, wait_readable
 from tests.engine.conftest import Run, groups
 
+pytestmark = pytest.mark.one_engine
+
 
 def spec(*command: str, **options: object) -> ContainerSpec:
     return ContainerSpec(image="busybox", command=command, **options)  # type: ignore[arg-type]
@@ -306,6 +308,7 @@ def test_without_a_launcher_a_start_says_so_and_changes_nothing(dock: Engine, mo
         assert other.inspect(container.id).state is State.CREATED
 
 
+@pytest.mark.own_engine
 def test_one_of_many_removes_removes_and_nothing_is_left(dock: Engine) -> None:
     container = dock.create(spec("true"))
 
@@ -337,6 +340,7 @@ def test_one_of_many_starts_starts(dock: Engine) -> None:
     assert dock.inspect(container.id).state is State.RUNNING
 
 
+@pytest.mark.own_engine
 def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
     def create(_: int) -> bool:
         try:

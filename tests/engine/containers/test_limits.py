@@ -12,6 +12,8 @@ from engine.cgroups import manager
 from engine.errors import AlreadyExists, Busy, InvalidRequest, Unsupported
 from tests.conftest import eventually
 
+pytestmark = pytest.mark.one_engine
+
 MIB = 1 << 20
 START = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=50)
 

@@ -13,6 +13,8 @@ from engine.shim.stdio import FRAME
 from engine.storage.paths import Paths
 from tests.conftest import eventually
 
+pytestmark = pytest.mark.one_engine
+
 SEGMENT = 65_536
 
 

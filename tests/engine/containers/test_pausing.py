@@ -16,6 +16,8 @@ from engine.cgroups import manager
 from engine.errors import WrongState
 from tests.conftest import eventually
 
+pytestmark = pytest.mark.one_engine
+
 
 def ticking(dock: Engine, program: str = "while true; do echo tick; sleep 0.02; done", **options: object) -> Container:
     """A container that writes all the time, once it does."""

@@ -14,6 +14,8 @@ from engine import Caller, Container, ContainerSpec, Engine, ExecSpec, Process, 
 from engine.errors import Denied, InvalidRequest, NotFound, WrongState
 from tests.conftest import eventually
 
+pytestmark = pytest.mark.one_engine
+
 MEMBER = Caller(Role.MEMBER, "sailor")
 # Three that sleep, one of them as another user.
 PROGRAM = "sleep 1002 & exec sleep 1003"

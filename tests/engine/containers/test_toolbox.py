@@ -15,6 +15,8 @@ from tests.conftest import eventually
 from tests.engine.conftest import groups
 from tests.images import BUSYBOX
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def scratch(engine: Engine, tmp_path: Path) -> Engine:

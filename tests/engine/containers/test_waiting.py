@@ -17,6 +17,8 @@ from engine.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable, 
 from tests.conftest import eventually
 from tests.engine.conftest import Run
 
+pytestmark = pytest.mark.one_engine
+
 OBSTINATE = ("sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.05; done")
 
 

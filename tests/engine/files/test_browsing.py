@@ -16,6 +16,8 @@ from engine import Caller, Container, ContainerSpec, Engine, EngineError, Role, 
 from engine.errors import AlreadyExists, Busy, Denied, InvalidRequest, NotFound, WrongState
 from tests.conftest import eventually
 
+pytestmark = pytest.mark.one_engine
+
 SENTINEL = b"nobody may read or change this\n"
 NAMES = (b"line\nbreak", b"\x1b]0;title\x07", b"no-text-\xff\xfe", b"<script>alert(1)<script>", b"a b'\"&%2F", b"-rf")
 

@@ -20,6 +20,8 @@ from engine.images import instructions
 from tests.conftest import eventually
 from tests.engine.isolation.rows import USER_MODE
 
+pytestmark = pytest.mark.one_engine
+
 BASE = {"old/a": b"1", "old/b": b"2", "kept/file": b"3", "gone/file": b"4", "gone/sub/file": b"5", "turned": b"6",
         "both/x": b"7", "script": b"8"}  # fmt: skip
 SCRIPT = """

@@ -36,6 +36,8 @@ from tests.conftest import eventually
 from tests.engine.isolation.racer import racing
 from tests.soak import amount
 
+pytestmark = pytest.mark.one_engine
+
 TOP = Path(__file__).resolve().parents[3]
 CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00" + bytes(12)  # cap_net_bind_service+ep; linux/capability.h, v2
 

@@ -15,6 +15,8 @@ from engine import BindMount, ContainerSpec, Engine, Limits, TmpfsMount, VolumeM
 from engine.errors import Denied, InvalidRequest, Unsupported
 from tests.engine.conftest import Run
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def seeded(dock: Engine, tmp_path: Path) -> Engine:

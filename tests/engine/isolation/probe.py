@@ -71,20 +71,35 @@ def read(path):
         return errno.errorcode[error.errno]
 
 
-def in_child(act):
-    """The errno name that ``act`` met, "ok", or the signal that ended it."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write_end, str(act()).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    said = os.read(read_end, 100).decode()
-    os.close(read_end)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return signal.Signals(-code).name if code < 0 else said
+def in_children(acts):
+    """By its name the errno name that each act met, "ok", or the signal that ended it.
+
+    A child goes on until an act succeeds or ends it: what was refused has changed nothing, and a fork for each is long
+    where a page that is touched costs more than a call.
+    """
+    found, left = {}, list(acts)
+    while left:
+        read_end, write_end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for name in left:
+                    said = str(acts[name]())
+                    os.write(write_end, (said + "\n").encode())
+                    if said == "ok":
+                        break
+            finally:
+                os._exit(0)
+        os.close(write_end)
+        with open(read_end) as reader:
+            said = reader.read().split("\n")[:-1]
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code < 0:
+            said.append(signal.Signals(-code).name)
+        found.update(zip(left, said, strict=False))
+        assert said, f"{left[0]} said nothing"
+        left = left[len(said) :]
+    return found
 
 
 def syscall(number, *arguments):
@@ -209,16 +224,14 @@ facts = {
     "uid_map": read("/proc/self/uid_map").split(),
     "gid_map": read("/proc/self/gid_map").split(),
     "setgroups": read("/proc/self/setgroups").strip(),
-    "syscalls": {
-        name: in_child(lambda n=number, k=name: syscall(n, CLONE_NEWUSER if k == "unshare" else 0, 0, 0, 0, 0))
-        for name, number in NUMBERS.items()
-    },
-    "i386": in_child(thirty_two_bit),
-    "ptrace": in_child(lambda: syscall(101, 0, 0, 0, 0)),
-    "personality": {hex(kind): in_child(lambda k=kind: syscall(135, k)) for kind in (0, 0x40000)},
-    "clone": in_child(cloned),
-    "sockets": {str(number): in_child(lambda n=number: family(n)) for number in (2, 15, 17, 33, 38, 40)},
-    "xfrm": in_child(xfrm),
+    "syscalls": in_children(
+        {
+            name: lambda n=number, k=name: syscall(n, CLONE_NEWUSER if k == "unshare" else 0, 0, 0, 0, 0)
+            for name, number in NUMBERS.items()
+        }
+    ),
+    "personality": in_children({hex(kind): lambda k=kind: syscall(135, k) for kind in (0, 0x40000)}),
+    "sockets": in_children({str(number): lambda n=number: family(n) for number in (2, 15, 17, 33, 38, 40)}),
     "max_user_namespaces": read("/proc/sys/user/max_user_namespaces").strip(),
     "masked": {
         path: (
@@ -264,7 +277,6 @@ facts = {
     "cgroup": sorted({line.split(":", 2)[2] for line in read("/proc/self/cgroup").splitlines()}),
     "keys": read("/proc/keys"),
     "oom_score_adj": read("/proc/self/oom_score_adj").strip(),
-    "oom_lower": in_child(lowered),
     "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
     "memlock": resource.getrlimit(resource.RLIMIT_MEMLOCK),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
@@ -277,11 +289,18 @@ facts = {
     "terminal": opened("/dev/tty", os.O_RDWR | os.O_NOCTTY),
     "stdin": os.readlink("/proc/self/fd/0"),
     "session": os.getsid(0) == os.getpid(),
-    "umount_mask": in_child(
-        lambda: syscall(166, ctypes.cast(ctypes.c_char_p(b"/proc/keys"), ctypes.c_void_p).value, 0)
-    ),
     "interfaces": sorted(os.listdir("/sys/class/net")),
 }
+facts |= in_children(
+    {
+        "i386": thirty_two_bit,
+        "ptrace": lambda: syscall(101, 0, 0, 0, 0),
+        "clone": cloned,
+        "xfrm": xfrm,
+        "oom_lower": lowered,
+        "umount_mask": lambda: syscall(166, ctypes.cast(ctypes.c_char_p(b"/proc/keys"), ctypes.c_void_p).value, 0),
+    }
+)
 found = json.dumps(facts)
 if sys.argv[1:] and sys.argv[1]:
     with open(f"{sys.argv[1]}.new", "w") as file:

@@ -25,6 +25,8 @@ from tests.engine.images import archives as images
 from tests.engine.isolation.conftest import SECRET
 from tests.images import busybox_rootfs
 
+pytestmark = pytest.mark.one_engine
+
 
 def image(engine: Engine, tmp_path: Path, links: dict[str, str], files: dict[str, bytes] | None = None) -> Engine:
     """The image ``hostile``: busybox, with links in places where there should be none."""

@@ -19,6 +19,8 @@ from tests.engine.isolation.findings import entered, probe
 from tests.engine.isolation.rows import LOWEST_ID, MASKED, USER_MODE, Facts, asked
 from tests.engine.isolation.test_isolation import DEVICES, OTHER_DEVICES, made_in_group
 
+pytestmark = pytest.mark.one_engine
+
 ATTACK = ("/usr/bin/python3", "-I", "-c", Path(__file__).with_name("attack.py").read_text())
 ALL = f"{(1 << capabilities.last() + 1) - 1:016x}"
 LENIENT = json.dumps({"defaultAction": "SCMP_ACT_ALLOW"})

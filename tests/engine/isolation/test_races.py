@@ -18,6 +18,8 @@ from tests.engine.isolation.conftest import SECRET
 from tests.engine.isolation.racer import racing
 from tests.soak import amount
 
+pytestmark = pytest.mark.one_engine
+
 TRIES = amount(50, 500)
 
 

@@ -10,6 +10,8 @@ import pytest
 from engine import Config, Engine
 from engine.errors import AlreadyExists, Unavailable
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_a_volume_that_cannot_be_made_costs_the_one_of_that_name_nothing(engine: Engine) -> None:
     engine.create_volume("data")
