@@ -23,8 +23,9 @@ def main(argv: list[str]) -> int:
     import django
     from django.core.management import execute_from_command_line
 
-    django.setup()
-    gc.freeze()
+    if not any(word.startswith(("--settings", "--pythonpath")) for word in argv):  # else Django has yet to read them
+        django.setup()
+        gc.freeze()
     gc.enable()
     execute_from_command_line(argv)
     return 0

@@ -19,6 +19,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 
 from console.proxy import believe_only
@@ -53,6 +54,7 @@ class Handler(ASGIHandler):
         if len(self._idle) < IDLE_THREADS:
             self._idle.append(thread)
         else:
+            thread.submit(connections.close_all)  # its own: with the thread alone they would wait for the collector
             thread.shutdown(wait=False)
 
     def load_middleware(self, is_async: bool = False) -> None:

@@ -137,7 +137,7 @@ class Engine:
 
     def take_over(self) -> None:
         """Start a launcher where a container has lost its shim together with the launcher: it gets another one."""
-        if self._records.orphaned():  # its lock does not tell: a child that it had just forked holds it a moment longer
+        if self._records.orphaned():
             self._launcher.ensure()
 
     def revive(self) -> None:

@@ -18,14 +18,14 @@ SUFFIX = "-disk"
 
 
 def place() -> Path:
-    """Where tests write; no overlayfs, on which no upper lies, and nothing that a short test would have to remove."""
+    """Where tests write: no overlayfs, on which no upper lies, and no tmpfs, which Linux before 6.3 cannot idmap."""
     own = _own()
-    return own if own.is_dir() else PARENT
+    return own if own.is_mount() else PARENT
 
 
 def mount() -> None:
     """Make it; what runs that were killed have left goes first. Without loop devices, as in a guest, there is none."""
-    for left in PARENT.glob(f"{leaks.NAME}*{SUFFIX}"):
+    for left in PARENT.glob(f"{leaks.NAME}*{SUFFIX}*"):
         if not leaks.is_foreign_name(left.name):
             _unmount(left)
     own = _own()
@@ -35,11 +35,12 @@ def mount() -> None:
     image = own.with_suffix(".image")
     try:
         with image.open("wb") as file:
-            file.truncate(BYTES)
-        for command in (["mkfs.ext4", "-q", "-F", str(image)], ["mount", "-o", "loop,nobarrier", str(image), str(own)]):
+            file.truncate(min(BYTES, shutil.disk_usage(PARENT).free))
+        how = "loop,nobarrier,discard"
+        for command in (["mkfs.ext4", "-q", "-F", str(image)], ["mount", "-o", how, str(image), str(own)]):
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     finally:
-        image.unlink()  # it is there for as long as it is mounted
+        image.unlink(missing_ok=True)  # it is there for as long as it is mounted
     own.chmod(0o1777)
 
 
@@ -55,5 +56,8 @@ def _own() -> Path:
 
 def _unmount(path: Path) -> None:
     # Lazily: what still holds something there has been told as a leak.
-    subprocess.run(["umount", "--lazy", str(path)], check=False, stdin=subprocess.DEVNULL, capture_output=True)
-    shutil.rmtree(path)
+    if path.is_dir():
+        subprocess.run(["umount", "--lazy", str(path)], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -192,19 +194,21 @@ def test_a_descriptor_is_seen() -> None:
 
 
 def test_what_ends_by_itself_is_waited_for() -> None:
-    command = [sys.executable, "-c", "import select; select.select([], [], [], 0.3)", "engine/launcher/__main__.py"]
-    with subprocess.Popen(command) as process:
-        reaper = threading.Thread(target=process.wait)  # as its parent would
-        reaper.start()
+    with sleeper(mark="engine/launcher/__main__.py") as pid:
 
         def its_own() -> leaks.Snapshot:
             """What the host has of this process alone: other workers start and end things meanwhile."""
             seen = leaks.Host()
             lines = {"process": seen.processes(), "zombie": seen.zombies()}
-            return {kind: {line for line in lines[kind] if line.startswith(str(process.pid))} for kind in lines}
+            return {kind: {line for line in lines[kind] if re.match(rf"{pid}\b", line)} for kind in lines}
 
         assert leaks.remaining({}, its_own, patience_s=0)
+        ending = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+        ending.start()
+        reaper = threading.Thread(target=os.waitid, args=(os.P_PID, pid, os.WEXITED))  # as its parent would
+        reaper.start()
         assert leaks.remaining({}, its_own) == []
+        ending.join()
         reaper.join()
 
 

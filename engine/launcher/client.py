@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import Unavailable, from_wire
 from engine.launcher import start
-from engine.linux import unix
+from engine.linux import process, unix
 from engine.shim import protocol
 
 STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
@@ -49,9 +50,31 @@ class LauncherClient:
         return result
 
     def ensure(self) -> None:
-        """Have one running, if this client may start one; its socket does not tell, a killed one's child may listen."""
-        if self._spawn:
+        """Have one running, if this client may start one, within `STARTUP_S`.
+
+        That somebody listens tells nothing, nor that the lock is held: a killed one's child does both a moment longer.
+        """
+        deadline = time.monotonic() + STARTUP_S
+        while self._spawn and not self._lives() and time.monotonic() < deadline:
             start.spawn(self._config)
+            again_s = time.monotonic() + RESPAWN_S
+            while not self._lives() and time.monotonic() < again_s:
+                time.sleep(0.01)
+
+    def _lives(self) -> bool:
+        """Whether the process that made the socket goes on."""
+        connection = self._try()
+        if connection is None:
+            return False
+        with connection:
+            try:
+                pidfd = os.pidfd_open(unix.peer(connection))
+            except ProcessLookupError:
+                return False
+        try:
+            return not process.ended(pidfd)
+        finally:
+            os.close(pidfd)
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + STARTUP_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -198,4 +199,11 @@ def test_an_image_without_a_shell_is_offered_the_toolbox(page: Client, host: Eng
 def test_an_image_with_shells_names_them(page: Client, host: Engine, sea: str) -> None:
     shown = page.get(f"/containers/{sea}/terminals/").content.decode()
     assert "<option>ash</option><option>sh</option>" in shown
+    more = io.BytesIO()
+    with tarfile.open(fileobj=more, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("bash"))
+    more.seek(0)
+    host.files.copy_in(sea, "/bin", more)
+    shown = page.get(f"/containers/{sea}/terminals/").content.decode()
+    assert "<option>bash</option><option>ash</option><option>sh</option>" in shown, "the most comfortable first"
     assert "This image has no shell." not in shown

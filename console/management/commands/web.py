@@ -54,7 +54,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _serve(self, endpoint: str | None, fd: int | None) -> None:
-        gc.disable()  # as in manage.py
+        gc.collect()  # what beginning has left; what is imported now stays, as in manage.py
+        gc.disable()
         from console.asgi import application
         from console.server import Server
 

@@ -23,7 +23,8 @@ from tests.engine.killing import adopted, kill, shim
 from tests.images import busybox_rootfs
 
 TOP = Path(__file__).parents[3]
-# Engines of before, by their protocol: `git archive COMMIT engine | xz`, when it or what a shim does changes.
+# Engines of before, by their protocol: `git archive COMMIT engine | xz`, when that or what a shim does changes. That of
+# the present protocol is older code.
 BEFORE = {path.name.removesuffix(".tar.xz"): path for path in (TOP / "tests/fixtures").glob("engine-*.tar.xz")}
 OLD = """
 import json, sys
@@ -122,6 +123,10 @@ def test_a_launcher_of_other_code_goes_and_containers_stay(
     assert dock.inspect(running).state is State.RUNNING
     dock.stop(running)
     assert dock.wait(running, timeout_s=10).code == 4
+
+
+def test_an_engine_of_each_protocol_is_kept() -> None:
+    assert {f"engine-{version}" for version in range(2, protocol.VERSION)} <= BEFORE.keys()
 
 
 @pytest.mark.parametrize("before", sorted(BEFORE))
