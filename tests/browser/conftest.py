@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expec
 from engine import Engine
 from engine.config import Config
 from tests import leaks
+from tests.conftest import new_config
 from tests.images import small_starter
 
 TOP = Path(__file__).resolve().parents[2]
@@ -33,6 +35,9 @@ QUIET = [
 ]
 
 
+_signed_up: dict[int, list[Any]] = {}  # by the pid of their console
+
+
 class Console(NamedTuple):
     """A served console."""
 
@@ -42,8 +47,8 @@ class Console(NamedTuple):
     pid: int
 
 
-@pytest.fixture
-def console(config: Config) -> Iterator[Console]:
+@contextmanager
+def served(config: Config) -> Iterator[Console]:
     """`manage.py serve` on a free port; ends as Ctrl-C ends it."""
     environment = os.environ | {
         "WHARFIE_ROOT": str(config.root),
@@ -65,6 +70,31 @@ def console(config: Config) -> Iterator[Console]:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
     assert not leaks.host().get("process", set()) & {str(process.pid)}
+
+
+@pytest.fixture(scope="module")
+def modules_console() -> Iterator[Console]:
+    """One for all tests of a module that share it; see `sign_up`."""
+    with new_config() as config, served(config) as console:
+        yield console
+
+
+@pytest.fixture
+def console(request: pytest.FixtureRequest) -> Iterator[Console]:
+    """A console of the test's own, or that of its module, which has nothing in it; only who has signed up is kept."""
+    if not request.node.get_closest_marker("one_console"):
+        with served(request.getfixturevalue("config")) as console:
+            yield console
+        return
+    console = request.getfixturevalue("modules_console")
+    yield console
+    with Engine(console.config) as engine:
+        for container in engine.containers():
+            engine.remove(container.id, force=True)
+        for volume in engine.volumes():
+            engine.remove_volume(volume.name)
+        for image in engine.images():
+            engine.remove_image(image.id, force=True)
 
 
 @pytest.fixture
@@ -144,10 +174,21 @@ def picture(page: Page, name: str, **options: Any) -> None:
 
 
 def sign_up(page: Page, console: Console) -> None:
-    page.goto(console.setup_link)
-    picture(page, "setup")
-    page.get_by_label("User name").fill("captain")
-    for field in page.locator("input[type=password]").all():
-        field.fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
+    """Be its first user; who is that already, from a test before, only opens it."""
+    if cookies := _signed_up.get(console.pid):
+        page.context.add_cookies(cookies)
+        page.goto(console.address)
+        if page.locator("input[name=username]").count():  # signed out by a test before
+            page.locator("input[name=username]").fill("captain")
+            page.locator("input[type=password]").fill(PASSWORD)
+            page.locator("main form button.primary").first.click()
+            page.wait_for_url(f"{console.address}/")
+    else:
+        page.goto(console.setup_link)
+        picture(page, "setup")
+        page.get_by_label("User name").fill("captain")
+        for field in page.locator("input[type=password]").all():
+            field.fill(PASSWORD)
+        page.get_by_role("button", name="Create the account").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    _signed_up[console.pid] = page.context.cookies()

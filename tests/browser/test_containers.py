@@ -11,6 +11,7 @@ from engine import ContainerSpec, Engine, Limits
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import small_starter
 
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 PHONE = {"width": 390, "height": 844}
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 
 
 def test_a_failure_is_said_once_and_kept_under_the_bell(

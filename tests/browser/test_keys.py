@@ -12,7 +12,7 @@ from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import small_starter
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 
 
 def begin(page: Page, console: Console) -> None:

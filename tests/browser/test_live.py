@@ -22,7 +22,7 @@ TURNING = """() => {
   return turning.map((it) => it.ariaLabel);
 }"""
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 
 
 def started(engine: Engine, name: str, script: str) -> str:

@@ -18,7 +18,7 @@ from engine import ContainerSpec, Engine, ExecSpec
 from tests.browser.conftest import Console, picture, sign_up
 from tests.browser.test_terminal import shows
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 
 HARM = "rm -rf harm"
 ESC, BEL, ST = "\x1b", "\x07", "\x1b\\"

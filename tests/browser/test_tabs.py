@@ -13,7 +13,7 @@ from engine import Container, ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import busybox_rootfs
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 PHONE = {"width": 390, "height": 844}
 BUSY = "sleep 1001 & while :; do i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; busybox usleep 200000; done"
 

@@ -17,7 +17,7 @@ from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
 from tests.images import BUSYBOX
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # What the terminal shows, without its empty lines; xterm.js draws a row for each.
 SCREEN = """() => [...document.querySelectorAll(".xterm-rows > div")].map((row) => row.textContent).join("\\n")"""
