@@ -192,10 +192,13 @@ def test_what_is_done_to_many_and_to_what_else_there_is(hands: Hands, harbour: E
     assert is_so(State.RUNNING, harbour, "second")
     hands.go("/containers/")
     for act, state in (("pause", State.PAUSED), ("unpause", State.RUNNING), ("kill", State.EXITED),
-                       ("start", State.RUNNING), ("stop", State.EXITED)):  # fmt: skip
+                       ("start", State.RUNNING), ("restart", State.RUNNING), ("stop", State.EXITED)):  # fmt: skip
+        before = {each.pid for each in harbour.containers()}
         for box in page.locator("tbody [name=id]").all():
             box.check()
         hands.press(f"#bulk [value={act}]")
+        if act == "restart":
+            assert eventually(lambda was=before: not was & {each.pid for each in harbour.containers()}, 20)
         assert all(is_so(state, harbour, name) for name in ("web", "second")), act
         hands.look(f"bulk-{act}")
         if page.locator("dialog[open]").count():
