@@ -41,14 +41,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.SECRET_KEY = secrets.token_urlsafe(64)
     if not _is_worker(config) and not config.option.collectonly:
         disk.mount()
+        config.stash[MOUNTED] = True
         if config.option.basetemp is None and disk.place() != disk.PARENT:
             config.option.basetemp = str(disk.place() / "pytest")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last of all."""
-    if not _is_worker(config):
+    """The last of all. Who only collects, for a run that goes on, has none to take away."""
+    if config.stash.get(MOUNTED, False):
         disk.unmount()
 
 
@@ -70,6 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 LONG = (
     "tests/uml/", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts", "tests/test_install",
 )  # fmt: skip
+MOUNTED = pytest.StashKey[bool]()
 DESCRIPTORS = pytest.StashKey[set[str]]()
 BEFORE = pytest.StashKey[leaks.Snapshot]()
 FOUND = pytest.StashKey[list[str]]()
