@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,6 +190,11 @@ def engine(request: pytest.FixtureRequest, config: Config, kept_images: set[str]
         return
     engine = request.getfixturevalue("modules_engine")
     yield engine
+    empty(engine, kept_images)
+
+
+def empty(engine: Engine, kept_images: Collection[str] = ()) -> None:
+    """Remove all that is in it."""
     for container in engine.containers():
         engine.remove(container.id, force=True)
     for volume in engine.volumes():

@@ -50,7 +50,7 @@ class LauncherClient:
         return result
 
     def ensure(self) -> None:
-        """Have one running, if this client may start one, within `STARTUP_S`.
+        """Have one running, if this client may start one, or have tried for `STARTUP_S`: what needs one then says so.
 
         That somebody listens tells nothing, nor that the lock is held: a killed one's child does both a moment longer.
         """

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expec
 from engine import Engine
 from engine.config import Config
 from tests import leaks
-from tests.conftest import new_config
+from tests.conftest import empty, new_config
 from tests.images import small_starter
 
 TOP = Path(__file__).resolve().parents[2]
@@ -89,12 +89,7 @@ def console(request: pytest.FixtureRequest) -> Iterator[Console]:
     console = request.getfixturevalue("modules_console")
     yield console
     with Engine(console.config) as engine:
-        for container in engine.containers():
-            engine.remove(container.id, force=True)
-        for volume in engine.volumes():
-            engine.remove_volume(volume.name)
-        for image in engine.images():
-            engine.remove_image(image.id, force=True)
+        empty(engine)
 
 
 @pytest.fixture

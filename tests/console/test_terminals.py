@@ -18,6 +18,7 @@ from console.containers.terminals.consumer import TerminalConsumer
 from engine import ContainerSpec, Engine, ExecSpec
 from tests.conftest import eventually
 from tests.console.test_live import HOST, fetch_ticket
+from tests.engine.images.archives import tar
 from tests.images import BUSYBOX, small_starter
 
 
@@ -199,11 +200,7 @@ def test_an_image_without_a_shell_is_offered_the_toolbox(page: Client, host: Eng
 def test_an_image_with_shells_names_them(page: Client, host: Engine, sea: str) -> None:
     shown = page.get(f"/containers/{sea}/terminals/").content.decode()
     assert "<option>ash</option><option>sh</option>" in shown
-    more = io.BytesIO()
-    with tarfile.open(fileobj=more, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("bash"))
-    more.seek(0)
-    host.files.copy_in(sea, "/bin", more)
+    host.files.copy_in(sea, "/bin", io.BytesIO(tar({"bash": b""})))
     shown = page.get(f"/containers/{sea}/terminals/").content.decode()
     assert "<option>bash</option><option>ash</option><option>sh</option>" in shown, "the most comfortable first"
     assert "This image has no shell." not in shown

@@ -194,6 +194,7 @@ def test_a_name_is_free_again_when_its_container_is_gone(dock: Engine) -> None:
     assert dock.create(spec("true", name="wanted")).id != first.id
 
 
+@pytest.mark.own_engine  # it changes ids, and what they were is in the names of directories
 def test_a_container_is_found_by_name_id_and_a_prefix_that_is_its_alone(dock: Engine) -> None:
     containers = [dock.create(spec("true", name=f"boat-{number}")) for number in range(3)]
     assert [c.id for c in dock.containers()] == [c.id for c in reversed(containers)], "the newest first"
@@ -308,7 +309,6 @@ def test_without_a_launcher_a_start_says_so_and_changes_nothing(dock: Engine, mo
         assert other.inspect(container.id).state is State.CREATED
 
 
-@pytest.mark.own_engine
 def test_one_of_many_removes_removes_and_nothing_is_left(dock: Engine) -> None:
     container = dock.create(spec("true"))
 
@@ -340,7 +340,6 @@ def test_one_of_many_starts_starts(dock: Engine) -> None:
     assert dock.inspect(container.id).state is State.RUNNING
 
 
-@pytest.mark.own_engine
 def test_one_of_many_creates_gets_the_name(dock: Engine) -> None:
     def create(_: int) -> bool:
         try:
