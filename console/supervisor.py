@@ -152,17 +152,23 @@ class Supervisor:
         child.started_s = time.monotonic()
         if child is self.launcher:
             pid = answering(self.socket)
-            if pid:
-                child.hold(pid)
-                child.adopted = True
-                return
-            child.spawn({})
+            child.adopted = bool(pid) and self.take_over(pid)
+            if not child.adopted:
+                child.spawn({})
             return
         inherit = {WEB_LIFELINE_FD: self.lifeline}
         if self.listen_fd >= 0:
             inherit[WEB_LISTEN_FD] = self.listen_fd
         child.spawn(inherit)
         self.tie(child.pid)
+
+    def take_over(self, pid: int) -> bool:
+        """Watch a launcher that serves already. Of one that was killed, a child listens a moment longer."""
+        try:
+            self.launcher.hold(pid)
+        except OSError:  # ESRCH, or EINVAL of older kernels where its session outlives it
+            return False
+        return True
 
     def tie(self, pid: int) -> None:
         """Let the kernel send SIGTERM to the web process when this process is gone, however it went.

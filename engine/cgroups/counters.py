@@ -6,9 +6,14 @@ ever shown as 0. Sources: admin-guide/cgroup-v1/ and admin-guide/cgroup-v2.rst; 
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import NamedTuple
 
 from engine.linux import files
+
+# What a file of a group says when that has been removed: before the file was opened, or since; fs/kernfs/file.c.
+GONE = (errno.ENOENT, errno.ENODEV)
 
 
 class Usage(NamedTuple):
@@ -80,9 +85,25 @@ class Counters(NamedTuple):
     io_pressure: Pressure | None
 
 
+class UnlessGone:
+    """For what is fine, or done already, when somebody else removes the group just now: ``with UnlessGone(): ...``."""
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Whether that was it."""
+        return isinstance(error, OSError) and error.errno in GONE
+
+
 def read_text(path: str) -> str:
-    """A small kernel file."""
-    return files.content(path).decode()
+    """A small kernel file; FileNotFoundError too when its group is removed while it is read."""
+    try:
+        return files.content(path).decode()
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        raise
 
 
 def read_number(path: str) -> int | None:

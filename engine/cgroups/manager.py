@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Protocol
 
-from engine.cgroups.counters import Counters, Oom, Usage
+from engine.cgroups.counters import GONE, Counters, Oom, Usage
 from engine.cgroups.meter import Meter
 from engine.cgroups.settings import Limits
 from engine.cgroups.settings import write_text as write_text  # for the shim, too
@@ -186,5 +186,5 @@ def remove_instance(instance: str) -> None:
         try:
             os.rmdir(f"{mount}/wharfie-{instance}")
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
+            if error.errno not in (*GONE, errno.EBUSY, errno.ENOTEMPTY):
                 raise

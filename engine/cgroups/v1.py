@@ -15,10 +15,11 @@ import time
 from collections.abc import Sequence
 
 from engine.cgroups import v1_limits
-from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, keyed, read_number, read_text
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, UnlessGone, keyed, read_number, read_text
 from engine.cgroups.manager import ENGINE_GROUP
 from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
+from engine.linux import pidfds
 
 MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb")
@@ -208,7 +209,7 @@ class Group:
         """Whether they are to stand still."""
         try:
             return read_text(self._path("freezer", "freezer.state")).strip() != "THAWED"
-        except OSError:  # ENOENT, or ENODEV when it went between open and read
+        except FileNotFoundError:
             return False
 
     def pids(self) -> list[int]:
@@ -225,7 +226,8 @@ class Group:
             self._kill(new)
             struck.update(new)
             if self.frozen():  # a frozen task dies when it is thawed, and not before; it runs no instruction then
-                self.thaw()
+                with UnlessGone():
+                    self.thaw()
 
     def _kill(self, pids: list[int]) -> None:
         """SIGKILL to these, and to nobody who has got such a number meanwhile.
@@ -237,7 +239,7 @@ class Group:
         try:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):  # it ended, as wished
-                    opened[pid] = os.pidfd_open(pid)
+                    opened[pid] = pidfds.of(pid)
             for pid in opened.keys() & set(self.pids()):
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(opened[pid], signal.SIGKILL)
@@ -248,7 +250,5 @@ class Group:
     def remove(self) -> None:
         """Remove the empty group from every hierarchy."""
         for hierarchy in self._hierarchies:
-            try:
+            with UnlessGone():
                 os.rmdir(self._path(hierarchy))
-            except FileNotFoundError:
-                continue

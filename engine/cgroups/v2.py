@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from engine.cgroups import v2_limits
-from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, keyed, pressure, read_number, read_text
+from engine.cgroups.counters import Counters, Cpu, Io, Memory, Oom, UnlessGone, keyed, pressure, read_number, read_text
 from engine.cgroups.meter import Meter, Place
 from engine.cgroups.settings import Limits, busy, replace, write, write_text
 from engine.cgroups.v1 import DEVICES
@@ -186,7 +186,7 @@ class Group:
         """Whether they are to stand still."""
         try:
             return read_text(self._path("cgroup.freeze")).strip() == "1"
-        except OSError:  # ENOENT, or ENODEV when it went between open and read
+        except FileNotFoundError:
             return False
 
     def pids(self) -> list[int]:
@@ -198,14 +198,10 @@ class Group:
 
     def kill(self) -> None:
         """SIGKILL to all in it, which ends frozen ones too; cgroup.kill, Linux 5.14."""
-        try:
+        with UnlessGone():
             write_text(self._path("cgroup.kill"), 1)
-        except FileNotFoundError:
-            return
 
     def remove(self) -> None:
         """Remove the empty group."""
-        try:
+        with UnlessGone():
             os.rmdir(self._directory)
-        except FileNotFoundError:
-            return

@@ -8,7 +8,7 @@ import time
 from engine.containers.execution import Executions
 from engine.containers.spec import Container, ExecSpec, HealthResult
 from engine.errors import Unavailable, WrongState
-from engine.linux import process
+from engine.linux import pidfds, process
 from engine.security.spec import Caller
 from engine.shim.health import OUTPUT_BYTES
 
@@ -30,5 +30,5 @@ def check(executions: Executions, container: Container, caller: Caller) -> Healt
         except Unavailable:
             code, said = None, b"took too long, and was killed"
             if start_time is not None:
-                process.kill(execution.pid, start_time, signal.SIGKILL)
+                pidfds.kill(execution.pid, start_time, signal.SIGKILL)
     return HealthResult(began_ns, time.time_ns(), code, said[:OUTPUT_BYTES].decode("utf-8", "replace"))

@@ -9,7 +9,8 @@ import os
 import sys
 
 from engine.cgroups import bounds, manager
-from engine.containers.pausing import GONE, ended
+from engine.cgroups.counters import GONE
+from engine.containers.pausing import ended
 from engine.containers.records import Records
 from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import signal
 import sys
 from collections.abc import Iterator
 
 from engine.cgroups import manager
+from engine.cgroups.counters import GONE
 from engine.containers import state
 from engine.containers.records import Records
 from engine.containers.spec import Container, State
@@ -108,9 +108,6 @@ class Pausing:
                     continue
                 except EngineError as error:  # the others go on all the same
                     print(f"wharfie: letting a container go on: {error}", file=sys.stderr, flush=True)
-
-
-GONE = (errno.ENOENT, errno.ENODEV)  # what a file of a group says that has just been removed
 
 
 def ended(container: Container, act: str) -> WrongState:

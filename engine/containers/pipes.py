@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.errors import Unavailable
-from engine.linux import process
+from engine.linux import pidfds
 from engine.shim import protocol
 
 REAPED_S = 1.0  # a command whose shim was killed has another parent, which sees to it soon
@@ -37,9 +37,9 @@ class Execution:
         if answer is not None:
             return int(answer[0]["exit"]["code"])
         if self._pidfd >= 0:  # the command goes on without its shim
-            if not process.ended(self._pidfd, _left(deadline)):
+            if not pidfds.ended(self._pidfd, _left(deadline)):
                 raise _unended()
-            status = process.reaped(self._pidfd, REAPED_S)
+            status = pidfds.reaped(self._pidfd, REAPED_S)
             if status is not None:
                 return int(protocol.exited(status)["code"])
         raise Unavailable("nobody saw the command's exit code", hint="its shim was killed")

@@ -13,7 +13,7 @@ from engine.containers.records import Records
 from engine.containers.spec import Container
 from engine.containers.stopping import Stopping
 from engine.errors import NotFound
-from engine.linux import process
+from engine.linux import pidfds
 from engine.metrics.processes import ProcessReader
 from engine.metrics.spec import Process
 from engine.security.spec import HOST, Caller
@@ -51,7 +51,7 @@ class Processes:
         """Send a signal to exactly that process. NotFound when it has ended, or is none of this container's."""
         policy.enter(container.spec, caller)
         state.require("signal", container.state, container.name)
-        pidfd = process.opened(pid, start_time) if 0 < pid < 2**22 else None
+        pidfd = pidfds.opened(pid, start_time) if 0 < pid < 2**22 else None
         gone = NotFound(
             f"process {pid} has ended, or is not the container's", hint="look at the list", subject=str(pid)
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Unsupported, from_wire
-from engine.linux import process, unix
+from engine.linux import pidfds, unix
 from engine.shim import protocol
 from engine.storage.paths import Paths
 
@@ -79,10 +79,10 @@ def ask(paths: Paths, container_id: str, message: dict[str, Any], timeout_s: flo
 def wait_for_pid(pid: int, timeout_s: float | None) -> None:
     """Until a process has ended, asked of the kernel: a shim, or an init whose shim does not answer."""
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = pidfds.of(pid)
     except ProcessLookupError:
         return
     try:
-        process.ended(pidfd, timeout_s)
+        pidfds.ended(pidfd, timeout_s)
     finally:
         os.close(pidfd)

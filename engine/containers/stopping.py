@@ -17,7 +17,7 @@ from engine.containers.spec import Container, State
 from engine.containers.waiting import Waiting
 from engine.errors import Busy, Unavailable, WrongState
 from engine.events import Events
-from engine.linux import process
+from engine.linux import pidfds
 from engine.security.spec import Caller
 from engine.shim import ending
 from engine.storage.paths import Paths
@@ -55,7 +55,7 @@ class Stopping:
             record = self._records.running(container.id)
             if record is not None:  # no shim answers: the kernel still does
                 ending.note_asked(str(self._paths.run_record(container.id)), record["started_at_ns"], number)
-                process.kill(record["pid"], record["start_time"], number)
+                pidfds.kill(record["pid"], record["start_time"], number)
         self._pausing.thaw(container)
 
     def stop(

@@ -17,7 +17,7 @@ from typing import Any
 from engine.archives import sandbox
 from engine.archives.sandbox import Furnish
 from engine.errors import InvalidRequest, WrongState
-from engine.linux import helper, mount, overlayfs, process
+from engine.linux import helper, mount, overlayfs, pidfds, process
 from engine.shim import rootfs
 
 _CONFINED = mount.NOSUID | mount.NODEV | mount.NOEXEC
@@ -43,7 +43,7 @@ def life(root: dict[str, Any]) -> int | None:
     """A pidfd of a running container's first process, which the caller closes; WrongState when it has ended."""
     if root["kind"] != "running":
         return None
-    pidfd = process.opened(root["pid"], root["start_time"])
+    pidfd = pidfds.opened(root["pid"], root["start_time"])
     if pidfd is None:
         raise WrongState("the container has just ended", hint="try again")
     return pidfd

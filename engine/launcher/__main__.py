@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.launcher import keeper
-from engine.linux import files, overlayfs, process, unix
+from engine.linux import files, overlayfs, pidfds, process, unix
 from engine.shim import birth, protocol, starter
 from engine.shim import main as shim
 
@@ -214,7 +214,7 @@ def _child(
 
 def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: socket.socket) -> None:
     """The starter: takes one connection, before it prepares anything when somebody waits already."""
-    launcher = os.pidfd_open(launcher_pid)
+    launcher = pidfds.of(launcher_pid)
     if process.parent(os.getppid()) != launcher_pid:
         return  # it was killed just now
     connection = _accept(listener, handover, launcher, 0)

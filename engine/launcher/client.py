@@ -10,7 +10,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import Unavailable, from_wire
 from engine.launcher import start
-from engine.linux import process, unix
+from engine.linux import pidfds, unix
 from engine.shim import protocol
 
 STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
@@ -68,11 +68,11 @@ class LauncherClient:
             return False
         with connection:
             try:
-                pidfd = os.pidfd_open(unix.peer(connection))
+                pidfd = pidfds.of(unix.peer(connection))
             except ProcessLookupError:
                 return False
         try:
-            return not process.ended(pidfd)
+            return not pidfds.ended(pidfd)
         finally:
             os.close(pidfd)
 

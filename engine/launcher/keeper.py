@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from engine.cgroups import manager
-from engine.linux import files, process, unix
+from engine.linux import files, pidfds, process, unix
 from engine.shim import adoption, custody, protocol
 from engine.shim.custody import Deposit
 
@@ -103,17 +103,16 @@ class Keeper:
         kept = deposit.moved(_raised)
         _drop(self._kept.pop(deposit.shim, None))
         try:
-            parent = process.parent(deposit.shim)
+            if process.parent(deposit.shim) != self._launcher:
+                self._watch(deposit.shim)
         except ProcessLookupError:  # it was killed before this was read
             self._renew(kept)
             return
         self._kept[deposit.shim] = kept
-        if parent != self._launcher:
-            self._watch(deposit.shim)
 
     def _watch(self, shim: int) -> None:
         if shim not in self._watched.values():
-            pidfd = _raised(os.pidfd_open(shim))
+            pidfd = _raised(pidfds.of(shim))
             self._watched[pidfd] = shim
             self._poll.register(pidfd, select.POLLIN)
 
@@ -161,7 +160,7 @@ class Keeper:
         """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
         # One that runs is never given up: a new shim that fails pauses first, so that is once a second at most.
-        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and process.ended(kept.pidfd)):
+        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and pidfds.ended(kept.pidfd)):
             files.remove(record)  # then who looks says that nobody knows how it ended
             self._tries.pop(kept.id, None)
             _drop(kept)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from engine.config import Config
-from engine.linux import process
+from engine.linux import pidfds
 from engine.shim import protocol
 from engine.storage.instance import instance_id
 
@@ -47,7 +47,7 @@ def retire_other(pid: int) -> bool:
     True when it is gone; False when it may stay, or has not ended in time.
     """
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = pidfds.of(pid)
     except ProcessLookupError:
         return False
     try:
@@ -55,7 +55,7 @@ def retire_other(pid: int) -> bool:
         if words[-2:-1] == [build().encode()]:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        return process.ended(pidfd, RETIRE_S)
+        return pidfds.ended(pidfd, RETIRE_S)
     except (FileNotFoundError, ProcessLookupError):  # by itself, just now
         return True
     finally:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Iterable
 from typing import Protocol
 
 from engine.cgroups import manager
-from engine.cgroups.counters import Counters, Usage
+from engine.cgroups.counters import Counters, UnlessGone, Usage
 from engine.cgroups.meter import Meter
 from engine.containers.spec import Container, Limits
 from engine.errors import WrongState
@@ -27,12 +26,9 @@ class Running(Protocol):
 
 def counters(instance: str, container: Container) -> Counters:
     """All that the kernel counts of one container; WrongState when it does not run."""
-    try:
-        if container.pid is not None:
+    if container.pid is not None:
+        with UnlessGone():
             return manager.group(instance, container.id).counters()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENODEV):
-            raise
     raise WrongState(
         f"container {container.name!r} does not run, so nothing is counted", hint="start it", subject=container.name
     )
@@ -70,24 +66,18 @@ class Sampler:
 
     def _used(self, container_id: str) -> Usage | None:
         """What it uses; None when it has no group."""
-        try:
-            meter = self._meters.get(container_id)
-            if meter is not None:
-                try:
-                    return meter.read()
-                except OSError as error:
-                    if error.errno != errno.ENODEV:
-                        raise
-                self._meters.pop(container_id).close()  # of its run before: it may have another group now
+        meter = self._meters.get(container_id)
+        if meter is not None:
+            with UnlessGone():
+                return meter.read()
+            self._meters.pop(container_id).close()  # of its run before: it may have another group now
+        with UnlessGone():
             group = manager.group(self._instance, container_id)
             if len(self._meters) >= self.MOST_KEPT:
                 return manager.usage(group)
             meter = self._meters[container_id] = group.meter()
             return meter.read()
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENODEV):  # either says that the group has just gone
-                raise
-            return None
+        return None
 
     def close(self) -> None:
         """Give the files back."""
@@ -100,9 +90,6 @@ def several(instance: str, ids: Iterable[str]) -> dict[str, Counters]:
     """All that the kernel counts of several; those that ended are left out."""
     found = {}
     for container_id in ids:
-        try:
+        with UnlessGone():
             found[container_id] = manager.group(instance, container_id).counters()
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENODEV):
-                raise
     return found

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from engine.linux import files, process, unix
+from engine.linux import files, pidfds, process, unix
 from engine.shim import protocol, starter, stdio
 from engine.shim.custody import Deposit
 from engine.shim.handover import Handover
@@ -110,7 +110,7 @@ def _rest_of(record: dict[str, Any], kept: Deposit | None, lent: list[int]) -> t
         _close(lent)
         return kept.pidfd, kept.outputs, kept.input
     _close(kept.descriptors() if kept is not None else ())  # of an earlier run
-    pidfd = process.opened(record["pid"], record["start_time"])
+    pidfd = pidfds.opened(record["pid"], record["start_time"])
     if pidfd is None:
         _close(lent)
         return -1, (), -1
@@ -167,7 +167,7 @@ def _learn(pidfd: int, status: int) -> int | None:
     while (left_s := until - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left_s * 1000):
             poll.unregister(descriptor)
-            if descriptor == pidfd and (known := process.exit_status(pidfd)) is not None:
+            if descriptor == pidfd and (known := pidfds.exit_status(pidfd)) is not None:
                 return known
             if descriptor == status and len(told := os.read(status, STATUS.size)) == STATUS.size:
                 return int(STATUS.unpack(told)[0])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process
+from engine.linux import pidfds, process
 from engine.shim import command, init, mounts, protocol, sharing
 
 AFTER_KILL_S = 10.0
@@ -68,7 +68,7 @@ class Init(NamedTuple):
         """What it died of, if that is why ``error`` was met; None when it is still there."""
         # One that is ending has no namespaces in /proc any more, a moment before it counts as ended.
         ending = error.errno in (errno.ENOENT, errno.ESRCH) and str(error.filename).startswith(f"/proc/{self.pid}/")
-        if not isinstance(error, ConnectionError) and not process.ended(self.pidfd, 1 if ending else 0):
+        if not isinstance(error, ConnectionError) and not pidfds.ended(self.pidfd, 1 if ending else 0):
             return None
         try:
             answer = protocol.receive(self.door)
@@ -83,7 +83,7 @@ class Init(NamedTuple):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
-        process.ended(self.pidfd, AFTER_KILL_S)
+        pidfds.ended(self.pidfd, AFTER_KILL_S)
 
 
 def prepared() -> Init | None:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from engine.cgroups.counters import Oom
+from engine.cgroups.manager import Group
 from engine.errors import EngineError
 from engine.linux import files
 
@@ -34,6 +35,14 @@ def asked_for(record: str, started_at_ns: int) -> int:
 def asked_path(record: str) -> str:
     """Where that is noted, by the path of the run record."""
     return f"{record.removesuffix('.json')}.asked"
+
+
+def oom(group: Group) -> Oom:
+    """What the out-of-memory killer did in a run's group; nothing when somebody else has removed that already."""
+    try:
+        return group.oom()
+    except FileNotFoundError:
+        return Oom(0, None)
 
 
 def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError, from_wire
-from engine.linux import process, tty
+from engine.linux import pidfds, process, tty
 from engine.shim import command, protocol, sharing, stdio, toolbox
 from engine.shim.terminal import Terminal
 
@@ -54,7 +54,7 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
             terminal.serve()
             terminal.farewell(_ended(pid))
         else:
-            process.ended(pidfd, None)
+            pidfds.ended(pidfd, None)
             protocol.send(client, {"exit": _ended(pid)})
     except OSError:  # the caller left, which ends nothing: without a terminal, nobody else can come for the code
         _ended(pid)

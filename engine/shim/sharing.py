@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from engine.errors import WrongState
-from engine.linux import files, helper, mount, process
+from engine.linux import files, helper, mount, pidfds, process
 from engine.linux.mount import NODEV, NOEXEC, NOSUID, RDONLY
 
 KINDS = {
@@ -95,7 +95,7 @@ def _alive(record: str) -> int | None:
     try:
         with open(record, "rb") as file:
             facts = json.load(file)
-        return process.opened(facts["pid"], facts["start_time"]) if facts["boot_id"] == process.boot_id() else None
+        return pidfds.opened(facts["pid"], facts["start_time"]) if facts["boot_id"] == process.boot_id() else None
     except (FileNotFoundError, ValueError, KeyError):
         return None
 

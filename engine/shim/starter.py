@@ -20,7 +20,7 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import EngineError, InvalidRequest, KernelError
-from engine.linux import devices, files, process, unix
+from engine.linux import devices, files, pidfds, process, unix
 from engine.shim import birth, handover, init, protocol, rootfs, stdio
 from engine.shim.custody import Deposit
 
@@ -60,7 +60,7 @@ def start(
         except ConnectionError:
             # It was killed just now. What runs is on record and in custody, and gets a new one; what died with it has
             # never run.
-            if process.ended(child.pidfd):
+            if pidfds.ended(child.pidfd):
                 raise KernelError(SHIM_KILLED, hint="start it again") from None
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
     except BaseException:

@@ -69,7 +69,7 @@ class Supervisor(Watch):
         group = self._group()
         began_ns = self._facts["started_at_ns"]
         asked = ending.asked_for(self._request["record"], began_ns)
-        ended = ending.record(status, group.oom(), asked, lost) | {
+        ended = ending.record(status, ending.oom(group), asked, lost) | {
             "restarts": self._restarts,
             "started_at_ns": began_ns,
         }

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import Busy, WrongState
-from engine.linux import process
+from engine.linux import pidfds, process
 from engine.shim import ending, health, protocol, session, starter, terminal
 from engine.shim.custody import Deposit
 from engine.shim.door import Door, Operation
@@ -215,7 +215,7 @@ class Watch:
 
     def look_after(self, server: int) -> None:
         """The same for one that serves the terminal already, for a shim that was killed."""
-        pidfd = os.pidfd_open(server)
+        pidfd = pidfds.of(server)
         self._children[pidfd] = 0, lambda _status: self.sit_down_again()
         self._poll.register(pidfd, select.POLLIN)
 

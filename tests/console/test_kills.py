@@ -28,6 +28,7 @@ from console.supervisor import answering
 from engine import Config, Container, ContainerSpec, Engine, RestartPolicy, State
 from engine.errors import EngineError, WrongState
 from engine.events import Event
+from engine.linux import pidfds
 from tests.conftest import children, eventually, name_of
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.images import busybox_rootfs
@@ -149,7 +150,7 @@ class Nemesis:
             for who in wanted:
                 for pid, whose in self._find(who):
                     try:
-                        pidfd = os.pidfd_open(pid)
+                        pidfd = pidfds.of(pid)
                     except ProcessLookupError:
                         continue
                     stack.callback(os.close, pidfd)

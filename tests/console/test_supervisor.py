@@ -18,7 +18,7 @@ import pytest
 from console import supervisor
 from console.listeners import who_listens
 from engine import Config, ContainerSpec, Engine
-from engine.linux import process
+from engine.linux import process, unix
 from engine.storage.paths import Paths
 from tests.conftest import eventually, wait_readable
 from tests.console.serving import Serve
@@ -193,6 +193,31 @@ def test_the_supervisor_is_small(serve: Serve) -> None:
 def test_nobody_answers_where_no_launcher_is(config: Config) -> None:
     assert supervisor.answering(str(Paths(config).launcher_socket)) == 0
     assert supervisor.answering("/nowhere/launcher.sock") == 0
+
+
+def test_a_killed_launcher_whose_child_listens_a_moment_longer_is_not_taken_over(tmp_path: Path) -> None:
+    path, (told, tell), (wait, end) = str(tmp_path / "launcher.sock"), os.pipe(), os.pipe()
+    launcher = os.fork()
+    if launcher == 0:
+        listener = unix.bind(path)
+        listener.listen()
+        os.write(tell, b"!")
+        os.close(end)
+        if os.fork() == 0:
+            os.read(wait, 1)
+        os._exit(0)
+    os.read(told, 1)
+    os.waitpid(launcher, 0)
+    try:
+        assert supervisor.answering(path) == launcher
+        watched = supervisor.Supervisor(str(tmp_path), path, -1, [sys.executable, "-c", ""], [])
+        watched.start(watched.launcher)
+        assert watched.launcher.pid not in (0, launcher)
+        assert not watched.launcher.adopted
+        watched.launcher.ended()
+    finally:
+        for descriptor in (told, tell, wait, end, watched.lifeline, watched._lifeline_writer):
+            os.close(descriptor)
 
 
 def test_run_records_of_other_processes_do_not_count(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from console.supervisor import answering
 from engine import Container, Engine
 from engine.cgroups import manager
-from engine.linux import process
+from engine.linux import pidfds
 from tests.conftest import eventually
 
 
@@ -30,7 +30,7 @@ def launcher(engine: Engine) -> int:
 
 def kill(pid: int) -> None:
     """SIGKILL; on return it is dead."""
-    pidfd = os.pidfd_open(pid)
+    pidfd = pidfds.of(pid)
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         assert select.select([pidfd], (), (), 10)[0]
@@ -63,9 +63,9 @@ def tells_exits() -> bool:
     child = os.fork()
     if not child:
         os._exit(3)
-    pidfd = os.pidfd_open(child)
+    pidfd = pidfds.of(child)
     os.waitpid(child, 0)
     try:
-        return process.exit_status(pidfd) == 3 << 8
+        return pidfds.exit_status(pidfd) == 3 << 8
     finally:
         os.close(pidfd)

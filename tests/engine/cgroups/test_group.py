@@ -87,6 +87,30 @@ def test_it_is_made_once_and_removed_any_number_of_times(group: Group) -> None:
     group.create()
 
 
+def test_one_that_is_removed_between_the_opening_of_its_file_and_the_use_of_it_is_gone(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says ENODEV then, and not ENOENT: a shim and the engine may clear the same group away."""
+    opened = os.open
+
+    def too_late(path: str, flags: int) -> int:
+        descriptor = opened(path, flags)
+        group.remove()
+        return descriptor
+
+    for act, found in ((group.pids, []), (group.frozen, False), (group.kill, None)):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", too_late)
+            assert act() == found
+        group.create()
+    for ask in (group.counters, group.oom):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", too_late)
+            with pytest.raises(FileNotFoundError):
+                ask()
+        group.create()
+
+
 def test_the_engines_own_has_no_limits_and_may_be_there_already() -> None:
     group = manager.group(INSTANCE, manager.ENGINE_GROUP)
     for _ in range(2):

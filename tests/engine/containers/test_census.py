@@ -10,7 +10,7 @@ import pytest
 from engine import ContainerSpec, Engine, HealthCheck
 from engine.containers.census import ASKED
 from engine.errors import WrongState
-from engine.linux import process
+from engine.linux import pidfds, process
 from engine.shim.health import UNHEALTHY
 from tests.conftest import eventually, wait_readable
 
@@ -66,7 +66,7 @@ def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> N
     assert victim.pid is not None
     start_time = process.start_time(victim.pid)
     assert start_time is not None
-    pidfd = process.opened(victim.pid, start_time)
+    pidfd = pidfds.opened(victim.pid, start_time)
     assert pidfd is not None
     os.kill(shim, signal.SIGSTOP)
     try:

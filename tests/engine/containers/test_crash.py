@@ -15,6 +15,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, State
+from engine.cgroups import manager
 from engine.errors import KernelError, Unavailable
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
@@ -126,6 +127,18 @@ def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_re
     between = dock.inspect(container.id)
     os.kill(record["shim_pid"], signal.SIGCONT)
     assert (between.state, between.exit) == (State.EXITED, None)
+    assert dock.wait(container.id, timeout_s=10).code == 137
+
+
+def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+    dock.start(container.id)
+    record = dock._records.running(container.id)
+    assert record is not None
+    os.kill(record["shim_pid"], signal.SIGSTOP)
+    os.kill(record["pid"], signal.SIGKILL)
+    manager.clear(manager.group(dock.instance, container.id))
+    os.kill(record["shim_pid"], signal.SIGCONT)
     assert dock.wait(container.id, timeout_s=10).code == 137
 
 
