@@ -64,8 +64,7 @@ class Lifecycle:
         With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
         """
         state.require("start", container.state, container.name)
-        with self._records.locked(container) as lock, roots.locked(self._paths, container):
-            container = self._records.find(container.id)
+        with self._records.locked(container) as (container, lock), roots.locked(self._paths, container):
             state.require("start", container.state, container.name)
             if wished and not self._paths.restart(container.id).exists():
                 return
@@ -114,9 +113,9 @@ class Lifecycle:
             if found.id not in left or found.state not in (State.CREATED, State.EXITED):
                 continue
             try:
-                with self._records.locked(found):
-                    if self._records.find(found.id).state in (State.CREATED, State.EXITED):
-                        self._clear(found)
+                with self._records.locked(found) as (container, _):
+                    if container.state in (State.CREATED, State.EXITED):
+                        self._clear(container)
             except NotFound:  # removed meanwhile, with all of it
                 continue
             except (EngineError, OSError) as error:  # the others are cleared all the same
@@ -223,8 +222,7 @@ class Lifecycle:
             self._stopping.stop(container, 0, caller)
             container = self._records.find(container.id)
         state.require("remove", container.state, container.name)
-        with self._records.locked(container), roots.locked(self._paths, container):
-            container = self._records.find(container.id)
+        with self._records.locked(container) as (container, _), roots.locked(self._paths, container):
             state.require("remove", container.state, container.name)
             if container.exit is None or self._records.shim(container.id) is None:
                 self._clear(container)

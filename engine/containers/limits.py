@@ -54,16 +54,15 @@ class Limiting:
 
     def settle(self) -> None:
         """Give those that run what is stored, where an update was cut short; called once when the console starts."""
-        for container in self._records.all():
-            if not container.state.alive:
+        for found in self._records.all():
+            if not found.state.alive:
                 continue
-            with self._records.locked(container):
-                try:
-                    container = self._records.find(container.id)
+            try:
+                with self._records.locked(found) as (container, _):
                     self.enforce(container, container.spec.limits)
                     self.remember(container, container.spec.limits)
-                except EngineError as error:  # the others get theirs all the same
-                    print(f"wharfie: limits of {container.name}: {error}", file=sys.stderr, flush=True)
+            except EngineError as error:  # the others get theirs all the same
+                print(f"wharfie: limits of {found.name}: {error}", file=sys.stderr, flush=True)
 
     def remember(self, container: Container, limits: Limits) -> None:
         """What its shim starts it again by has them too."""

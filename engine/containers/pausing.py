@@ -36,8 +36,7 @@ class Pausing:
 
         WrongState unless it runs; Busy, and it runs on, when a process cannot be frozen.
         """
-        with self._records.locked(container):
-            container = self._records.find(container.id)
+        with self._records.locked(container) as (container, _):
             state.require("pause", container.state, container.name)
             group = manager.group(self._instance, container.id)
             try:
@@ -58,8 +57,7 @@ class Pausing:
 
     def unpause(self, container: Container) -> None:
         """Let it go on. WrongState unless it is paused."""
-        with self._records.locked(container):
-            container = self._records.find(container.id)
+        with self._records.locked(container) as (container, _):
             state.require("unpause", container.state, container.name)
             try:
                 manager.group(self._instance, container.id).thaw()

@@ -15,32 +15,27 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.containers.endings import DAMAGED, earlier, judged, stored
+from engine.containers.runs import Runs
 from engine.containers.spec import Container, ContainerSpec, ExitRecord, Health, State
 from engine.containers.versions import read_spec
 from engine.errors import InvalidRequest, NotFound
 from engine.events import Events
-from engine.linux import files, process
+from engine.linux import files
 from engine.shim import health
 from engine.storage import documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
-# What a run record says: pids, each with its process's start time in clock ticks since boot, and in which boot.
-_RUN_FACTS = {
-    "pid": int, "start_time": int, "shim_pid": int, "shim_start_time": int, "boot_id": str, "started_at_ns": int,
-}  # fmt: skip
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
-class Records:
+class Records(Runs):
     """Reads containers."""
 
     def __init__(self, instance_id: str, paths: Paths, database: Database, events: Events) -> None:
-        self._instance = instance_id
-        self._paths = paths
+        super().__init__(instance_id, paths)
         self._database = database
         self._events = events
-        self._boot_id = process.boot_id()
 
     def all(self) -> list[Container]:
         """Every container, the newest first."""
@@ -61,81 +56,25 @@ class Records:
                 raise InvalidRequest(f"{ref!r} matches several containers", hint="give more digits of the id")
             row = rows[0] if rows else None
         if row is None:
-            raise NotFound(f"there is no container {ref!r}", hint="see the list of containers", subject=ref)
+            raise missing(ref)
         return self._container(row)
 
     @contextmanager
-    def locked(self, container: Container) -> Iterator[int]:
-        """Held by whoever changes a container, so that two acts never interleave. The lock's descriptor."""
+    def locked(self, container: Container) -> Iterator[tuple[Container, int]]:
+        """Held by whoever changes a container, so that two acts never interleave: what it is by then, and the lock's
+        descriptor. NotFound when it was removed meanwhile."""
         with ExitStack() as stack:
             try:
                 lock = stack.enter_context(files.locked(str(self._paths.container_lock(container.id))))
             except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
                 lock = stack.enter_context(files.locked(str(self._paths.containers / ".lock")))
-            yield lock
+            row = self._database.row("SELECT * FROM containers WHERE id = ?", (container.id,))
+            if row is None:
+                raise missing(container.id)
+            yield self._container(row, held=True), lock
 
-    def running(self, container_id: str) -> dict[str, Any] | None:
-        """The run record of a container whose init lives, else None."""
-        record = self._run_record(container_id)
-        return record if record is not None and self._lives(record, "pid", "start_time") else None
-
-    def now(self, container_id: str) -> State | None:
-        """Its state while it is alive, BROKEN when its run record is damaged; None when it does not run."""
-        try:
-            record = self._read_run(container_id)
-        except ValueError:
-            return State.BROKEN
-        if record is None:
-            return None
-        if self._rests(container_id, record):
-            return State.RESTARTING
-        if not self._lives(record, "pid", "start_time"):
-            return None
-        return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
-
-    def orphaned(self) -> bool:
-        """Whether a container has lost its shim; a launcher that lives gives it another one at once."""
-        ids = [path.stem for path in self._paths.shims.glob("[!.]*.json")]
-        return any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
-
-    def shim(self, container_id: str) -> int | None:
-        """The pid of a container's shim, which may live a little longer than its init; None when it is gone."""
-        record = self._run_record(container_id)
-        return record["shim_pid"] if record and self._lives(record, "shim_pid", "shim_start_time") else None
-
-    def _run_record(self, container_id: str) -> dict[str, Any] | None:
-        """As `_read_run`; None when it is damaged, too."""
-        try:
-            return self._read_run(container_id)
-        except ValueError:
-            return None
-
-    def _read_run(self, container_id: str) -> dict[str, Any] | None:
-        """What the shim wrote when it started the last run, in this boot or an earlier one; None when it is cleared.
-
-        ValueError when it is damaged.
-        """
-        try:
-            record = documents.parse(files.content(str(self._paths.run_record(container_id))))
-        except FileNotFoundError:
-            return None
-        if type(record) is not dict or any(type(record.get(name)) is not kind for name, kind in _RUN_FACTS.items()):
-            raise ValueError("its facts are not those of a run")
-        return record
-
-    def _lives(self, record: dict[str, Any], pid: str, start_time: str) -> bool:
-        """A pid alone means nothing: it counts with its start time and in its boot."""
-        same_boot: bool = record["boot_id"] == self._boot_id
-        return same_boot and process.start_time(record[pid]) == record[start_time]
-
-    def _rests(self, container_id: str, record: dict[str, Any]) -> bool:
-        """Whether it waits for its next run. A shim killed meanwhile gets a successor, unless somebody stopped it."""
-        if not record.get("resting"):
-            return False
-        wished = record["boot_id"] == self._boot_id and self._paths.restart(container_id).exists()
-        return wished or self._lives(record, "shim_pid", "shim_start_time")
-
-    def _container(self, row: sqlite3.Row) -> Container:
+    def _container(self, row: sqlite3.Row, *, held: bool = False) -> Container:
+        """``held``: the caller has its lock."""
         what = "record"
         try:
             spec = read_spec(row["spec"])
@@ -152,15 +91,15 @@ class Records:
                 broken=f"its {what} is damaged: {error}",
             )
         try:
-            return self._known(row, spec, argv, record)
+            return self._known(row, spec, argv, record, held=held)
         except ValueError as error:
             return self._make(row, State.BROKEN, spec, argv, broken=f"its run record is damaged: {error}")
 
     def _known(
-        self, row: sqlite3.Row, spec: ContainerSpec, argv: tuple[str, ...], record: dict[str, Any] | None
+        self, row: sqlite3.Row, spec: ContainerSpec, argv: tuple[str, ...], record: dict[str, Any] | None, *, held: bool
     ) -> Container:
         """What its records and the kernel say; ValueError when what they say of earlier runs is damaged."""
-        row = self._adopted(row, record)
+        row = self._adopted(row, record, held=held)
         if record is not None and (self._lives(record, "pid", "start_time") or self._ending(row, record)):
             state = State.PAUSED if manager.group(self._instance, row["id"]).frozen() else State.RUNNING
             return self._make(
@@ -191,7 +130,7 @@ class Records:
             uid_base=row["uid_base"] if spec.namespaces.uid_base is None else spec.namespaces.uid_base,
         )  # fmt: skip
 
-    def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None) -> sqlite3.Row:
+    def _adopted(self, row: sqlite3.Row, record: dict[str, Any] | None, *, held: bool) -> sqlite3.Row:
         """The row, with the runs that nobody has written down: its starter died before it could, or its shim has
         started it again. The shim's records tell."""
         told = record if record is not None else self._exit_text(row["id"])
@@ -199,7 +138,7 @@ class Records:
         if started <= (row["started_at_ns"] or 0):
             return row
         over = told is not record or self._exit_text(row["id"]).get("started_at_ns") == started
-        if not over and instance.is_locked(self._paths.container_lock(row["id"])):
+        if not (over or held) and instance.is_locked(self._paths.container_lock(row["id"])):
             return row  # its starter lives and will say so itself, or take the record away when it comes to nothing
         with self._database.transaction() as connection:
             for run in earlier(told):
@@ -235,15 +174,6 @@ class Records:
             self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
         return ended
 
-    def _exit_text(self, container_id: str) -> dict[str, Any]:
-        """What the exit record says; {} when there is none, or it is damaged."""
-        try:
-            text = self._paths.exit_record(container_id).read_bytes()
-            found = documents.parse(text) if text else {}
-        except (FileNotFoundError, ValueError):
-            return {}
-        return found if type(found) is dict and type(found.get("started_at_ns")) is int else {}
-
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:
         """Take the shim's exit record into state.db, once; None while the shim has not written it yet.
 
@@ -274,10 +204,6 @@ class Records:
                     )
         return found
 
-    def _replaced(self, container_id: str) -> bool:
-        """Whether a launcher is there to replace its shim; one of an older Wharfie left no request to do that by."""
-        return self._paths.request(container_id).exists() and instance.is_locked(self._paths.launcher_lock)
-
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         # Asked before the record is read: one that writes it and leaves between the two must not be missed.
         shim_lives = self.shim(row["id"]) is not None
@@ -296,3 +222,8 @@ class Records:
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"
         reason = "the host went down with it" if fell else unseen
         return ExitRecord(None, None, False, time.time_ns(), reason)
+
+
+def missing(ref: str) -> NotFound:
+    """There is none."""
+    return NotFound(f"there is no container {ref!r}", hint="see the list of containers", subject=ref)

@@ -49,8 +49,7 @@ class Updating:
             policy.check_update(limits, caller)
         if restart is not None:
             policy.check_restart(restart)
-        with self._records.locked(container):
-            container = self._records.find(container.id)
+        with self._records.locked(container) as (container, _):
             state.require("rename" if change == "rename" else "update", container.state, container.name)
             before = container.spec
             after = dataclasses.replace(before, name=name or before.name, restart=restart or before.restart)

@@ -17,6 +17,7 @@ from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, State
 from engine.cgroups import manager
 from engine.errors import KernelError, Unavailable
+from engine.linux import files
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
 from tests.engine.killing import kill
@@ -130,6 +131,28 @@ def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_re
     assert dock.wait(container.id, timeout_s=10).code == 137
 
 
+def test_who_holds_its_lock_knows_of_a_run_that_nobody_has_written_down_and_all_of_which_were_killed(
+    dock: Engine,
+) -> None:
+    """Else that start, or that tidying up, would take it for what was before, and clear it away unsaid."""
+    script = "[ -e /again ] && sleep 1000; touch /again; exit 3"
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", script)))
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 3
+    up(dock)
+    command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
+    assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
+    record = dock._records.running(container.id)
+    assert record is not None
+    launcher = answering(str(dock.paths.launcher_socket))
+    for pid in (launcher, record["shim_pid"], record["pid"]):  # nobody is left who would give it a new shim
+        kill(pid)
+    with dock._records.locked(container) as (found, _):
+        assert (found.state, found.started_at_ns) == (State.EXITED, record["started_at_ns"])
+        assert found.exit is not None
+        assert found.exit.code is None
+
+
 def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: Engine) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
     dock.start(container.id)
@@ -150,7 +173,7 @@ def test_a_run_that_ended_while_its_starter_is_still_on_its_way_out_is_no_contai
     up(dock)
     command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
     assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
-    with dock._records.locked(container):  # as a starter holds it, which has just answered
+    with files.locked(str(dock.paths.container_lock(container.id))):  # as a starter holds it, which has just answered
         record = dock._records.running(container.id)
         assert record is not None
         if not told:
