@@ -98,6 +98,14 @@ class Unavailable(EngineError):
     """A process of Wharfie does not answer."""
 
 
+class BrokeOff(Unavailable):
+    """Who served this was killed. Whether it had done something is for the caller to find out, who may ask again."""
+
+
+class Late(Unavailable):
+    """No answer in time, but who serves this goes on with it."""
+
+
 class Corrupt(EngineError):
     """Data on disk or from outside is not what it must be."""
 
@@ -162,6 +170,8 @@ _BY_NAME = {
         Denied,
         Unsupported,
         Unavailable,
+        BrokeOff,
+        Late,
         Corrupt,
         KernelError,
     )

@@ -17,10 +17,10 @@ from engine.containers.records import Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Patience, Stopping
-from engine.errors import Busy, EngineError, KernelError, NotFound, Unavailable, Unsupported
+from engine.errors import BrokeOff, Busy, EngineError, KernelError, Late, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
-from engine.launcher.client import BrokeOff, LauncherClient
+from engine.launcher.client import LauncherClient
 from engine.linux import files
 from engine.security.confinement import confinement, unseals
 from engine.security.spec import HOST, Caller
@@ -64,7 +64,7 @@ class Lifecycle:
         With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
         """
         state.require("start", container.state, container.name)
-        with self._records.locked(container) as (container, lock), roots.locked(self._paths, container):
+        with self._records.locked(container) as (container, lock), roots.locked(self._paths, container) as root_lock:
             state.require("start", container.state, container.name)
             if wished and not self._paths.restart(container.id).exists():
                 return
@@ -77,7 +77,10 @@ class Lifecycle:
             if container.state is State.CREATED:
                 self._filling.fill(container, image)
             try:
-                answer = self._launched(container, self._request(container, image), lock, TRIES)
+                # Its starter holds both locks too: killed now, we leave nobody room to act while it goes on.
+                answer = self._launched(container, self._request(container, image), [root_lock, lock], TRIES)
+            except Late:  # its starter goes on with it
+                raise
             except BaseException as error:
                 if not wished:  # else it is tried again when the next console starts
                     self._restarts.forget(container)
@@ -91,19 +94,24 @@ class Lifecycle:
                 self._records.begun(connection, container.id, answer["started_at_ns"])
         self._events.wake()
 
-    def _launched(self, container: Container, request: dict[str, Any], lock: int, tries: int) -> dict[str, Any] | None:
-        """The launcher's answer; None when it was killed meanwhile, but the shim was in charge already."""
+    def _launched(
+        self, container: Container, request: dict[str, Any], locks: list[int], tries: int
+    ) -> dict[str, Any] | None:
+        """The launcher's answer; None when that was lost, but the shim was in charge already, or is done by now."""
         files.replace(request["request"], json.dumps(request).encode())
         self._restarts.wish(container)
         try:
-            # Its starter holds the lock too: killed now, we leave nobody room to act while it goes on.
-            return self._launcher.call("start", request, [lock])
+            return self._launcher.call("start", request, locks)
+        except Late:
+            raise
         except Unavailable as error:
             if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is not None:
                 return None
+            if self._records.ended_after(container.id, container.started_at_ns or 0):
+                return None
             self._clear(container)
             if isinstance(error, BrokeOff) and tries > 1:  # nothing is left of that start
-                return self._launched(container, request, lock, tries - 1)
+                return self._launched(container, request, locks, tries - 1)
             raise
 
     def tidy(self) -> None:

@@ -56,6 +56,11 @@ class Runs:
         record = self._run_record(container_id)
         return record["shim_pid"] if record and self._lives(record, "shim_pid", "shim_start_time") else None
 
+    def ended_after(self, container_id: str, began_ns: int) -> bool:
+        """Whether a run that began later than that has ended, and how is on record."""
+        told: int = self._exit_text(container_id).get("started_at_ns", 0)
+        return told > began_ns
+
     def _run_record(self, container_id: str) -> dict[str, Any] | None:
         """As `_read_run`; None when it is damaged, too."""
         try:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from engine.config import Config
-from engine.errors import Unavailable, from_wire
+from engine.errors import BrokeOff, Late, Unavailable, from_wire
 from engine.launcher import start
 from engine.linux import pidfds, unix
 from engine.shim import protocol
@@ -16,11 +16,6 @@ from engine.shim import protocol
 STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
 RESPAWN_S = 1.0
 ANSWER_S = 60.0
-
-
-class BrokeOff(Unavailable):
-    """The launcher, or its child that served this, was killed: whether it had done something is for the caller to find
-    out, who may ask again then."""
 
 
 class LauncherClient:
@@ -39,6 +34,11 @@ class LauncherClient:
             try:
                 protocol.send(connection, request | {"op": op, "version": protocol.VERSION}, fds)
                 answer = protocol.receive(connection)
+            except TimeoutError as error:
+                raise Late(
+                    f"the launcher has not answered in {timeout_s:g} s",
+                    hint="it may still do it: look again in a moment",
+                ) from error
             except (OSError, EOFError) as error:
                 raise BrokeOff(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
         if answer is None:

@@ -14,6 +14,7 @@ from engine.linux import pidfds, process
 from engine.shim import command, init, mounts, protocol, sharing
 
 AFTER_KILL_S = 10.0
+DIED = "the container's first process died while it was set up"
 # What every container has of its own; of the others see `engine.shim.sharing`.
 NAMESPACES = process.CLONE_NEWNS | process.CLONE_NEWTIME
 USUAL = mounts.Birth(sum(sharing.KINDS.values()), command.CAPABILITIES, {})
@@ -39,17 +40,14 @@ class Init(NamedTuple):
 
     def seal(self, userns: int) -> int:
         """Once it has built its tree, move it to where that cannot be taken apart; returns its mount namespace."""
-        answer = protocol.receive(self.door)
-        if answer is None:
-            raise KernelError("the container's first process died while it was set up")
-        if "step" not in answer[0]:
-            raise from_wire(answer[0])
+        self._step()
         namespace = sharing.sealed(self.pidfd, userns)
         protocol.send(self.door, {"step": "sealed"}, [namespace])
         return namespace
 
     def execute(self) -> None:
         """Let it execute the command, and wait until it has; raises what it met."""
+        self._step()  # it dies no more with its shim: from here on its end of the door closes when it executes
         protocol.send(self.door, {"step": "execute"})
         answer = protocol.receive(self.door)
         if answer is not None:
@@ -57,12 +55,16 @@ class Init(NamedTuple):
 
     def terminal(self) -> int:
         """The host's end of its terminal; raises what it met before it had one."""
+        return self._step()[0]
+
+    def _step(self) -> list[int]:
+        """Wait until it has got to the next one; the descriptors that come with that. Raises what it met instead."""
         answer = protocol.receive(self.door)
         if answer is None:
-            raise KernelError("the container's first process died while it was set up")
-        if not answer[1]:
+            raise KernelError(DIED)
+        if "step" not in answer[0]:
             raise from_wire(answer[0])
-        return answer[1][0]
+        return answer[1]
 
     def last_words(self, error: OSError) -> EngineError | None:
         """What it died of, if that is why ``error`` was met; None when it is still there."""
@@ -74,7 +76,7 @@ class Init(NamedTuple):
             answer = protocol.receive(self.door)
         except (EOFError, ConnectionError):
             answer = None
-        return from_wire(answer[0]) if answer else KernelError("the container's first process died while it was set up")
+        return from_wire(answer[0]) if answer and "step" not in answer[0] else KernelError(DIED)
 
     def end(self) -> None:
         """Kill it and all that it has begun; on return it is dead, though its parent has not reaped it yet."""

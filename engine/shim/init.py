@@ -32,9 +32,10 @@ def run(door: socket.socket, birth: mounts.Birth) -> NoReturn:
         step = now
 
     def permit() -> None:
+        process.prctl(process.PR_SET_PDEATHSIG, 0)  # a dead shim must not take a running container along
+        protocol.send(door, {"step": "ready"})
         if protocol.receive(door) is None:  # limits are set, and the run is on record
             os._exit(125)
-        process.prctl(process.PR_SET_PDEATHSIG, 0)  # a dead shim must not take a running container along
 
     try:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)  # a dead shim's is nobody's
@@ -96,7 +97,8 @@ def run(door: socket.socket, birth: mounts.Birth) -> NoReturn:
         protocol.tell(door, KernelError.from_os(error, step).to_wire())
     except BaseException as error:
         protocol.tell(door, KernelError(f"{step}: {error!r}").to_wire())
-    os._exit(125)
+    finally:  # and nowhere else, be nobody there to be told
+        os._exit(125)
 
 
 def _streams(request: dict[str, Any], given: list[int], door: socket.socket) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import EngineError, InvalidRequest, KernelError
-from engine.linux import devices, files, pidfds, process, unix
+from engine.linux import devices, files, process, unix
 from engine.shim import birth, handover, init, protocol, rootfs, stdio
 from engine.shim.custody import Deposit
 
@@ -57,11 +57,8 @@ def start(
             raise (child.last_words(error) or error) from None
         try:
             shim.send(handover.EXECUTED)
-        except ConnectionError:
-            # It was killed just now. What runs is on record and in custody, and gets a new one; what died with it has
-            # never run.
-            if pidfds.ended(child.pidfd):
-                raise KernelError(SHIM_KILLED, hint="start it again") from None
+        except ConnectionError:  # it was killed just now; what runs is on record and in custody, and gets a new one
+            print(f"wharfie shim: {request['id']}: {SHIM_KILLED}", file=sys.stderr, flush=True)
         return {"pid": child.pid, "started_at_ns": facts["started_at_ns"]}
     except BaseException:
         for step in reversed(undo):
@@ -145,7 +142,7 @@ def _set_up(
     files.replace(request["record"], json.dumps(facts).encode())
     kept = -1 if request["stdin"] == ONCE else given
     Deposit(facts["shim_pid"], child.pid, request["id"], child.pidfd, outputs, kept).send(request["custody"])
-    handover.Handover(
+    handed_over = handover.Handover(
         name=f"shim {request['id']}".encode(),
         raw=json.dumps(handed).encode(),
         checked=request["health"] is not None,
@@ -158,7 +155,11 @@ def _set_up(
         exit=ended,
         log=log,
         listener=door,
-    ).give(shim)
+    )
+    try:
+        handed_over.give(shim)
+    except ConnectionError:
+        raise KernelError(SHIM_KILLED, hint="start it again") from None
     child.execute()
     return facts
 

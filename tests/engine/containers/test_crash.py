@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import signal
@@ -16,11 +17,12 @@ import pytest
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, State
 from engine.cgroups import manager
-from engine.errors import KernelError, Unavailable
+from engine.errors import BrokeOff, KernelError, Unavailable
+from engine.launcher.client import LauncherClient
 from engine.linux import files
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
-from tests.engine.killing import kill
+from tests.engine.killing import adopted, kill
 
 TRIES = 40
 LINES = 20_000
@@ -125,9 +127,11 @@ def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_re
     os.kill(record["shim_pid"], signal.SIGSTOP)  # its exit record has to wait
     os.kill(record["pid"], signal.SIGKILL)
     assert eventually(lambda: dock._records.running(container.id) is None)
-    between = dock.inspect(container.id)
-    os.kill(record["shim_pid"], signal.SIGCONT)
-    assert (between.state, between.exit) == (State.EXITED, None)
+    try:
+        assert eventually(lambda: dock.inspect(container.id).state is State.EXITED)  # who started it lets go
+        assert dock.inspect(container.id).exit is None
+    finally:
+        os.kill(record["shim_pid"], signal.SIGCONT)
     assert dock.wait(container.id, timeout_s=10).code == 137
 
 
@@ -151,6 +155,51 @@ def test_who_holds_its_lock_knows_of_a_run_that_nobody_has_written_down_and_all_
         assert (found.state, found.started_at_ns) == (State.EXITED, record["started_at_ns"])
         assert found.exit is not None
         assert found.exit.code is None
+
+
+def test_a_run_that_was_over_before_the_answer_to_its_start_was_lost_is_not_run_again(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", "echo once; exit 3")))
+    ask = LauncherClient.call
+
+    def lose(client: LauncherClient, op: str, request: dict[str, object], locks: list[int]) -> None:
+        ask(client, op, request, locks)
+        assert eventually(lambda: dock.paths.exit_record(container.id).stat().st_size)
+        assert eventually(lambda: not dock.paths.run_record(container.id).exists())
+        raise BrokeOff("its starter was killed")
+
+    monkeypatch.setattr(LauncherClient, "call", lose)
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=10).code == 3
+    assert [line.text for line in dock.logs(container.id)] == ["once"]
+    told = [event.action for event in dock.events() if event.object_id == container.id]
+    assert told == ["create", "start", "die"]
+
+
+def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_twice(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", "echo once; sleep 1000")))
+    up(dock)
+    launcher = answering(str(dock.paths.launcher_socket))
+    assert launcher
+    last = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+    before = dock._records.shim(last.id)
+    assert before is not None
+    starter = min(children(ready_spare(launcher, after=before)))  # the one before was taken by who asked whose it is
+    os.kill(starter, signal.SIGSTOP)
+    ask = LauncherClient.call
+    monkeypatch.setattr(LauncherClient, "call", functools.partialmethod(ask, timeout_s=0.5))
+    with pytest.raises(Unavailable, match="not answered in"):
+        dock.start(container.id)
+    os.kill(starter, signal.SIGCONT)
+    assert eventually(lambda: dock.inspect(container.id).state is State.RUNNING)
+    assert eventually(lambda: [line.text for line in dock.logs(container.id)] == ["once"])
+    before = dock._records.shim(container.id)
+    assert before is not None
+    kill(before)
+    assert adopted(dock, container, before)
 
 
 def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: Engine) -> None:
@@ -200,8 +249,7 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     for step in range(TRIES):
         container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
         assert eventually(lambda: not shims(launcher)), "the shim before is gone"
-        assert eventually(lambda: ready_spares(launcher)), "another one is ahead"
-        shim = ready_spares(launcher)[0]
+        shim = ready_spare(launcher)
         starter = min(children(shim))
         with ThreadPoolExecutor(1) as pool:
             until_ns = time.monotonic_ns() + step * took_ns // (TRIES // 2)
@@ -221,7 +269,7 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
             except (Unavailable, KernelError):
                 expected = State.CREATED
         outcomes.add((step % 3, expected))
-        assert dock.inspect(container.id).state is expected, step
+        assert dock.inspect(container.id).state is expected, (step, dock.inspect(container.id))
         if expected is State.CREATED:
             assert not groups(dock, container.id)
             dock.start(container.id)
@@ -233,9 +281,17 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     assert {(who, State.RUNNING) for who in range(3)} | {(0, State.CREATED)} <= outcomes, "before and after"
 
 
-def ready_spares(launcher: int) -> list[int]:
-    """Shims to be, with their starter and init; a starter whose shim was killed has the same name for a moment."""
-    return [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare" and len(children(pid)) == 2]
+def ready_spare(launcher: int, after: int = 0) -> int:
+    """A shim to be, with its starter and init; a starter whose shim was killed has the same name for a moment."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        named = [pid for pid in children(launcher) if pid > after and name_of(pid) == "wharfie-spare"]
+        found.extend(pid for pid in named if len(children(pid)) == 2)
+        return found
+
+    assert eventually(look), "another one is ahead"
+    return found[0]
 
 
 def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -> None:
