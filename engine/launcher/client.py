@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from engine.config import Config
 from engine.errors import BrokeOff, Late, Unavailable, from_wire
@@ -16,6 +17,7 @@ from engine.shim import protocol
 STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
 RESPAWN_S = 1.0
 ANSWER_S = 60.0
+T = TypeVar("T")
 
 
 class LauncherClient:
@@ -54,12 +56,8 @@ class LauncherClient:
 
         That somebody listens tells nothing, nor that the lock is held: a killed one's child does both a moment longer.
         """
-        deadline = time.monotonic() + STARTUP_S
-        while self._spawn and not self._lives() and time.monotonic() < deadline:
-            start.spawn(self._config)
-            again_s = time.monotonic() + RESPAWN_S
-            while not self._lives() and time.monotonic() < again_s:
-                time.sleep(0.01)
+        if self._spawn:
+            self._patiently(self._lives)
 
     def _lives(self) -> bool:
         """Whether the process that made the socket goes on."""
@@ -77,23 +75,29 @@ class LauncherClient:
             os.close(pidfd)
 
     def _connect(self) -> socket.socket:
+        connection = self._patiently(self._try)
+        if connection is None:
+            raise Unavailable(
+                "the launcher does not answer",
+                hint="start the console, or look at `wharfie doctor`",
+            )
+        return connection
+
+    def _patiently(self, reach: Callable[[], T]) -> T:
+        """What ``reach`` finds: something, or after `STARTUP_S` nothing.
+
+        Meanwhile a launcher is started, if this client may do so, and again: one that is just ending keeps others away.
+        """
         deadline = time.monotonic() + STARTUP_S
         spawn_s = 0.0
         pause_s = 0.002
-        while True:
-            connection = self._try()
-            if connection is not None:
-                return connection
-            if self._spawn and time.monotonic() > spawn_s:  # again: one that is just ending keeps others away
+        while not (found := reach()) and time.monotonic() < deadline:
+            if self._spawn and time.monotonic() > spawn_s:
                 start.spawn(self._config)
                 spawn_s = time.monotonic() + RESPAWN_S
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    "the launcher does not answer",
-                    hint="start the console, or look at `wharfie doctor`",
-                )
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
+        return found
 
     def _try(self) -> socket.socket | None:
         try:
