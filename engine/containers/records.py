@@ -205,7 +205,8 @@ class Records(Runs):
         return found
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
-        # Asked before the record is read: one that writes it and leaves between the two must not be missed.
+        # In this order, and before the record is read: one that comes, or writes it and leaves, must not be missed.
+        replaced = self._replaced(row["id"])
         shim_lives = self.shim(row["id"]) is not None
         try:
             text = self._paths.exit_record(row["id"]).read_bytes()  # empty while it runs
@@ -216,7 +217,7 @@ class Records(Runs):
             record = None
         except (ValueError, KeyError, TypeError):
             return ExitRecord(None, None, False, time.time_ns(), DAMAGED)
-        if shim_lives or (self._run_record(row["id"]) and self._replaced(row["id"])):
+        if shim_lives or (replaced and self._run_record(row["id"])):
             return None  # or its shim was killed, and is being replaced
         fell = row["started_at_ns"] < time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         unseen = "its shim ended with it, so nobody saw the exit code, nor perhaps what it wrote last"

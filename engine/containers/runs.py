@@ -103,5 +103,7 @@ class Runs:
         return found if type(found) is dict and type(found.get("started_at_ns")) is int else {}
 
     def _replaced(self, container_id: str) -> bool:
-        """Whether a launcher is there to replace its shim; one of an older Wharfie left no request to do that by."""
-        return self._paths.request(container_id).exists() and instance.is_locked(self._paths.launcher_lock)
+        """Whether a launcher is there to replace its shim, or the new one is on its way; one of an older Wharfie left
+        no request to do that by."""
+        request = self._paths.request(container_id)
+        return request.exists() and (instance.is_locked(self._paths.launcher_lock) or instance.is_locked(request))

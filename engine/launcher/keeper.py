@@ -85,6 +85,7 @@ class Keeper:
                 if descriptor == told:
                     data = os.read(told, ENDED.size * 256)
                     if not data:
+                        self._renew_all()
                         return
                     self._take(dict(ENDED.iter_unpack(data)))
                 elif descriptor in self._watched:
@@ -148,6 +149,18 @@ class Keeper:
             self._tries.pop(kept.id, None)
             _drop(kept)
 
+    def _renew_all(self) -> None:
+        """The launcher was killed, perhaps before it could tell whose shim was killed with it: those get a new one."""
+        for kept in list(self._kept.values()):
+            try:
+                pidfd = pidfds.of(kept.shim)
+            except ProcessLookupError:
+                self._renew(kept)
+                continue
+            if pidfds.ended(pidfd):
+                self._renew(kept)
+            os.close(pidfd)
+
     def _another_try(self, container_id: str) -> int:
         """How many there were in a row by now."""
         before, at = self._tries.get(container_id, (0, 0.0))
@@ -166,13 +179,16 @@ class Keeper:
             _drop(kept)
             return
         reader, writer = os.pipe2(os.O_CLOEXEC)
+        claim = adoption.claimed(self._shims, kept.id, wait=False)
         child = os.fork()
         if not child:
             kept = kept.moved(os.dup)
             os.close(writer)
-            needed = {*kept.descriptors(), reader}
-            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader), needed, self._run, self._instance)
+            needed = {*kept.descriptors(), reader, claim}
+            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader, claim), needed, self._run, self._instance)
         os.close(reader)
+        if claim >= 0:
+            os.close(claim)
         self._kept[child] = kept._replace(shim=child)
         self._watch(child)
         if kept.pid in self._ended:
@@ -222,7 +238,7 @@ def _collect(run: str, instance: str, container_id: str, boot: str) -> None:
             return
         if process.start_time(record["shim_pid"]) != record["shim_start_time"]:
             if not os.fork():
-                _run(lambda: adoption.adopt(shims, container_id, None, -1), set(), run, instance)
+                _run(lambda: adoption.adopt(shims, container_id), set(), run, instance)
             return
         try:
             _borrow(shims, container_id, f"{run}/custody.sock")

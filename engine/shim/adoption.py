@@ -8,6 +8,7 @@ nobody knows.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -27,28 +28,44 @@ STATUS = struct.Struct("<i")  # a wait status, from the launcher
 PATIENCE_S = 5.0  # until a dead process is reaped by whoever has to
 
 
-def adopt(shims: str, container_id: str, kept: Deposit | None, status: int) -> None:
-    """Become the shim of a container, and see it through to its end. Returns at once when it needs none.
-
-    ``status`` is the read end of a pipe on which the keeper says how its first process ended, or -1.
-    """
+def claimed(shims: str, container_id: str, *, wait: bool) -> int:
+    """A container's request, locked: by that whoever looks knows that a new shim is on its way, whatever becomes of
+    launcher and keeper. -1 when it needs none any more, or when another one is on its way and is not waited for."""
     try:
-        with open(f"{shims}/{container_id}.request", "rb") as file:
-            request = json.load(file)
+        request = os.open(f"{shims}/{container_id}.request", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # it has just ended in good order, or was cleared away
+        return -1
+    try:
+        fcntl.flock(request, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(request)
+        return -1
+    return request
+
+
+def adopt(shims: str, container_id: str, kept: Deposit | None = None, status: int = -1, claim: int = -1) -> None:
+    """Become the shim of a container, and see it through to its end. Returns when it needs none.
+
+    ``status`` is the read end of a pipe on which the keeper says how its first process ended, or -1; ``claim`` what
+    `claimed` gave. Without that, whoever is on its way comes first: it may have what nobody else has, of an earlier
+    keeper.
+    """
+    if claim < 0:
+        claim = claimed(shims, container_id, wait=True)
+    if claim < 0:
         return
-    with files.locked(request["lock"]):  # against a start, and a removal
-        try:
-            with open(request["record"], "rb") as file:
-                record = json.load(file)
-        except FileNotFoundError:
-            return
-        if process.start_time(record["shim_pid"]) == record["shim_start_time"]:
-            return
-        supervisor = _take_over(request, record, kept, status)
-    if kept is None:
-        with supervisor.deposit() as deposit:
-            deposit.send(request["custody"])
+    with open(claim, "rb") as claim_file:
+        request = json.load(claim_file)
+        with files.locked(request["lock"]):  # against a start, and a removal
+            try:
+                record = json.loads(files.content(request["record"]))
+            except FileNotFoundError:
+                return
+            if process.start_time(record["shim_pid"]) == record["shim_start_time"]:
+                return
+            supervisor = _take_over(request, record, kept, status)
+    with supervisor.deposit() as deposit:
+        deposit.send(request["custody"])
     last = record["history"][-1] if record.get("resting") else None
     supervisor.run(last)
 

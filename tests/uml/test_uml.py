@@ -29,7 +29,7 @@ LIVES = (
 )  # fmt: skip
 RESTARTS = (
     "as_its_policy_says", "after_a_reboot", "check_that_hangs", "everything_works", "as_fast_as_it_can",
-    "both_are_killed_at_once", "all_three_die", "across_the_death", "brings_back",
+    "both_are_killed_at_once", "all_of_them_die", "across_the_death", "brings_back",
 )  # fmt: skip
 COMMANDS = (
     "exit_code_is_the", "signal_is_128", "kept_apart", "user_directory_and", "terminal_is_one",

@@ -158,6 +158,41 @@ def test_killed_with_the_launcher_it_goes_on_and_loses_no_line(dock: Engine) -> 
     assert ended.code in ((137,) if tells_exits() else (None,))
 
 
+LAST_WORDS = "trap 'echo bye; exit 7' TERM; echo hello; while :; do sleep 0.1; done"
+
+
+def test_its_end_is_not_told_before_the_new_shim_that_is_on_its_way_has_seen_it(dock: Engine) -> None:
+    """Told at once, it would be unknown, and what it wrote last would come after it."""
+    container = start(dock, LAST_WORDS)
+    assert container.pid is not None
+    assert eventually(lambda: list(dock.logs(container.id)))
+    with files.locked(str(dock.paths.container_lock(container.id))):  # so that the new one waits
+        kill(shim(dock, container))
+        assert eventually(lambda: instance.is_locked(dock.paths.request(container.id)))
+        kill(launcher(dock))
+        os.kill(container.pid, signal.SIGTERM)
+        assert eventually(lambda: dock._records.running(container.id) is None)
+        found = dock.inspect(container.id)
+        assert (found.state, found.exit) == (State.EXITED, None)
+    ended = dock.wait(container.id, timeout_s=20)
+    assert ended.code == (7 if tells_exits() else None)
+    assert [line.text for line in dock.logs(container.id)] == ["hello", "bye"]
+
+
+def test_a_keeper_whose_launcher_was_killed_before_it_could_tell_of_a_shim_gives_it_a_new_one(dock: Engine) -> None:
+    container = start(dock, LAST_WORDS)
+    assert container.pid is not None
+    before, master = shim(dock, container), launcher(dock)
+    os.kill(master, signal.SIGSTOP)
+    kill(before)
+    kill(master)
+    assert adopted(dock, container, before)
+    os.kill(container.pid, signal.SIGTERM)
+    assert eventually(lambda: not dock.paths.run_record(container.id).exists())
+    assert [line.text for line in dock.logs(container.id)] == ["hello", "bye"]
+    wake_launcher(dock)
+
+
 def test_what_it_put_in_the_place_of_its_output_is_not_opened_on_the_host(dock: Engine) -> None:
     """A file in memory may have any number, that of the pipe as well; only the pipe is ever opened."""
     container = start(dock, "exec >/dev/shm/file 2>&1; exec sleep 100")
@@ -175,13 +210,13 @@ def test_what_it_put_in_the_place_of_its_output_is_not_opened_on_the_host(dock: 
             os.close(descriptor)
 
 
-def test_when_all_three_die_nobody_invents_a_code(dock: Engine) -> None:
+def test_when_all_of_them_die_nobody_invents_a_code(dock: Engine) -> None:
     container = start(dock, "sleep 100")
     assert container.pid is not None
-    first = shim(dock, container)
-    kill(launcher(dock))
-    kill(first)
-    kill(container.pid)
+    master = launcher(dock)
+    os.kill(master, signal.SIGSTOP)  # it would have another keeper
+    for pid in (keeper_of(dock), shim(dock, container), container.pid, master):
+        kill(pid)
     wake_launcher(dock)
     ended = dock.wait(container.id, timeout_s=20)
     assert ended.code is None
