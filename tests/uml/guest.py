@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,13 +36,14 @@ class Result(NamedTuple):
     report: str
 
 
-def run(arguments: Sequence[str], timeout_s: float) -> Result:
+def run(arguments: Sequence[str], timeout_s: float, **environment: str) -> Result:
     """Run pytest in a guest of its own, which is gone on return, its disk with it. AssertionError without a kernel."""
     for command, package in PACKAGES.items():
         assert shutil.which(command), f"{command} is not installed: apt-get install {package}"
     with tempfile.TemporaryDirectory(prefix=f"{leaks.NAME}{leaks.session()}-uml-", dir="/tmp") as scratch:
         disk, listed = Path(scratch, "disk"), Path(scratch, "arguments")
         listed.write_text("\n".join(arguments))
+        Path(scratch, "environment").write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in environment.items()))
         with disk.open("wb") as file:
             file.truncate(IMAGE_BYTES)
         subprocess.run([MAKE_IMAGE, "-q", "-F", str(disk)], check=True, stdin=subprocess.DEVNULL)

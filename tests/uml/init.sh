@@ -1,5 +1,6 @@
 #!/bin/sh
-# PID 1 of the guest, started as `sh init.sh PREFIX TOP SCRATCH`: where Python, the sources and pytest's arguments are.
+# PID 1 of the guest, started as `sh init.sh PREFIX TOP SCRATCH`: where Python, the sources, and pytest's arguments and
+# environment are.
 # Makes the host's tree, which is mounted read-only, into a root that can be written to and forgets; runs pytest, says how
 # it ended, and switches the guest off. Writes go to memory; /var/tmp, where tests put WHARFIE_ROOT, is the ext4 image:
 # neither hostfs, nor overlayfs, nor the tmpfs of Linux 6.1 can be idmapped.
@@ -46,10 +47,14 @@ prepare() {
     mount -n -t ext4 -o nobarrier /dev/ubda /var/tmp
     chmod 1777 /tmp /dev/shm /var/tmp
     give_back "$prefix" "$top" "$scratch"
+    busybox ip link set lo up
     cd "$top"
 }
 
 prepare
+set -a
+. "$scratch/environment"
+set +a
 code=0
 "$prefix/bin/python" -m pytest --color=no -p no:cacheprovider "@$scratch/arguments" || code=$? # not as PID 1, to which orphans come
 echo "wharfie guest: exit $code"
