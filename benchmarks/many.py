@@ -12,7 +12,7 @@ from console.supervisor import answering
 from engine import ContainerSpec, Engine
 
 FEW = 10
-LOOKS = 20
+LOOKS = 100
 
 
 def thousand(count: int = 1000, hold_s: float = 600) -> list[Row]:
@@ -39,6 +39,7 @@ def thousand(count: int = 1000, hold_s: float = 600) -> list[Row]:
     name = f"of-{count}"
     return [
         of_times(f"{name}-start", starts),
+        Row(f"{name}-list-first", "ms", lists[0] * 1000),  # after as many starts of which it has not heard yet
         of_times(f"{name}-list", lists),
         Row(
             f"{name}-memory", "MB PSS", statistics.mean(sizes), n=len(sizes), p95=sorted(sizes)[int(len(sizes) * 0.95)]
