@@ -30,6 +30,7 @@ from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 INIT_PROGRAMS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/libexec/docker/docker-init")
+INIT_ENDS_S = 1.0  # by when one whose starter was killed has noticed
 TRIES = 2  # of a start, when the launcher is killed in the middle of it
 
 
@@ -79,9 +80,9 @@ class Lifecycle:
             try:
                 # Its starter holds both locks too: killed now, we leave nobody room to act while it goes on.
                 answer = self._launched(container, self._request(container, image), [root_lock, lock], TRIES)
-            except Late:  # its starter goes on with it
+            except (Late, Busy):  # its starter, or its shim, goes on with it
                 raise
-            except BaseException as error:
+            except (EngineError, OSError) as error:
                 if not wished:  # else it is tried again when the next console starts
                     self._restarts.forget(container)
                 self._paths.request(container.id).unlink(missing_ok=True)
@@ -105,14 +106,27 @@ class Lifecycle:
         except Late:
             raise
         except Unavailable as error:
-            if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is not None:
-                return None
-            if self._records.ended_after(container.id, container.started_at_ns or 0):
+            if self._goes_on(container):
                 return None
             self._clear(container)
+            if self._records.ended_after(container.id, container.started_at_ns or 0):
+                return None
             if isinstance(error, BrokeOff) and tries > 1:  # nothing is left of that start
                 return self._launched(container, request, locks, tries - 1)
             raise
+
+    def _goes_on(self, container: Container) -> bool:
+        """Whether a start whose answer was lost has executed the command: its shim says so, or how that ended is on
+        record, or its first process lives on without those that made it. An init does so for a moment only."""
+        if shims.ask(self._paths, container.id, {"op": "signal", "signal": 0}, AFTER_KILL_S) is not None:
+            return True
+        if self._records.ended_after(container.id, container.started_at_ns or 0):
+            return True
+        record = self._records.running(container.id)
+        if record is None:
+            return False
+        shims.wait_for_pid(record["pid"], INIT_ENDS_S)
+        return self._records.running(container.id) is not None
 
     def tidy(self) -> None:
         """Take away what is left in WHARFIE_RUN of starts whose asker or starter was killed."""
@@ -121,8 +135,9 @@ class Lifecycle:
             if found.id not in left or found.state not in (State.CREATED, State.EXITED):
                 continue
             try:
-                with self._records.locked(found) as (container, _):
-                    if container.state in (State.CREATED, State.EXITED):
+                with self._records.locked(found, wait_s=0) as (container, _):
+                    # One whose end is not known yet has somebody who is about to say it.
+                    if container.state is State.CREATED or (container.state is State.EXITED and container.exit):
                         self._clear(container)
             except NotFound:  # removed meanwhile, with all of it
                 continue

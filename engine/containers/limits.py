@@ -58,7 +58,7 @@ class Limiting:
             if not found.state.alive:
                 continue
             try:
-                with self._records.locked(found) as (container, _):
+                with self._records.locked(found, wait_s=0) as (container, _):
                     self.enforce(container, container.spec.limits)
                     self.remember(container, container.spec.limits)
             except EngineError as error:  # the others get theirs all the same

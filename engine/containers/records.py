@@ -18,7 +18,7 @@ from engine.containers.endings import DAMAGED, earlier, judged, stored
 from engine.containers.runs import Runs
 from engine.containers.spec import Container, ContainerSpec, ExitRecord, Health, State
 from engine.containers.versions import read_spec
-from engine.errors import InvalidRequest, NotFound
+from engine.errors import Busy, InvalidRequest, NotFound
 from engine.events import Events
 from engine.linux import files
 from engine.shim import health
@@ -26,6 +26,7 @@ from engine.storage import documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
+WAIT_S = 75.0  # somewhat longer than a start may take
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -60,14 +61,21 @@ class Records(Runs):
         return self._container(row)
 
     @contextmanager
-    def locked(self, container: Container) -> Iterator[tuple[Container, int]]:
+    def locked(self, container: Container, wait_s: float = WAIT_S) -> Iterator[tuple[Container, int]]:
         """Held by whoever changes a container, so that two acts never interleave: what it is by then, and the lock's
-        descriptor. NotFound when it was removed meanwhile."""
+        descriptor. NotFound when it was removed meanwhile; Busy when somebody holds it for longer than that."""
         with ExitStack() as stack:
             try:
-                lock = stack.enter_context(files.locked(str(self._paths.container_lock(container.id))))
-            except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
-                lock = stack.enter_context(files.locked(str(self._paths.containers / ".lock")))
+                try:
+                    lock = stack.enter_context(files.locked(str(self._paths.container_lock(container.id)), wait_s))
+                except FileNotFoundError:  # its directory is lost, or it was removed meanwhile
+                    lock = stack.enter_context(files.locked(str(self._paths.containers / ".lock"), wait_s))
+            except TimeoutError:  # whose start hangs in the kernel, on a dead file server perhaps
+                raise Busy(
+                    f"somebody is changing container {container.name!r}, and does not get on",
+                    hint="look at the kernel's messages; try again when what its mounts need answers",
+                    subject=container.name,
+                ) from None
             row = self._database.row("SELECT * FROM containers WHERE id = ?", (container.id,))
             if row is None:
                 raise missing(container.id)

@@ -47,7 +47,7 @@ class Runs:
         return State.PAUSED if manager.group(self._instance, container_id).frozen() else State.RUNNING
 
     def orphaned(self) -> bool:
-        """Whether a container has lost its shim; a launcher that lives gives it another one at once."""
+        """Whether a container has lost its shim; a launcher that lives gives it another one."""
         ids = [path.stem for path in self._paths.shims.glob("[!.]*.json")]
         return any(self.shim(each) is None and self._run_record(each) is not None for each in ids)
 
@@ -103,7 +103,8 @@ class Runs:
         return found if type(found) is dict and type(found.get("started_at_ns")) is int else {}
 
     def _replaced(self, container_id: str) -> bool:
-        """Whether a launcher is there to replace its shim, or the new one is on its way; one of an older Wharfie left
-        no request to do that by."""
+        """Whether a launcher is there to replace its shim, or its keeper, or the new one is on its way; one of an older
+        Wharfie left no request to do that by."""
         request = self._paths.request(container_id)
-        return request.exists() and (instance.is_locked(self._paths.launcher_lock) or instance.is_locked(request))
+        locks = (self._paths.launcher_lock, self._paths.keeper_lock, request)
+        return request.exists() and any(map(instance.is_locked, locks))

@@ -9,7 +9,7 @@ one has started; their end is told by pidfds.
 from __future__ import annotations
 
 import fcntl
-import json
+import functools
 import os
 import select
 import signal
@@ -17,22 +17,18 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import NoReturn
+from contextlib import ExitStack, suppress
 
-from engine.cgroups import manager
+from engine.launcher.apart import AFTER_FAILURE_S, apart
+from engine.launcher.collect import collect
 from engine.linux import files, pidfds, process, unix
-from engine.shim import adoption, custody, protocol
+from engine.shim import adoption, custody
 from engine.shim.custody import Deposit
 
 # Descriptors that are kept are at or above this, out of the way of those that a child is given.
 FIRST_KEPT = 512
 MAX_TRIES = 3  # new shims in a row for one container, none of which has lived for so long:
 STEADY_S = 1.0
-LENDING_S = 5.0
-LENDING_TRIES, LENDING_PAUSE_S = 5, 0.05
-AFTER_FAILURE_S = 1.0
 REMEMBERED = 64
 ENDED = struct.Struct("<ii")  # pid, wait status
 
@@ -49,11 +45,13 @@ def begin(run: str, instance: str) -> tuple[int, int]:
     def work() -> None:
         process.set_name(b"wharfie-keeper")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # Held until a launcher's death has been seen to: an end is not told before. One of before just ends.
+        fcntl.flock(os.open(f"{run}/keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.LOCK_EX)
         keeper = Keeper(run, instance, launcher)
         keeper.see_off(collect(run, instance))
         keeper.serve(told)  # until the launcher was killed: it ends no other way before this
 
-    _run(work, {told}, run, instance)
+    apart(work, {told}, run, instance)
 
 
 class Keeper:
@@ -70,6 +68,7 @@ class Keeper:
         self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children of the launcher
         self._tellers: dict[int, tuple[int, int]] = {}  # by new shim: whose end it is told, and where
         self._ended: dict[int, int] = {}  # statuses of late, of processes that nobody has asked for yet
+        self._due: list[Deposit] = []  # that had no room for a new shim
         self._tries: dict[str, tuple[int, float]] = {}  # new shims in a row, and when the last one was made
 
     def see_off(self, child: int) -> None:
@@ -80,7 +79,7 @@ class Keeper:
         """Until the launcher has ended."""
         self._poll.register(told, select.POLLIN)
         while True:
-            for descriptor, _ in self._poll.poll():
+            for descriptor, _ in self._poll.poll(AFTER_FAILURE_S * 1000 if self._due else None):
                 self._receive()  # what a shim deposited comes before its end
                 if descriptor == told:
                     data = os.read(told, ENDED.size * 256)
@@ -92,6 +91,7 @@ class Keeper:
                     self._poll.unregister(descriptor)
                     os.close(descriptor)
                     self._gone(self._watched.pop(descriptor))
+            self._retry()
 
     def _receive(self) -> None:
         while (deposit := custody.receive(self._door)) is not None:
@@ -101,15 +101,13 @@ class Keeper:
                 print(f"wharfie keeper: nothing is kept of {deposit.id}: {error}", file=sys.stderr, flush=True)
 
     def _keep(self, deposit: Deposit) -> None:
-        kept = deposit.moved(_raised)
         _drop(self._kept.pop(deposit.shim, None))
+        self._kept[deposit.shim] = _lifted(deposit)
         try:
             if process.parent(deposit.shim) != self._launcher:
                 self._watch(deposit.shim)
         except ProcessLookupError:  # it was killed before this was read
-            self._renew(kept)
-            return
-        self._kept[deposit.shim] = kept
+            self._renew(self._kept.pop(deposit.shim))
 
     def _watch(self, shim: int) -> None:
         if shim not in self._watched.values():
@@ -149,8 +147,14 @@ class Keeper:
             self._tries.pop(kept.id, None)
             _drop(kept)
 
+    def _retry(self) -> None:
+        due, self._due = self._due, []
+        for kept in due:
+            self._renew(kept)
+
     def _renew_all(self) -> None:
         """The launcher was killed, perhaps before it could tell whose shim was killed with it: those get a new one."""
+        self._retry()
         for kept in list(self._kept.values()):
             try:
                 pidfd = pidfds.of(kept.shim)
@@ -178,23 +182,41 @@ class Keeper:
             self._tries.pop(kept.id, None)
             _drop(kept)
             return
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        claim = adoption.claimed(self._shims, kept.id, wait=False)
-        child = os.fork()
-        if not child:
-            kept = kept.moved(os.dup)
-            os.close(writer)
-            needed = {*kept.descriptors(), reader, claim}
-            _run(lambda: adoption.adopt(self._shims, kept.id, kept, reader, claim), needed, self._run, self._instance)
-        os.close(reader)
-        if claim >= 0:
-            os.close(claim)
+        try:
+            child, writer = self._bear(kept)
+        except OSError as error:  # processes, descriptors or memory are short: not for long, one hopes
+            print(f"wharfie keeper: a new shim of {kept.id}: {error}", file=sys.stderr, flush=True)
+            self._due.append(kept)
+            return
         self._kept[child] = kept._replace(shim=child)
-        self._watch(child)
         if kept.pid in self._ended:
             _tell(writer, self._ended[kept.pid])
         else:
-            self._tellers[child] = kept.pid, _raised(writer)
+            self._tellers[child] = kept.pid, writer
+        try:
+            self._watch(child)
+        except OSError as error:
+            print(f"wharfie keeper: {kept.id} has its last shim: {error}", file=sys.stderr, flush=True)
+
+    def _bear(self, kept: Deposit) -> tuple[int, int]:
+        """A child that becomes the shim, and the pipe on which it is told how the container ended."""
+        with ExitStack() as held:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            held.callback(os.close, reader)
+            with ExitStack() as unless:
+                unless.callback(os.close, writer)
+                claim = adoption.claimed(self._shims, kept.id, wait=False)
+                if claim >= 0:
+                    held.callback(os.close, claim)
+                child = os.fork()
+                if not child:
+                    kept = kept.moved(os.dup)
+                    os.close(writer)
+                    needed = {*kept.descriptors(), reader, claim}
+                    work = functools.partial(adoption.adopt, self._shims, kept.id, kept, reader, claim)
+                    apart(work, needed, self._run, self._instance)
+                unless.pop_all()
+            return child, writer
 
 
 def _tell(teller: int, status: int) -> None:
@@ -206,88 +228,28 @@ def _tell(teller: int, status: int) -> None:
         os.close(teller)
 
 
-def collect(run: str, instance: str) -> int:
-    """In a child, when a keeper starts: have shims lend what they have, and give those a new one that have none."""
-    child = os.fork()
-    if child:
-        return child
-
-    def work() -> None:
-        shims, boot = f"{run}/shims", process.boot_id()
-        for name in os.listdir(shims):
-            container_id, dot, kind = name.partition(".")
-            if (dot, kind) != (".", "json"):
-                continue
-            try:
-                _collect(run, instance, container_id, boot)
-            except (OSError, ValueError, KeyError) as error:  # it has just ended, or its record is damaged; next
-                print(f"wharfie keeper: {name}: {error!r}", file=sys.stderr, flush=True)
-
-    _run(work, set(), run, instance)
-
-
-def _collect(run: str, instance: str, container_id: str, boot: str) -> None:
-    """One of them. A shim that is killed while it is asked is found dead the next time, and replaced."""
-    shims = f"{run}/shims"
-    for _ in range(LENDING_TRIES):
-        with open(f"{shims}/{container_id}.json", "rb") as file:
-            record = json.load(file)
-        if record["boot_id"] != boot:
-            for left in ("sock", "request", "health", "json"):
-                files.remove(f"{shims}/{container_id}.{left}")
-            return
-        if process.start_time(record["shim_pid"]) != record["shim_start_time"]:
-            if not os.fork():
-                _run(lambda: adoption.adopt(shims, container_id), set(), run, instance)
-            return
-        try:
-            _borrow(shims, container_id, f"{run}/custody.sock")
-            return
-        except (OSError, EOFError) as error:
-            print(f"wharfie keeper: {container_id}: {error!r}", file=sys.stderr, flush=True)
-            select.select((), (), (), LENDING_PAUSE_S)
-
-
-def _borrow(shims: str, container_id: str, path: str) -> None:
-    with unix.connect(f"{shims}/{container_id}.sock", timeout_s=LENDING_S) as door:
-        protocol.send(door, {"op": "lend"})
-        answer = protocol.receive(door)
-    if answer is None or "error" in answer[0]:  # it is of an older Wharfie, which lends nothing
-        return
-    message, fds = answer
-    Deposit.of(message["shim"], message["pid"], container_id, message["outputs"], fds).send(path)
-    for descriptor in fds:
+def _raised(descriptor: int) -> int:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_KEPT)
+    finally:
         os.close(descriptor)
 
 
-def _run(work: Callable[[], None], needed: set[int], run: str, instance: str) -> NoReturn:
-    """In a child: none of its parent's descriptors but these and its streams, then ``work``, then the end.
-
-    It may outlive launcher and keeper, and be the last in the engine's groups, however it ends.
-    """
-    status = 1
-    try:
-        first = 3
-        for descriptor in sorted(needed - {-1}):
-            os.closerange(first, descriptor)
-            first = descriptor + 1
-        process.close_from(first)
-        work()
-        status = 0
-    except BaseException as error:
-        print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        select.select((), (), (), AFTER_FAILURE_S)  # who begins it again would do so as fast as it fails
-    try:
-        manager.leave_engine(instance, f"{run}/groups.lock")
-    except OSError as error:
-        print(f"wharfie keeper: {error}", file=sys.stderr, flush=True)
-    os._exit(status)
+def _lifted(deposit: Deposit) -> Deposit:
+    """The same out of the way; on OSError none of it is left open."""
+    with ExitStack() as unless:
+        for descriptor in deposit.descriptors():
+            unless.callback(os.close, descriptor)
+        lifted = deposit.moved(lambda each: _copied(each, unless))
+        unless.pop_all()
+    _drop(deposit)
+    return lifted
 
 
-def _raised(descriptor: int) -> int:
-    raised = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_KEPT)
-    os.close(descriptor)
-    return raised
+def _copied(descriptor: int, unless: ExitStack) -> int:
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_KEPT)
+    unless.callback(os.close, copy)
+    return copy
 
 
 def _drop(kept: Deposit | None) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import math
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +27,8 @@ PIPEFS_MAGIC = 0x50495045
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 NFS_SUPER_MAGIC = 0x6969
 FUSE_SUPER_MAGIC = 0x65735546
+
+LOCK_PAUSE_S = 0.01
 
 IN_MODIFY, IN_CREATE, IN_ONLYDIR = 0x2, 0x100, 0x01000000
 
@@ -62,14 +66,31 @@ def renameat2(old: int, old_name: bytes, new: int, new_name: bytes, flag: int) -
 
 
 @contextmanager
-def locked(path: str) -> Iterator[int]:
-    """Hold an exclusive flock(2) on a file, made when absent. Whoever is sent the descriptor holds it as well."""
+def locked(path: str, wait_s: float = math.inf) -> Iterator[int]:
+    """Hold an exclusive flock(2) on a file, made when absent; TimeoutError when it is not to be had in time.
+
+    Whoever is sent the descriptor holds it as well.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if wait_s == math.inf:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            _patient(descriptor, time.monotonic() + wait_s)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _patient(descriptor: int, until: float) -> None:
+    """flock(2) has no time-out."""
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError from None
+        time.sleep(LOCK_PAUSE_S)
 
 
 def content(path: str) -> bytes:

@@ -17,13 +17,12 @@ _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8  # of 64 bytes; linux/pidfd.h
 def of(pid: int) -> int:
     """A pidfd of the process that has this number now, which the caller closes; ProcessLookupError when none has.
 
-    Of a number that is only a session's or a process group's any more, which its dead leader has left to those in it,
-    older kernels (6.1 is one) say EINVAL.
+    Of a number that is only a session's, a process group's or a thread's by now, kernels say EINVAL or ENOENT.
     """
     try:
         return os.pidfd_open(pid)
     except OSError as error:
-        if error.errno == errno.EINVAL:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
         raise
 

@@ -31,16 +31,20 @@ PATIENCE_S = 5.0  # until a dead process is reaped by whoever has to
 def claimed(shims: str, container_id: str, *, wait: bool) -> int:
     """A container's request, locked: by that whoever looks knows that a new shim is on its way, whatever becomes of
     launcher and keeper. -1 when it needs none any more, or when another one is on its way and is not waited for."""
-    try:
-        request = os.open(f"{shims}/{container_id}.request", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # it has just ended in good order, or was cleared away
-        return -1
-    try:
-        fcntl.flock(request, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(request)
-        return -1
-    return request
+    path = f"{shims}/{container_id}.request"
+    while True:
+        try:
+            request = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it has just ended in good order, or was cleared away
+            return -1
+        try:
+            fcntl.flock(request, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(request), os.stat(path)):
+                return request
+        except (BlockingIOError, FileNotFoundError):
+            os.close(request)
+            return -1
+        os.close(request)  # it was written anew meanwhile
 
 
 def adopt(shims: str, container_id: str, kept: Deposit | None = None, status: int = -1, claim: int = -1) -> None:

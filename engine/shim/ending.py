@@ -84,4 +84,4 @@ def clear_away(request: dict[str, Any]) -> None:
             files.remove(f"{directory}/{left}")  # a session that was killed left it, or one is just ending
     files.remove(asked_path(request["record"]))
     for path in (request["socket"], request["request"], request["record"]):  # the record last: it tells that we live
-        os.unlink(path)
+        files.remove(path)

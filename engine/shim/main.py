@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from engine.errors import KernelError
 from engine.linux import process
 from engine.shim import handover, protocol, stdio
 from engine.shim.supervise import Supervisor
@@ -47,11 +48,13 @@ def run(serve: Callable[[socket.socket], None], others: tuple[int, ...]) -> None
             supervisor.see_off(starter)
         supervisor.run()
         return
-    os.waitpid(starter, 0)
+    status = os.waitpid(starter, 0)[1]
     # A starter that was killed may have left an init that runs already, which nobody else knows of.
     for pid in process.children():
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):  # and a run on record, of which a new shim says that nobody knows how it ended
+        raise KernelError("its starter was killed")
 
 
 def _rest(made: handover.Handover, starter: int) -> int:

@@ -52,6 +52,7 @@ class Paths:
         self.tmp = config.root / "tmp"
         self.launcher_socket = config.run / "launcher.sock"
         self.launcher_lock = config.run / "launcher.lock"
+        self.keeper_lock = config.run / "keeper.lock"
         self.custody = config.run / "custody.sock"
         self.groups_lock = config.run / "groups.lock"
         self.terminals_lock = config.run / "terminals.lock"

@@ -5,13 +5,37 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from console.supervisor import answering
 from engine import Container, Engine
 from engine.cgroups import manager
 from engine.linux import pidfds
 from tests.conftest import eventually
+
+STARTER = """
+import os, signal, sys
+from pathlib import Path
+from engine import Config, Engine
+from engine.launcher import client
+ask = client.protocol.receive
+def die(connection):
+    if sys.argv[4] == "after the answer":
+        ask(connection)
+    os.kill(os.getpid(), signal.SIGKILL)
+client.protocol.receive = die
+Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).start(sys.argv[3])
+"""
+TOP = Path(__file__).resolve().parents[2]
+
+
+def ask_and_die(engine: Engine, container_id: str, moment: str) -> int:
+    """The exit status of a process that starts a container and is killed "before the answer" or "after the answer"."""
+    arguments = [str(engine.config.root), str(engine.config.run), container_id, moment]
+    return subprocess.run([sys.executable, "-c", STARTER, *arguments], cwd=TOP).returncode
 
 
 def shim(engine: Engine, container: Container) -> int:

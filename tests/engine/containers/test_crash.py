@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, State
+from engine import Container, ContainerSpec, Engine, RestartPolicy, State
 from engine.cgroups import manager
-from engine.errors import BrokeOff, KernelError, Unavailable
+from engine.errors import BrokeOff, Busy, KernelError, Unavailable
 from engine.launcher.client import LauncherClient
-from engine.linux import files
+from engine.linux import files, process
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
-from tests.engine.killing import adopted, kill
+from tests.engine.killing import adopted, ask_and_die, kill
 
 TRIES = 40
 LINES = 20_000
@@ -41,19 +41,6 @@ for line in engine.logs(sys.argv[3], follow=True):
 """
 
 
-STARTER = """
-import os, signal, sys
-from pathlib import Path
-from engine import Config, Engine
-from engine.launcher import client
-ask = client.protocol.receive
-def die(connection):
-    if sys.argv[4] == "after the answer":
-        ask(connection)
-    os.kill(os.getpid(), signal.SIGKILL)
-client.protocol.receive = die
-Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).start(sys.argv[3])
-"""
 TOP = Path(__file__).resolve().parents[3]
 
 
@@ -99,8 +86,7 @@ def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_cod
     up(dock)
     for code in (3, 5):  # the second run must not be taken for the first
         before = dock.inspect(container.id).started_at_ns or 0
-        command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id, moment]
-        assert subprocess.run(command, cwd=TOP).returncode == -signal.SIGKILL
+        assert ask_and_die(dock, container.id, moment) == -signal.SIGKILL
         assert eventually(lambda: (dock.inspect(container.id).started_at_ns or 0) > before)  # noqa: B023
         assert dock.wait(container.id, timeout_s=10).code == code
         assert dock.inspect(container.id).state is State.EXITED
@@ -112,16 +98,7 @@ def test_a_run_whose_starter_was_killed_is_known_with_its_lines_and_its_exit_cod
 def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_record(dock: Engine) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
     up(dock)
-    command = [
-        sys.executable,
-        "-c",
-        STARTER,
-        str(dock.config.root),
-        str(dock.config.run),
-        container.id,
-        "after the answer",
-    ]
-    assert subprocess.run(command, cwd=TOP).returncode == -signal.SIGKILL
+    assert ask_and_die(dock, container.id, "after the answer") == -signal.SIGKILL
     record = dock._records.running(container.id)
     assert record is not None
     os.kill(record["shim_pid"], signal.SIGSTOP)  # its exit record has to wait
@@ -144,12 +121,13 @@ def test_who_holds_its_lock_knows_of_a_run_that_nobody_has_written_down_and_all_
     dock.start(container.id)
     assert dock.wait(container.id, timeout_s=10).code == 3
     up(dock)
-    command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
-    assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
+    assert ask_and_die(dock, container.id, "after the answer") == -signal.SIGKILL
     record = dock._records.running(container.id)
     assert record is not None
     launcher = answering(str(dock.paths.launcher_socket))
-    for pid in (launcher, record["shim_pid"], record["pid"]):  # nobody is left who would give it a new shim
+    os.kill(launcher, signal.SIGSTOP)  # it would have another keeper
+    (keeper,) = (pid for pid in children(launcher) if name_of(pid) == "wharfie-keeper")
+    for pid in (keeper, record["shim_pid"], record["pid"], launcher):  # nobody is left who would give it a new shim
         kill(pid)
     with dock._records.locked(container) as (found, _):
         assert (found.state, found.started_at_ns) == (State.EXITED, record["started_at_ns"])
@@ -187,7 +165,7 @@ def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_
     last = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     before = dock._records.shim(last.id)
     assert before is not None
-    starter = min(children(ready_spare(launcher, after=before)))  # the one before was taken by who asked whose it is
+    _, starter = ready_spare(launcher, after=before)  # the one before was taken by who asked whose it is
     os.kill(starter, signal.SIGSTOP)
     ask = LauncherClient.call
     monkeypatch.setattr(LauncherClient, "call", functools.partialmethod(ask, timeout_s=0.5))
@@ -200,6 +178,42 @@ def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_
     assert before is not None
     kill(before)
     assert adopted(dock, container, before)
+
+
+def test_who_gives_up_waiting_for_a_start_takes_nothing_away_from_it(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = dock.create(
+        ContainerSpec(image="busybox", command=("sleep", "1000"), restart=RestartPolicy.parse("always"))
+    )
+    ask = LauncherClient.call
+
+    def interrupt(client: LauncherClient, op: str, request: dict[str, object], locks: list[int]) -> None:
+        ask(client, op, request, locks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LauncherClient, "call", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        dock.start(container.id)
+    assert dock.inspect(container.id).state is State.RUNNING
+    assert dock.paths.restart(container.id).exists()
+    before = dock._records.shim(container.id)
+    assert before is not None
+    kill(before)
+    assert adopted(dock, container, before)
+    assert dock.stop(container.id, timeout_s=0).exit
+
+
+def test_somebody_who_does_not_get_on_with_it_is_waited_for_so_long_and_holds_up_no_console(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("true",)))
+    dock.paths.request(container.id).write_text("{}")  # of a start that hangs
+    with files.locked(str(dock.paths.container_lock(container.id))):
+        with pytest.raises(Busy, match="does not get on"), dock._records.locked(container, wait_s=0.1):
+            pass
+        dock._lifecycle.tidy()
+        assert dock.paths.request(container.id).exists()
+    dock._lifecycle.tidy()
+    assert not dock.paths.request(container.id).exists()
 
 
 def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: Engine) -> None:
@@ -220,8 +234,7 @@ def test_a_run_that_ended_while_its_starter_is_still_on_its_way_out_is_no_contai
 ) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
     up(dock)
-    command = [sys.executable, "-c", STARTER, str(dock.config.root), str(dock.config.run), container.id]
-    assert subprocess.run([*command, "after the answer"], cwd=TOP).returncode == -signal.SIGKILL
+    assert ask_and_die(dock, container.id, "after the answer") == -signal.SIGKILL
     with files.locked(str(dock.paths.container_lock(container.id))):  # as a starter holds it, which has just answered
         record = dock._records.running(container.id)
         assert record is not None
@@ -247,10 +260,9 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     assert launcher
     outcomes = set()
     for step in range(TRIES):
-        container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+        container = dock.create(ContainerSpec(image="busybox", command=("sh", "-c", "echo run; exec sleep 1000")))
         assert eventually(lambda: not shims(launcher)), "the shim before is gone"
-        shim = ready_spare(launcher)
-        starter = min(children(shim))
+        shim, starter = ready_spare(launcher)
         with ThreadPoolExecutor(1) as pool:
             until_ns = time.monotonic_ns() + step * took_ns // (TRIES // 2)
             started = pool.submit(dock.start, container.id)
@@ -274,6 +286,8 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
             assert not groups(dock, container.id)
             dock.start(container.id)
         assert dock.inspect(container.id).state is State.RUNNING
+        if step % 3 != 1:  # a shim ends what its starter was killed over, and that may have said so by then
+            assert eventually(lambda c=container: [line.text for line in dock.logs(c.id)] == ["run"]), "it ran once"
         dock.remove(container.id, force=True)
         assert eventually(lambda: not list(dock.paths.shims.iterdir()))
         assert not groups(dock, container.id)
@@ -281,17 +295,29 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     assert {(who, State.RUNNING) for who in range(3)} | {(0, State.CREATED)} <= outcomes, "before and after"
 
 
-def ready_spare(launcher: int, after: int = 0) -> int:
-    """A shim to be, with its starter and init; a starter whose shim was killed has the same name for a moment."""
-    found: list[int] = []
+def ready_spare(launcher: int, after: int = 0) -> tuple[int, int]:
+    """A shim to be, younger than another process, and its starter; a starter whose shim was killed has that name too.
 
-    def look() -> list[int]:
-        named = [pid for pid in children(launcher) if pid > after and name_of(pid) == "wharfie-spare"]
-        found.extend(pid for pid in named if len(children(pid)) == 2)
+    Where containers are not born in their groups it has an init already.
+    """
+    found: list[tuple[int, int]] = []
+
+    def look() -> list[tuple[int, int]]:
+        for pid in by_age(children(launcher)):
+            below = by_age(children(pid))
+            ready = name_of(pid) == "wharfie-spare" and len(below) == (1 if manager.births() else 2)
+            if ready and by_age([after, pid])[-1] == pid:
+                found.append((pid, below[0]))
         return found
 
     assert eventually(look), "another one is ahead"
-    return found[0]
+    return found[-1]
+
+
+def by_age(pids: list[int]) -> list[int]:
+    """Those that live, the oldest first; numbers are used again."""
+    ages = [(process.start_time(pid), pid) for pid in pids]
+    return [pid for began, pid in sorted((began, pid) for began, pid in ages if began is not None)]
 
 
 def test_starts_under_which_the_launcher_is_killed_happen_or_not(dock: Engine) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, EngineError, VolumeMount
+from engine import Container, ContainerSpec, Engine, EngineError, State, VolumeMount
+from engine.linux import process
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
 from tests.engine.faults.injection import KILL, error, injected
+from tests.engine.killing import ask_and_die, tells_exits
 from tests.soak import amount
 
 # Calls of the starter and of init, from the request on: what they make, and what they ask for.
@@ -117,3 +119,18 @@ def test_a_step_at_which_one_is_killed(dock: Engine, container: Container, who: 
         while tried(dock, container, who, call, number, KILL)[0]:
             number += amount(3 * number, 1)
         assert number > first, f"{call} is made"
+
+
+def test_a_starter_that_is_killed_after_its_asker_leaves_a_run_whose_end_is_told(
+    dock: Engine, container: Container
+) -> None:
+    """Nobody is left then who was told of the start, and its shim has nothing to supervise."""
+    begun = dock.inspect(container.id).started_at_ns or 0
+    starter = makers(dock)["starter"]
+    with injected(starter, "sendto", 2, KILL) as injection:  # that the command has been executed
+        assert ask_and_die(dock, container.id, "before the answer") == -signal.SIGKILL
+        assert eventually(lambda: process.start_time(starter) is None)
+    assert injection.struck
+    assert eventually(lambda: (dock.inspect(container.id).started_at_ns or 0) > begun)
+    assert dock.wait(container.id, timeout_s=20).code == (137 if tells_exits() else None)
+    assert dock.start(container.id).state is State.RUNNING

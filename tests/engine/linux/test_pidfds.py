@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,19 @@ def test_what_is_only_a_sessions_number_is_nobodys(left_to_a_session: int) -> No
         pidfds.of(left_to_a_session)
     assert pidfds.opened(left_to_a_session, 0) is None
     pidfds.kill(left_to_a_session, 0, 0)
+
+
+def test_a_threads_number_is_nobodys() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        with pytest.raises(ProcessLookupError):
+            pidfds.of(thread.native_id)
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_number_counts_with_the_time_at_which_its_process_began() -> None:
