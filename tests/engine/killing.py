@@ -14,7 +14,7 @@ from console.supervisor import answering
 from engine import Container, Engine
 from engine.cgroups import manager
 from engine.linux import pidfds
-from tests.conftest import eventually
+from tests.conftest import children, eventually, name_of
 
 STARTER = """
 import os, signal, sys
@@ -52,6 +52,15 @@ def launcher(engine: Engine) -> int:
     return pid
 
 
+def kill_keepers(engine: Engine) -> None:
+    """Kill the launcher and its keeper: nobody is left who would give a container another shim."""
+    master = launcher(engine)
+    os.kill(master, signal.SIGSTOP)  # it would have another keeper
+    for pid in [child for child in children(master) if name_of(child) == "wharfie-keeper"]:
+        kill(pid)
+    kill(master)
+
+
 def kill(pid: int) -> None:
     """SIGKILL; on return it is dead."""
     pidfd = pidfds.of(pid)
@@ -70,7 +79,7 @@ def adopted(engine: Engine, container: Container, before: int, timeout_s: float 
 def fall(engine: Engine, containers: Sequence[Container]) -> None:
     """What a power cut leaves of these running containers: no process, and nothing in the directory that is gone at
     reboot; and the host is up again."""
-    os.kill(launcher(engine), signal.SIGKILL)
+    kill_keepers(engine)
     for container in containers:
         record = engine._records._run_record(container.id)
         assert record is not None

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, VolumeMount, doctor
 from engine.config import Config
 from engine.linux.probe import Check
 from engine.shim.protocol import listen
 from tests.conftest import eventually
+from tests.engine.killing import kill, kill_keepers
 
 
 @pytest.fixture
@@ -83,10 +83,8 @@ def test_every_fault_comes_with_a_hint(dock: Engine, healthy: Container) -> None
 def test_a_container_without_its_shim_and_what_that_leaves(dock: Engine, healthy: Container) -> None:
     record = dock._records.running(healthy.id)
     assert record is not None
-    launcher = answering(str(dock.paths.launcher_socket))
-    assert launcher
-    os.kill(launcher, signal.SIGKILL)  # which would give it a new one
-    os.kill(record["shim_pid"], signal.SIGKILL)
+    kill_keepers(dock)
+    kill(record["shim_pid"])
     assert eventually(lambda: "without its shim" in bad(dock).get("shims", Check("", True, False, "", "")).text)
     os.kill(record["pid"], signal.SIGKILL)
     assert eventually(lambda: dock._records.running(healthy.id) is None)

@@ -20,7 +20,7 @@ from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import children, eventually, name_of
-from tests.engine.killing import adopted, kill, launcher, shim, tells_exits
+from tests.engine.killing import adopted, kill, kill_keepers, launcher, shim, tells_exits
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
@@ -213,10 +213,9 @@ def test_what_it_put_in_the_place_of_its_output_is_not_opened_on_the_host(dock: 
 def test_when_all_of_them_die_nobody_invents_a_code(dock: Engine) -> None:
     container = start(dock, "sleep 100")
     assert container.pid is not None
-    master = launcher(dock)
-    os.kill(master, signal.SIGSTOP)  # it would have another keeper
-    for pid in (keeper_of(dock), shim(dock, container), container.pid, master):
-        kill(pid)
+    kill_keepers(dock)
+    kill(shim(dock, container))
+    kill(container.pid)
     wake_launcher(dock)
     ended = dock.wait(container.id, timeout_s=20)
     assert ended.code is None
@@ -353,7 +352,7 @@ def test_keeper_and_shim_killed_at_once_leave_nothing_stuck(dock: Engine) -> Non
 def test_a_command_line_brings_back_what_lost_its_shim_and_its_launcher(dock: Engine) -> None:
     container = start(dock, "sleep 100")
     first = shim(dock, container)
-    kill(launcher(dock))
+    kill_keepers(dock)
     kill(first)
     dock.take_over()
     assert adopted(dock, container, first)
@@ -363,7 +362,7 @@ def test_a_command_line_brings_back_what_lost_its_shim_and_its_launcher(dock: En
 def test_a_child_of_the_killed_launcher_that_has_its_lock_a_moment_longer_hides_nothing(dock: Engine) -> None:
     container = start(dock, "sleep 100")
     first = shim(dock, container)
-    kill(launcher(dock))
+    kill_keepers(dock)
     kill(first)
     lock = os.open(dock.paths.launcher_lock, os.O_RDWR | os.O_CLOEXEC)
     assert eventually(lambda: not instance.is_locked(dock.paths.launcher_lock))

@@ -22,7 +22,7 @@ from engine.launcher.client import LauncherClient
 from engine.linux import files, process
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
-from tests.engine.killing import adopted, ask_and_die, kill
+from tests.engine.killing import adopted, ask_and_die, kill, kill_keepers
 
 TRIES = 40
 LINES = 20_000
@@ -124,11 +124,9 @@ def test_who_holds_its_lock_knows_of_a_run_that_nobody_has_written_down_and_all_
     assert ask_and_die(dock, container.id, "after the answer") == -signal.SIGKILL
     record = dock._records.running(container.id)
     assert record is not None
-    launcher = answering(str(dock.paths.launcher_socket))
-    os.kill(launcher, signal.SIGSTOP)  # it would have another keeper
-    (keeper,) = (pid for pid in children(launcher) if name_of(pid) == "wharfie-keeper")
-    for pid in (keeper, record["shim_pid"], record["pid"], launcher):  # nobody is left who would give it a new shim
-        kill(pid)
+    kill_keepers(dock)
+    kill(record["shim_pid"])
+    kill(record["pid"])
     with dock._records.locked(container) as (found, _):
         assert (found.state, found.started_at_ns) == (State.EXITED, record["started_at_ns"])
         assert found.exit is not None

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from console.supervisor import answering
 from engine import (
     Caller,
     Container,
@@ -40,7 +39,7 @@ from engine.errors import (
 from engine.shim import terminal as server
 from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
-from tests.engine.killing import kill, shim, tells_exits
+from tests.engine.killing import kill, kill_keepers, shim, tells_exits
 
 pytestmark = pytest.mark.one_engine
 
@@ -383,11 +382,8 @@ def test_without_its_shim_a_container_says_so(dock: Engine) -> None:
     container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     shim = dock._records.shim(container.id)
     assert shim
-    launcher = answering(str(dock.paths.launcher_socket))
-    assert launcher
-    os.kill(launcher, signal.SIGKILL)  # which would give it a new one
-    os.kill(shim, signal.SIGKILL)
-    assert eventually(lambda: dock._records.shim(container.id) is None)
+    kill_keepers(dock)
+    kill(shim)
     with pytest.raises(Unavailable) as caught:
         dock.exec(container.id, ExecSpec(("true",)))
     assert "replaced" in caught.value.hint

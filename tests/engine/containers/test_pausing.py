@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from console.supervisor import answering
 from engine import Container, ContainerSpec, EndedBy, Engine, State
 from engine.cgroups import manager
 from engine.errors import WrongState
 from tests.conftest import eventually
+from tests.engine.killing import kill, kill_keepers
 
 pytestmark = pytest.mark.one_engine
 
@@ -100,12 +98,10 @@ def test_a_paused_container_is_removed_by_force_only(dock: Engine) -> None:
 def test_a_paused_container_whose_shim_was_killed_can_be_stopped(dock: Engine) -> None:
     container = ticking(dock)
     dock.pause(container.id)
-    shim, launcher = dock._records.shim(container.id), answering(str(dock.paths.launcher_socket))
+    shim = dock._records.shim(container.id)
     assert shim is not None
-    assert launcher is not None
-    os.kill(launcher, signal.SIGKILL)  # which would give it a new one
-    os.kill(shim, signal.SIGKILL)
-    assert eventually(lambda: dock._records.shim(container.id) is None)
+    kill_keepers(dock)
+    kill(shim)
     assert dock.inspect(container.id).state is State.PAUSED
     dock.stop(container.id, 0)
     ended = dock.inspect(container.id)
