@@ -20,7 +20,7 @@ SUMMARY = re.compile(r"^=+ .*\b(\d+) passed.* =+$", re.MULTILINE)
 STARTS = (
     "both_streams", "ignores_its_stop", "heeds_its_stop", "left_running", "out_of_memory", "fork_bomb", "cannot_run",
     "undone", "every_state", "starts_again", "volume", "hosts_network", "host_can_do", "starts_starts",
-    "keepers_are_killed", "starter_was_killed",
+    "keepers_are_killed", "starter_was_killed", "who_holds_its_lock", "start_was_lost", "takes_longer_than",
 )  # fmt: skip
 LIVES = (
     "stands_still", "signal_to_a_paused", "stop_ends_a_paused", "shim_was_killed", "leaves_nobody_frozen",
@@ -29,7 +29,8 @@ LIVES = (
 )  # fmt: skip
 RESTARTS = (
     "as_its_policy_says", "after_a_reboot", "check_that_hangs", "everything_works", "as_fast_as_it_can",
-    "both_are_killed_at_once", "all_of_them_die", "across_the_death", "brings_back",
+    "both_are_killed_at_once", "all_of_them_die", "across_the_death", "brings_back", "before_the_new_shim",
+    "before_it_could_tell",
 )  # fmt: skip
 COMMANDS = (
     "exit_code_is_the", "signal_is_128", "kept_apart", "user_directory_and", "terminal_is_one",

@@ -342,6 +342,7 @@ def test_a_copy_ends_with_its_container_and_leaves_nothing(dock: Engine, big: Co
         dock.kill(big.id)
         with pytest.raises(WrongState, match="ended meanwhile"):
             list(iter(stream.read, b""))
+    dock.wait(big.id, timeout_s=20)  # until its shim has said how, too
     endless, met = Endless(), []
 
     def feed() -> None:
