@@ -65,6 +65,8 @@ class Lifecycle:
         With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
         """
         state.require("start", container.state, container.name)
+        if container.state is State.EXITED and container.exit is None:  # its shim is about to say how
+            shims.ask(self._paths, container.id, {"op": "wait"}, AFTER_KILL_S)
         with self._records.locked(container) as (container, lock), roots.locked(self._paths, container) as root_lock:
             state.require("start", container.state, container.name)
             if wished and not self._paths.restart(container.id).exists():

@@ -214,6 +214,23 @@ def test_somebody_who_does_not_get_on_with_it_is_waited_for_so_long_and_holds_up
     assert not dock.paths.request(container.id).exists()
 
 
+def test_a_start_waits_for_a_shim_that_is_about_to_say_how_the_last_run_ended(dock: Engine) -> None:
+    container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
+    record = dock._records.running(container.id)
+    assert record is not None
+    os.kill(record["shim_pid"], signal.SIGSTOP)
+    os.kill(record["pid"], signal.SIGKILL)
+    assert eventually(lambda: dock.inspect(container.id).state is State.EXITED)
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(dock.start, container.id)
+        with pytest.raises(TimeoutError):
+            again.result(0.2)
+        os.kill(record["shim_pid"], signal.SIGCONT)
+        assert again.result(20).state is State.RUNNING
+    told = [(event.action, event.detail.get("code")) for event in dock.events() if event.object_id == container.id]
+    assert told == [("create", None), ("start", None), ("die", 137), ("start", None)]
+
+
 def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: Engine) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
     dock.start(container.id)
