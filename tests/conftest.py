@@ -202,6 +202,7 @@ def empty(engine: Engine, kept_images: Collection[str] = ()) -> None:
     for image in engine.images():
         if image.id not in kept_images:
             engine.remove_image(image.id, force=True)
+    (engine.paths.containers / ".lock").unlink(missing_ok=True)  # of who found that a container was just removed
 
 
 def stop_launcher(config: Config) -> None:
