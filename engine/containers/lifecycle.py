@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from engine.cgroups import manager
 from engine.containers import roots, shims, state
 from engine.containers.execution import first_session
 from engine.containers.filling import Filling
-from engine.containers.records import Records
+from engine.containers.records import BRIEFLY_S, Records
 from engine.containers.restarting import Restarting
 from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
 from engine.containers.stopping import AFTER_KILL_S, Patience, Stopping
+from engine.containers.waiting import TAKEOVER_S
 from engine.errors import BrokeOff, Busy, EngineError, KernelError, Late, NotFound, Unavailable, Unsupported
 from engine.events import Events
 from engine.images.spec import Image
@@ -30,6 +32,7 @@ from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 INIT_PROGRAMS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/libexec/docker/docker-init")
+ENDING_S = 0.5  # between two looks at one that is just ending
 INIT_ENDS_S = 1.0  # by when one whose starter was killed has noticed
 TRIES = 2  # of a start, when the launcher is killed in the middle of it
 
@@ -65,8 +68,7 @@ class Lifecycle:
         With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
         """
         state.require("start", container.state, container.name)
-        if container.state is State.EXITED and container.exit is None:  # its shim is about to say how
-            shims.ask(self._paths, container.id, {"op": "wait"}, AFTER_KILL_S)
+        container = self._once_ended(container)
         with self._records.locked(container) as (container, lock), roots.locked(self._paths, container) as root_lock:
             state.require("start", container.state, container.name)
             if wished and not self._paths.restart(container.id).exists():
@@ -96,6 +98,15 @@ class Lifecycle:
             with self._database.transaction() as connection:
                 self._records.begun(connection, container.id, answer["started_at_ns"])
         self._events.wake()
+
+    def _once_ended(self, container: Container) -> Container:
+        """When its shim, or a new one, has said how it ended, if that is about to be said."""
+        until = time.monotonic() + AFTER_KILL_S
+        while container.state is State.EXITED and container.exit is None and time.monotonic() < until:
+            if shims.ask(self._paths, container.id, {"op": "wait"}, ENDING_S) is None:
+                time.sleep(TAKEOVER_S)
+            container = self._records.find(container.id)
+        return container
 
     def _launched(
         self, container: Container, request: dict[str, Any], locks: list[int], tries: int
@@ -137,9 +148,9 @@ class Lifecycle:
             if found.id not in left or found.state not in (State.CREATED, State.EXITED):
                 continue
             try:
-                with self._records.locked(found, wait_s=0) as (container, _):
-                    # One whose end is not known yet has somebody who is about to say it.
-                    if container.state is State.CREATED or (container.state is State.EXITED and container.exit):
+                with self._records.locked(found, BRIEFLY_S) as (container, _):
+                    ended = container.state is State.EXITED and (container.exit or not self._records.awaited(found.id))
+                    if ended or container.state is State.CREATED:
                         self._clear(container)
             except NotFound:  # removed meanwhile, with all of it
                 continue

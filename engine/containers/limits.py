@@ -11,7 +11,7 @@ import sys
 from engine.cgroups import bounds, manager
 from engine.cgroups.counters import GONE
 from engine.containers.pausing import ended
-from engine.containers.records import Records
+from engine.containers.records import BRIEFLY_S, Records
 from engine.containers.spec import Container, IoLimit, Limits, State
 from engine.errors import Busy, EngineError, KernelError, Unsupported, WrongState
 from engine.linux import files
@@ -58,7 +58,7 @@ class Limiting:
             if not found.state.alive:
                 continue
             try:
-                with self._records.locked(found, wait_s=0) as (container, _):
+                with self._records.locked(found, BRIEFLY_S) as (container, _):
                     self.enforce(container, container.spec.limits)
                     self.remember(container, container.spec.limits)
             except EngineError as error:  # the others get theirs all the same

@@ -26,7 +26,8 @@ from engine.storage import documents, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 
-WAIT_S = 75.0  # somewhat longer than a start may take
+WAIT_S = 150.0  # for who changes it: longer than a start, tried twice, may take
+BRIEFLY_S = 2.0  # for what need not be done just now
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -72,8 +73,8 @@ class Records(Runs):
                     lock = stack.enter_context(files.locked(str(self._paths.containers / ".lock"), wait_s))
             except TimeoutError:  # whose start hangs in the kernel, on a dead file server perhaps
                 raise Busy(
-                    f"somebody is changing container {container.name!r}, and does not get on",
-                    hint="look at the kernel's messages; try again when what its mounts need answers",
+                    f"somebody is changing container {container.name!r}, and has not done yet",
+                    hint="try again later; if it never ends, look at the kernel's messages",
                     subject=container.name,
                 ) from None
             row = self._database.row("SELECT * FROM containers WHERE id = ?", (container.id,))

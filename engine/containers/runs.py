@@ -56,6 +56,10 @@ class Runs:
         record = self._run_record(container_id)
         return record["shim_pid"] if record and self._lives(record, "shim_pid", "shim_start_time") else None
 
+    def awaited(self, container_id: str) -> bool:
+        """Whether its shim lives, or a new one is on its way."""
+        return self.shim(container_id) is not None or instance.is_locked(self._paths.request(container_id))
+
     def ended_after(self, container_id: str, began_ns: int) -> bool:
         """Whether a run that began later than that has ended, and how is on record."""
         told: int = self._exit_text(container_id).get("started_at_ns", 0)

@@ -21,18 +21,20 @@ def apart(work: Callable[[], None], needed: set[int], run: str, instance: str) -
     """
     status = 1
     try:
-        first = 3
-        for descriptor in sorted(needed - {-1}):
-            os.closerange(first, descriptor)
-            first = descriptor + 1
-        process.close_from(first)
-        work()
-        status = 0
-    except BaseException as error:
-        print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        select.select((), (), (), AFTER_FAILURE_S)  # who begins it again would do so as fast as it fails
-    try:
-        manager.leave_engine(instance, f"{run}/groups.lock")
-    except OSError as error:
-        print(f"wharfie keeper: {error}", file=sys.stderr, flush=True)
-    os._exit(status)
+        try:
+            first = 3
+            for descriptor in sorted(needed - {-1}):
+                os.closerange(first, descriptor)
+                first = descriptor + 1
+            process.close_from(first)
+            work()
+            status = 0
+        except BaseException as error:
+            print(f"wharfie keeper: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            select.select((), (), (), AFTER_FAILURE_S)  # who begins it again would do so as fast as it fails
+        try:
+            manager.leave_engine(instance, f"{run}/groups.lock")
+        except OSError as error:
+            print(f"wharfie keeper: {error}", file=sys.stderr, flush=True)
+    finally:  # and nowhere else
+        os._exit(status)

@@ -9,7 +9,6 @@ one has started; their end is told by pidfds.
 from __future__ import annotations
 
 import fcntl
-import functools
 import os
 import select
 import signal
@@ -29,6 +28,7 @@ from engine.shim.custody import Deposit
 FIRST_KEPT = 512
 MAX_TRIES = 3  # new shims in a row for one container, none of which has lived for so long:
 STEADY_S = 1.0
+PREDECESSOR_S = 5.0
 REMEMBERED = 64
 ENDED = struct.Struct("<ii")  # pid, wait status
 
@@ -45,13 +45,31 @@ def begin(run: str, instance: str) -> tuple[int, int]:
     def work() -> None:
         process.set_name(b"wharfie-keeper")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # Held until a launcher's death has been seen to: an end is not told before. One of before just ends.
-        fcntl.flock(os.open(f"{run}/keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.LOCK_EX)
-        keeper = Keeper(run, instance, launcher)
-        keeper.see_off(collect(run, instance))
-        keeper.serve(told)  # until the launcher was killed: it ends no other way before this
+        # Held until a launcher's death has been seen to: an end is not told before.
+        lock = os.open(f"{run}/keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if _succeeds(lock, told):
+            keeper = Keeper(run, instance, launcher)
+            keeper.see_off(collect(run, instance))
+            keeper.serve(told)  # until the launcher was killed: it ends no other way before this
+        os.close(lock)
 
     apart(work, {told}, run, instance)
+
+
+def _succeeds(lock: int, told: int) -> bool:
+    """Wait until the keeper of before has ended, or does not get on; False when the launcher was killed meanwhile."""
+    hung_up = select.poll()
+    hung_up.register(told, 0)
+    until = time.monotonic() + PREDECESSOR_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return True
+        if hung_up.poll(10):
+            return False
 
 
 class Keeper:
@@ -68,7 +86,8 @@ class Keeper:
         self._watched: dict[int, int] = {}  # pidfd to pid, of shims that are no children of the launcher
         self._tellers: dict[int, tuple[int, int]] = {}  # by new shim: whose end it is told, and where
         self._ended: dict[int, int] = {}  # statuses of late, of processes that nobody has asked for yet
-        self._due: list[Deposit] = []  # that had no room for a new shim
+        self._due: list[Deposit] = []  # of which no new shim could be born
+        self._due_s = 0.0  # when to try that again, by the monotonic clock
         self._tries: dict[str, tuple[int, float]] = {}  # new shims in a row, and when the last one was made
 
     def see_off(self, child: int) -> None:
@@ -91,7 +110,8 @@ class Keeper:
                     self._poll.unregister(descriptor)
                     os.close(descriptor)
                     self._gone(self._watched.pop(descriptor))
-            self._retry()
+            if self._due and time.monotonic() >= self._due_s:
+                self._retry()
 
     def _receive(self) -> None:
         while (deposit := custody.receive(self._door)) is not None:
@@ -177,8 +197,10 @@ class Keeper:
         """A new shim for a container, unless the one before has done all that there was to do."""
         record = f"{self._shims}/{kept.id}.json"
         # One that runs is never given up: a new shim that fails pauses first, so that is once a second at most.
-        if not os.path.exists(record) or (self._another_try(kept.id) > MAX_TRIES and pidfds.ended(kept.pidfd)):
-            files.remove(record)  # then who looks says that nobody knows how it ended
+        there = os.path.exists(record)
+        if not there or (self._another_try(kept.id) > MAX_TRIES and pidfds.ended(kept.pidfd)):
+            if there:
+                files.remove(record)  # then who looks says that nobody knows how it ended
             self._tries.pop(kept.id, None)
             _drop(kept)
             return
@@ -187,6 +209,8 @@ class Keeper:
         except OSError as error:  # processes, descriptors or memory are short: not for long, one hopes
             print(f"wharfie keeper: a new shim of {kept.id}: {error}", file=sys.stderr, flush=True)
             self._due.append(kept)
+            self._due_s = time.monotonic() + AFTER_FAILURE_S
+            self._tries.pop(kept.id, None)  # that was no shim that failed
             return
         self._kept[child] = kept._replace(shim=child)
         if kept.pid in self._ended:
@@ -200,23 +224,25 @@ class Keeper:
 
     def _bear(self, kept: Deposit) -> tuple[int, int]:
         """A child that becomes the shim, and the pipe on which it is told how the container ended."""
-        with ExitStack() as held:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        with ExitStack() as held, ExitStack() as unless:
             held.callback(os.close, reader)
-            with ExitStack() as unless:
-                unless.callback(os.close, writer)
-                claim = adoption.claimed(self._shims, kept.id, wait=False)
-                if claim >= 0:
-                    held.callback(os.close, claim)
-                child = os.fork()
-                if not child:
-                    kept = kept.moved(os.dup)
-                    os.close(writer)
-                    needed = {*kept.descriptors(), reader, claim}
-                    work = functools.partial(adoption.adopt, self._shims, kept.id, kept, reader, claim)
-                    apart(work, needed, self._run, self._instance)
-                unless.pop_all()
-            return child, writer
+            unless.callback(os.close, writer)
+            claim = adoption.claimed(self._shims, kept.id, wait=False)
+            if claim >= 0:
+                held.callback(os.close, claim)
+            child = os.fork()
+            if not child:
+                needed = {*kept.descriptors(), reader, claim}
+                apart(lambda: self._become(kept, reader, claim), needed, self._run, self._instance)
+            unless.pop_all()
+        return child, writer
+
+    def _become(self, kept: Deposit, status: int, claim: int) -> None:
+        """In the child."""
+        own = kept.moved(os.dup)  # low ones, as of any shim
+        _drop(kept)
+        adoption.adopt(self._shims, own.id, own, status, claim)
 
 
 def _tell(teller: int, status: int) -> None:

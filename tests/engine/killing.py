@@ -55,9 +55,13 @@ def launcher(engine: Engine) -> int:
 def kill_keepers(engine: Engine) -> None:
     """Kill the launcher and its keeper: nobody is left who would give a container another shim."""
     master = launcher(engine)
+
+    def keepers(parent: int) -> list[int]:
+        return [child for child in children(parent) if name_of(child) == "wharfie-keeper"]
+
+    assert eventually(lambda: len(keepers(master)) == 1 and not keepers(keepers(master)[0])), "it has collected"
     os.kill(master, signal.SIGSTOP)  # it would have another keeper
-    for pid in [child for child in children(master) if name_of(child) == "wharfie-keeper"]:
-        kill(pid)
+    kill(*keepers(master))
     kill(master)
 
 

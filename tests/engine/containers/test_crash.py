@@ -206,7 +206,7 @@ def test_somebody_who_does_not_get_on_with_it_is_waited_for_so_long_and_holds_up
     container = dock.create(ContainerSpec(image="busybox", command=("true",)))
     dock.paths.request(container.id).write_text("{}")  # of a start that hangs
     with files.locked(str(dock.paths.container_lock(container.id))):
-        with pytest.raises(Busy, match="does not get on"), dock._records.locked(container, wait_s=0.1):
+        with pytest.raises(Busy, match="has not done yet"), dock._records.locked(container, wait_s=0.1):
             pass
         dock._lifecycle.tidy()
         assert dock.paths.request(container.id).exists()
