@@ -160,16 +160,21 @@ def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_
     up(dock)
     launcher = answering(str(dock.paths.launcher_socket))
     assert launcher
-    last = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
-    before = dock._records.shim(last.id)
-    assert before is not None
-    _, starter = ready_spare(launcher, after=before)  # the one before was taken by who asked whose it is
-    os.kill(starter, signal.SIGSTOP)
+    stopped = [launcher]  # first, so that it has no further child meanwhile
+    os.kill(launcher, signal.SIGSTOP)
+    for spare in [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare"]:
+        os.kill(spare, signal.SIGSTOP)
+        for pid in (spare, *children(spare)):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
     ask = LauncherClient.call
     monkeypatch.setattr(LauncherClient, "call", functools.partialmethod(ask, timeout_s=0.5))
-    with pytest.raises(Unavailable, match="not answered in"):
-        dock.start(container.id)
-    os.kill(starter, signal.SIGCONT)
+    try:
+        with pytest.raises(Unavailable, match="not answered in"):
+            dock.start(container.id)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
     assert eventually(lambda: dock.inspect(container.id).state is State.RUNNING)
     assert eventually(lambda: [line.text for line in dock.logs(container.id)] == ["once"])
     before = dock._records.shim(container.id)
@@ -310,8 +315,8 @@ def test_a_start_whose_makers_are_killed_on_the_way_leaves_the_old_state_or_the_
     assert {(who, State.RUNNING) for who in range(3)} | {(0, State.CREATED)} <= outcomes, "before and after"
 
 
-def ready_spare(launcher: int, after: int = 0) -> tuple[int, int]:
-    """A shim to be, younger than another process, and its starter; a starter whose shim was killed has that name too.
+def ready_spare(launcher: int) -> tuple[int, int]:
+    """A shim to be, and its starter; a starter whose shim was killed has that name too.
 
     Where containers are not born in their groups it has an init already.
     """
@@ -321,7 +326,7 @@ def ready_spare(launcher: int, after: int = 0) -> tuple[int, int]:
         for pid in by_age(children(launcher)):
             below = by_age(children(pid))
             ready = name_of(pid) == "wharfie-spare" and len(below) == (1 if manager.births() else 2)
-            if ready and by_age([after, pid])[-1] == pid:
+            if ready:
                 found.append((pid, below[0]))
         return found
 
