@@ -68,7 +68,7 @@ class Lifecycle:
         With ``wished`` only if its restart policy still wishes that once nobody else can act on it.
         """
         state.require("start", container.state, container.name)
-        container = self._once_ended(container)
+        self._await_end(container)
         with self._records.locked(container) as (container, lock), roots.locked(self._paths, container) as root_lock:
             state.require("start", container.state, container.name)
             if wished and not self._paths.restart(container.id).exists():
@@ -99,14 +99,13 @@ class Lifecycle:
                 self._records.begun(connection, container.id, answer["started_at_ns"])
         self._events.wake()
 
-    def _once_ended(self, container: Container) -> Container:
-        """When its shim, or a new one, has said how it ended, if that is about to be said."""
+    def _await_end(self, container: Container) -> None:
+        """Until its shim, or a new one, has said how it ended, if that is about to be said."""
         until = time.monotonic() + AFTER_KILL_S
         while container.state is State.EXITED and container.exit is None and time.monotonic() < until:
             if shims.ask(self._paths, container.id, {"op": "wait"}, ENDING_S) is None:
                 time.sleep(TAKEOVER_S)
             container = self._records.find(container.id)
-        return container
 
     def _launched(
         self, container: Container, request: dict[str, Any], locks: list[int], tries: int

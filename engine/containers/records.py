@@ -1,7 +1,4 @@
-"""Containers in state.db and what the kernel says of them: rows in, `Container` out.
-
-Whether one runs is asked of the kernel each time: its run record counts only with the pid's start time and this boot.
-"""
+"""Containers in state.db, and what `engine.containers.runs` says of them: rows in, `Container` out."""
 
 from __future__ import annotations
 

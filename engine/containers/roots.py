@@ -14,10 +14,8 @@ too, so that it is free only when nothing is mounted any more.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,10 +25,10 @@ from engine.containers.records import Records
 from engine.containers.spec import Container, ContainerSpec
 from engine.errors import Busy
 from engine.images.spec import Image
+from engine.linux import files
 from engine.storage.paths import Paths
 
 WAIT_S = 10.0
-_PAUSE_S = 0.01
 
 Request = dict[str, Any]
 
@@ -45,25 +43,17 @@ def locked(paths: Paths, container: Container, *, shared: bool = False) -> Itera
     except FileNotFoundError:  # its directory is lost, or it was removed meanwhile: there is nothing to mount
         descriptor = os.memfd_create("no root")
     try:
-        deadline = time.monotonic() + WAIT_S
-        while not _taken(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise Busy(
-                    f"files of container {container.name!r} are being copied",
-                    hint="try again when that is done",
-                    subject=container.name,
-                )
-            time.sleep(_PAUSE_S)
+        try:
+            files.take(descriptor, WAIT_S, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        except TimeoutError:
+            raise Busy(
+                f"files of container {container.name!r} are being copied",
+                hint="try again when that is done",
+                subject=container.name,
+            ) from None
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _taken(descriptor: int, operation: int) -> bool:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 @contextmanager

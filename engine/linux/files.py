@@ -76,17 +76,19 @@ def locked(path: str, wait_s: float = math.inf) -> Iterator[int]:
         if wait_s == math.inf:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         else:
-            _patient(descriptor, time.monotonic() + wait_s)
+            take(descriptor, wait_s)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _patient(descriptor: int, until: float) -> None:
-    """flock(2) has no time-out."""
+def take(descriptor: int, wait_s: float, kind: int = fcntl.LOCK_EX) -> None:
+    """Take a lock on an open file within this time, which flock(2) has no way to say; TimeoutError when it is not to be
+    had."""
+    until = time.monotonic() + wait_s
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise TimeoutError from None

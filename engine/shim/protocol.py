@@ -20,7 +20,7 @@ from typing import Any
 from engine.linux import unix
 
 # Raised with each message that is new or changed. A shim keeps the version that it was started with for its container's
-# life, so this is for ever: the keys of a run record that tell who runs (`engine.containers.records`), "signal" and
+# life, so this is for ever: the keys of a run record that tell who runs (`engine.containers.runs`), "signal" and
 # "wait". Who asks takes care of what an older shim does not know; a newer one than who asks is let be.
 VERSION = 3
 MAX_MESSAGE_BYTES = 4 * 2**20

@@ -37,7 +37,7 @@ class Serve:
         self._output = self.process.stdout
         self.text = ""
 
-    def until(self, pattern: str, timeout_s: float = 60) -> str:
+    def until(self, pattern: str, timeout_s: float = 20) -> str:
         """Read on until the output matches; the match's first group."""
         while not (match := re.search(pattern, self.text)):
             assert wait_readable(self._output.fileno(), timeout_s), f"no {pattern!r} in:\n{self.text}"

@@ -78,7 +78,10 @@ GROUPS = {
 }  # fmt: skip
 
 # Many kernels' worth of slowness finds what a fast host does not; one of these takes more than a minute.
-SEEDS = {f"kills under load, {seed}": {"SOAK_SEED": str(seed)} for seed in amount(range(0), range(1, 21))}
+SEEDS = {
+    f"kills under load, {seed}": {"SOAK_SEED": str(seed), "SOAK_LEAST_RUNS": "9"}
+    for seed in amount(range(0), range(1, 21))
+}
 GROUPS |= dict.fromkeys(SEEDS, ("tests/console/test_kills.py",))
 
 ALONE = ("faults",)  # what they do to an engine is not undone

@@ -182,6 +182,7 @@ def test_its_end_is_not_told_before_the_new_shim_that_is_on_its_way_has_seen_it(
 def test_a_keeper_whose_launcher_was_killed_before_it_could_tell_of_a_shim_gives_it_a_new_one(dock: Engine) -> None:
     container = start(dock, LAST_WORDS)
     assert container.pid is not None
+    assert eventually(lambda: list(dock.logs(container.id))), "it heeds signals by now"
     before, master = shim(dock, container), launcher(dock)
     os.kill(master, signal.SIGSTOP)
     kill(before)
