@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import dock, docker
-from benchmarks.rows import Row, of_times, timed
+from benchmarks.rows import Row, of_times, settle, timed
 from engine import ContainerSpec, Engine
 
 TURNS = 30
@@ -63,11 +63,13 @@ def _ours(engine: Engine) -> list[float]:
     ref = engine.start(engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id).id
     acts = (lambda: engine.pause(ref), lambda: engine.unpause(ref), lambda: engine.stop(ref, timeout_s=0),
             lambda: engine.remove(ref))  # fmt: skip
+    settle()
     return [timed(act) for act in acts]
 
 
 def _dockers(daemon: docker.Docker) -> list[float]:
     ref = daemon.create("sleep", "1000")
     daemon.start(ref)
+    settle()
     paths = (("POST", "/pause"), ("POST", "/unpause"), ("POST", "/stop?t=0"), ("DELETE", ""))
     return [timed(lambda: daemon.call(method, f"/containers/{ref}{path}")) for method, path in paths]  # noqa: B023

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from benchmarks.rows import settle
 from console.supervisor import answering
 from engine import Config, Engine
 from engine.launcher import start as launcher
@@ -142,6 +143,7 @@ class Peer:
 
     def turn(self) -> list[float]:
         """The seconds of one turn."""
+        settle()
         assert self._timer.stdin is not None
         assert self._timer.stdout is not None
         self._timer.stdin.write("\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import acts, dock, docker, lines, many, pages, recording, screen, viewers
-from benchmarks.rows import Row, of_times, timed
+from benchmarks.rows import Row, of_times, settle, timed
 from console.supervisor import answering
 from engine import ContainerSpec, ExecSpec
 
@@ -25,6 +25,12 @@ def run_to_exit() -> list[Row]:
     ours: list[float] = []
     with dock.engine() as engine, docker.daemon() as daemon:
 
+        def by_us() -> None:
+            container = engine.create(ContainerSpec(image="busybox", command=("true",)))
+            engine.start(container.id)
+            engine.wait(container.id)
+            engine.remove(container.id)
+
         def by_docker() -> None:
             assert daemon is not None
             container = daemon.create("true")
@@ -36,14 +42,11 @@ def run_to_exit() -> list[Row]:
         theirs: dict[str, list[float]] = {name: [] for name in found} | ({"docker": []} if daemon else {})
         try:
             for number in range(RUNS + 5):
-                began = time.perf_counter()
-                container = engine.create(ContainerSpec(image="busybox", command=("true",)))
-                engine.start(container.id)
-                engine.wait(container.id)
-                engine.remove(container.id)
-                took = time.perf_counter() - began
+                settle()
+                took = timed(by_us)
                 peer_took = {name: peer.turn()[0] for name, peer in found.items()}
                 if daemon:
+                    settle()
                     peer_took["docker"] = timed(by_docker)
                 if number >= 5:  # the first warm caches, theirs and ours
                     ours.append(took)
@@ -62,18 +65,17 @@ def start() -> list[Row]:
     ours: list[float] = []
     theirs: list[float] = []
     with dock.engine() as engine, docker.daemon() as daemon:
-        for number in range(RUNS + 5):
+        for _ in range(RUNS + 5):
             container = engine.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
-            began = time.perf_counter()
-            engine.start(container.id)
-            if number >= 5:
-                ours.append(time.perf_counter() - began)
+            settle()
+            ours.append(timed(lambda: engine.start(container.id)))  # noqa: B023 - called at once
             engine.remove(container.id, force=True)
             if daemon:
                 theirs_id = daemon.create("sleep", "1000")
+                settle()
                 theirs.append(timed(lambda: daemon.start(theirs_id)))  # noqa: B023 - called at once
                 daemon.remove(theirs_id)
-    return [of_times("start", ours, "docker" if theirs else "-", theirs[5:])]
+    return [of_times("start", ours[5:], "docker" if theirs else "-", theirs[5:])]
 
 
 def execute() -> list[Row]:
@@ -97,9 +99,11 @@ def execute() -> list[Row]:
             terminal.close()
 
         for _ in range(RUNS + 5):
+            settle()
             ours["exec"].append(timed(plain))
             ours["exec-tty"].append(timed(seated))
             if daemon:
+                settle()
                 theirs["exec"].append(timed(lambda: daemon.execute(other, "true")))
                 theirs["exec-tty"].append(timed(lambda: daemon.execute(other, "true", tty=True)))
     return [of_times(name, ours[name][5:], "docker" if theirs[name] else "-", theirs[name][5:]) for name in ours]

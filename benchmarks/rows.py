@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+SETTLE_S = 0.05
+
 
 @dataclass(frozen=True)
 class Row:
@@ -25,6 +27,11 @@ class Row:
     def ratio(self) -> float | None:
         """Below 1 means less than the peer."""
         return self.wharfie / self.peer if self.peer else None
+
+
+def settle() -> None:
+    """Between two parties' turns: a daemon works on after its answer, and that would count as the next one's."""
+    time.sleep(SETTLE_S)
 
 
 def timed(act: Callable[[], object]) -> float:
