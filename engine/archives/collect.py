@@ -11,10 +11,10 @@ import os
 import stat
 
 from engine.archives.tar import DEPTH, READ_BYTES, Entry, Kind, printable
-from engine.archives.trees import SAFE
 from engine.archives.write import Writer
 from engine.errors import InvalidRequest
 from engine.linux import files
+from engine.linux.trees import SAFE
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 KERNELS_OWN = (files.PROC_SUPER_MAGIC, files.SYSFS_MAGIC, files.CGROUP_SUPER_MAGIC, files.CGROUP2_SUPER_MAGIC)

@@ -15,9 +15,9 @@ import stat
 
 from engine.archives.extract import Extractor, Parts
 from engine.archives.tar import Entry, Kind, Reader, components, printable
-from engine.archives.trees import SAFE
 from engine.errors import InvalidRequest
 from engine.linux.files import openat2
+from engine.linux.trees import SAFE
 
 _TEMPORARY = b".wharfie-copy-"
 

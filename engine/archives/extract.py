@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from engine.archives.fields import refused
 from engine.archives.tar import READ_BYTES, Entry, Kind, Reader, components
-from engine.archives.trees import SAFE, remove_tree
 from engine.archives.whiteouts import hidden_name
 from engine.errors import EngineError, InvalidRequest, KernelError, Unsupported
 from engine.linux.files import openat2
+from engine.linux.trees import SAFE, remove_tree
 
 IDS = 65536  # the size of a container's id range
 _HOLE = bytes(READ_BYTES)

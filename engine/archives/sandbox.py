@@ -54,7 +54,7 @@ _FILE_CALLS = """
 """
 SYSTEM_CALLS = INTERPRETER | frozenset(_FILE_CALLS.split())
 MEMORY_BYTES = 1 << 30  # of address space; the interpreter takes about 50 MB of it
-DESCRIPTORS = 1024  # removing a directory holds one for each level
+DESCRIPTORS = 1024  # reading a directory holds one for each level
 ANSWER_BYTES = 64 << 20
 TREES = 64  # what one message of descriptors has room for, well below SCM_MAX_FD; unix(7)
 LAST_WORDS_S = 1.0  # for a worker whose stream was taken away to clean up

@@ -1,4 +1,4 @@
-"""Directory trees by descriptor: every step is one name, found BENEATH the one before with NO_SYMLINKS."""
+"""What directory trees hold, counted by descriptor: containers write in them meanwhile."""
 
 from __future__ import annotations
 
@@ -7,26 +7,9 @@ import os
 import stat
 import time
 
-from engine.linux.files import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, openat2
-
-SAFE = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
 BLOCK = 512  # bytes of st_blocks, whatever the file system's own; stat(2)
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # removed, or another thing by now
 DEEPEST = 200  # directories; each costs a descriptor while one is inside. What lies deeper is not counted
-
-
-def remove_tree(parent: int, name: bytes, *, resolve: int = SAFE) -> None:
-    """Remove a directory and all in it."""
-    directory = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, resolve=resolve)
-    try:
-        for child in os.listdir(directory):
-            try:
-                os.unlink(child, dir_fd=directory)
-            except IsADirectoryError:
-                remove_tree(directory, os.fsencode(child), resolve=resolve)
-    finally:
-        os.close(directory)
-    os.rmdir(name, dir_fd=parent)
 
 
 class TreeCount:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import time
 from pathlib import Path
 
 from engine.cgroups import manager
 from engine.config import Config
-from engine.storage import instance
+from engine.storage import atomic, instance
 from engine.storage.paths import Paths
 
 PATIENCE_S = 10.0  # for shims whose containers have just ended
@@ -60,6 +59,6 @@ def _delete(path: Path) -> None:
         for entry in path.iterdir():
             _delete(entry)
     elif path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        atomic.delete(path)
     else:
         path.unlink()

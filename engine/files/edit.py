@@ -11,11 +11,11 @@ from typing import Any
 
 from engine.archives.collect import xattrs
 from engine.archives.tar import READ_BYTES, printable
-from engine.archives.trees import SAFE, remove_tree
 from engine.errors import AlreadyExists, InvalidRequest, WrongState
 from engine.files import lookup
 from engine.linux import files
 from engine.linux.files import NO_XDEV, RENAME_EXCHANGE, RENAME_NOREPLACE, openat2, renameat2
+from engine.linux.trees import SAFE, Descent, remove_tree
 
 _TEMPORARY = b".wharfie-new-"
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
@@ -180,14 +180,20 @@ def remove(request: dict[str, Any], _stream: int) -> dict[str, Any]:
 
 def _require_one_mount(above: int, name: bytes) -> None:
     """EXDEV when something is mounted on a directory or below, before anything of it is removed."""
-    directory = openat2(above, name, os.O_RDONLY | os.O_DIRECTORY, resolve=_OF_ONE_MOUNT)
-    try:
-        with os.scandir(directory) as entries:
-            below = [os.fsencode(each.name) for each in entries if each.is_dir(follow_symlinks=False)]
-        for each in below:
-            _require_one_mount(directory, each)
-    finally:
-        os.close(directory)
+    with Descent(above, name, resolve=_OF_ONE_MOUNT) as way:
+        left = [_directories(way.here)]
+        while not way.ended:
+            if left[-1]:
+                way.down(left[-1].pop())
+                left.append(_directories(way.here))
+            else:
+                left.pop()
+                way.up()
+
+
+def _directories(directory: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [each.name for each in entries if each.is_dir(follow_symlinks=False)]
 
 
 def _mounted(name: bytes) -> InvalidRequest:

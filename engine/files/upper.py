@@ -16,11 +16,11 @@ from typing import Any
 
 from engine.archives.collect import Collector
 from engine.archives.tar import DEPTH, READ_BYTES, Entry, Kind, printable
-from engine.archives.trees import SAFE
 from engine.archives.worker import OPAQUE
 from engine.archives.write import Writer
 from engine.errors import InvalidRequest
 from engine.linux.files import openat2
+from engine.linux.trees import SAFE
 
 _WHITEOUT = b".wh."
 _OPAQUE_WHITEOUT = b".wh..wh..opq"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import sys
 from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path
 
 from engine.linux import files
+from engine.linux.trees import remove_tree
 from engine.names import new_id
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -115,12 +116,14 @@ def empty(trash: Path) -> None:
 
 def delete(grave: Path) -> None:
     """Delete what `bury` gave. What a concurrent `empty` deletes first is fine."""
-    if grave.is_dir() and not grave.is_symlink():
-        shutil.rmtree(grave, onerror=_unless_gone)  # safe against links planted inside: it works on descriptors here
-    else:
-        grave.unlink(missing_ok=True)
-
-
-def _unless_gone(_call: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        raise failure[1]
+    try:
+        grave.unlink()
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        parent = os.open(grave.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(FileNotFoundError):
+                remove_tree(parent, grave.name)
+        finally:
+            os.close(parent)

@@ -295,3 +295,27 @@ def test_a_swap_between_look_and_use_leads_nowhere(dock: Engine, sentinel: Path)
     assert seen <= {b"own\n"}
     assert sorted(path.name for path in sentinel.parent.iterdir() if path.name.isdigit()) == []
     assert sentinel.read_bytes() == SENTINEL
+
+
+NEST = "cd {place}; n=0; while [ $n -lt 1500 ]; do busybox mkdir d && cd d && : >f || exit 1; n=$((n+1)); done"
+
+
+def test_directories_nested_deeper_than_python_calls_are_removed_with_all_that_holds_them(dock: Engine) -> None:
+    dock.create_volume("deep")
+    nesting = f"{NEST.format(place='/data')}; {NEST.format(place='/')}"
+    made = dock.create(
+        ContainerSpec(image="busybox", command=("sh", "-c", nesting), volumes=(VolumeMount("deep", "/data"),))
+    )
+    dock.start(made.id)
+    ended = dock.wait(made.id)
+    assert ended is not None
+    assert ended.code == 0
+    for path in ("/data", "/"):
+        assert dock.browse.list(made.id, path).entries, "it has made none"
+    dock.browse.remove(made.id, "/d")
+    assert names(dock, made, "/").count("d") == 0
+    dock.start(made.id)
+    dock.wait(made.id)
+    dock.remove(made.id)
+    dock.remove_volume("deep")
+    assert list(dock.paths.trash.iterdir()) == []
