@@ -50,5 +50,5 @@ def test_pages_say_so(page: Client, image: Image, monkeypatch: pytest.MonkeyPatc
     system = page.get("/system/").content.decode()
     assert "sudo wharfie restore" in system
     assert "make" not in system.partition("How to restore one")[2].partition("</details>")[0]
-    assert f"<dt>Wharfie</dt><dd class=\"mono\">{__version__}</dd>" in system
+    assert f'<dt>Wharfie</dt><dd class="mono">{__version__}</dd>' in system
     assert "sudo wharfie setup_link" in Client().get("/sign-in/").content.decode()
