@@ -165,11 +165,13 @@ class Lifecycle:
                 raise self._just_ending(container)
         record = self._paths.run_record(container.id)
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
+        left = [self._paths.request(container.id)]  # its asker was killed perhaps, before there was anything else
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
             manager.clear_engine(self._instance, str(self._paths.groups_lock))
-        asked = Path(ending.asked_path(str(record)))
-        for path in (record, door, self._paths.request(container.id), self._paths.health_record(container.id), asked):
+            asked = Path(ending.asked_path(str(record)))
+            left += [self._paths.health_record(container.id), asked, record, door]  # by the last two it is found again
+        for path in left:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
 

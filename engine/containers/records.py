@@ -215,7 +215,7 @@ class Records(Runs):
         replaced = self._replaced(row["id"])
         shim_lives = self.shim(row["id"]) is not None
         try:
-            text = self._paths.exit_record(row["id"]).read_bytes()  # empty while it runs
+            text = files.content(str(self._paths.exit_record(row["id"])))  # empty while it runs
             record = documents.parse(text) if text else None
             if record is not None and documents.build(int, record["started_at_ns"]) >= row["started_at_ns"]:
                 return judged(row, record)

@@ -100,7 +100,7 @@ class Runs:
     def _exit_text(self, container_id: str) -> dict[str, Any]:
         """What the exit record says; {} when there is none, or it is damaged."""
         try:
-            text = self._paths.exit_record(container_id).read_bytes()
+            text = files.content(str(self._paths.exit_record(container_id)))
             found = documents.parse(text) if text else {}
         except (FileNotFoundError, ValueError):
             return {}

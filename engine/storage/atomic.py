@@ -56,7 +56,7 @@ def intend(path: Path, trash: Path) -> None:
 
     A full disk has no room for the note, and must not forbid a removal: then a crash leaves files to the doctor."""
     try:
-        _note(path, trash).touch(mode=0o600)
+        os.close(os.open(_note(path, trash), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
