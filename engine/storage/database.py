@@ -117,6 +117,7 @@ class Database:
         self._local = threading.local()
         self._opened: WeakSet[_Connection] = WeakSet()  # a thread that ends takes its own along
         self._lock = threading.Lock()
+        self._writes = threading.Lock()  # in turn: SQLite has who finds another writer sleep, and longer each time
         try:
             self._migrate()
         except BaseException:
@@ -198,7 +199,7 @@ class Database:
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """A write transaction; on return it is committed, and with ``durable`` it survives a power cut."""
         connection = self._connection()
-        with self._translated():
+        with self._translated(), self._turn():
             if durable:
                 connection.execute("PRAGMA synchronous = FULL")
             try:
@@ -213,6 +214,15 @@ class Database:
             finally:
                 if durable:
                     connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._writes.acquire(timeout=BUSY_TIMEOUT_S):
+            raise Unavailable("the state database is locked by this process", hint="try again in a moment")
+        try:
+            yield
+        finally:
+            self._writes.release()
 
     def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """All rows of one query."""

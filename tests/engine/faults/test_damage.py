@@ -329,6 +329,20 @@ def test_a_locked_database_is_waited_for_and_then_said(dock: Engine, monkeypatch
         stranger.close()
 
 
+def test_writers_of_one_process_take_turns_and_none_waits_for_ever(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
+    with ThreadPoolExecutor(1) as pool:
+        with dock._database.transaction():
+            with pytest.raises(Unavailable, match="locked by this process"):
+                pool.submit(dock.create_volume, "v").result(10)
+            monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 5.0)
+            asked = pool.submit(dock.create_volume, "v")
+            assert not wait([asked], timeout=0.1).done
+        assert asked.result(5).name == "v"
+
+
 def test_a_thread_that_ends_takes_its_connection_along(dock: Engine) -> None:
     dock.containers()
     before = len(dock._database._opened)
