@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from benchmarks.many import thousand
@@ -15,7 +16,7 @@ from benchmarks.rows import Row, table
 
 
 def main() -> int:
-    """Run the measurements that were asked for."""
+    """Run the measurements that were asked for. 1 when one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="NAME", choices=MEASURES, action="append", help=", ".join(MEASURES))
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there too")
@@ -26,15 +27,20 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("containers need root: use `sudo make bench`")
     rows: list[Row] = []
+    failed = 0
     for name in arguments.only or measures:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        rows += measures[name]()
+        try:
+            rows += measures[name]()
+        except Exception:  # what was measured before took an hour perhaps
+            traceback.print_exc()
+            failed = 1
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(
             json.dumps([dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], indent=2)
         )
-    return 0
+    return failed
 
 
 if __name__ == "__main__":
