@@ -25,7 +25,7 @@ from django.templatetags.static import static
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.http import require_safe
 
-IMPORT = re.compile(r'^import .+ from "(\.\.?/[^"]+)";$', re.MULTILINE)
+IMPORT = re.compile(r'^import (?:.+ from )?"(\.\.?/[^"]+)";$', re.MULTILINE)
 
 
 class Asset(NamedTuple):

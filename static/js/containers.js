@@ -1,4 +1,6 @@
 // The list of containers: what is chosen stays chosen when the list is fetched again.
+import "./tables.js";
+
 const list = document.getElementById("list");
 const bulk = document.getElementById("bulk");
 const said = bulk.querySelector("[data-chosen]");

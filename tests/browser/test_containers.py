@@ -13,6 +13,7 @@ from tests.images import small_starter
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_console]
 PHONE = {"width": 390, "height": 844}
+LATE_MS = 20_000  # of changes that go on a page is told ever more seldom
 
 
 @pytest.fixture
@@ -58,6 +59,43 @@ def test_many_are_chosen_acted_upon_and_stay_chosen(page: Page, console: Console
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     picture(page, "list-phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_only_rows_that_have_changed_are_made_anew(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/?order=name")
+    rows = page.locator("tbody tr")
+    expect(rows.first.locator("[data-f=mem]")).to_have_text(re.compile(r"[0-9]"), timeout=20_000)
+    mark = "() => { for (const row of document.querySelectorAll('tbody tr')) row.mark = true }"
+    kept = """() => [...document.querySelectorAll("tbody tr")].filter(row => row.mark)
+      .map(row => row.querySelector("a").text)"""
+    page.evaluate(mark)
+    page.get_by_label("Choose buoy").focus()
+    fleet.pause("anchor")
+    expect(rows.filter(has_text="anchor")).to_contain_text("Paused", timeout=LATE_MS)
+    assert page.evaluate(kept) == ["buoy", "crane", "dock"]
+    expect(page.get_by_label("Choose buoy")).to_be_focused()
+
+    # Others come, go and change places; who has moved keeps the focus, and acts go on to work.
+    page.evaluate(mark)
+    page.get_by_label("Choose crane").focus()
+    fleet.rename("buoy", "zeal")
+    fleet.remove("dock")
+    fleet.create(ContainerSpec(image="wharfie/starter", name="eel", command=("sleep", "1000")))
+    names = page.locator("tbody td.two > a")
+    expect(names).to_have_text(["anchor", "crane", "eel", "zeal"], timeout=LATE_MS)
+    assert page.evaluate(kept) == ["anchor", "crane"]
+    expect(page.get_by_label("Choose crane")).to_be_focused()
+    page.get_by_label("Start eel").click()
+    expect(rows.filter(has_text="eel")).to_contain_text("Running", timeout=LATE_MS)
+    expect(rows.filter(has_text="eel").locator("[data-f=mem]")).to_have_text(re.compile(r"[0-9]"), timeout=LATE_MS)
+
+    # A table that is gone, and one that comes.
+    for name in ("anchor", "crane", "eel", "zeal"):
+        fleet.remove(name, force=True)
+    expect(page.get_by_text("No containers yet")).to_be_visible(timeout=LATE_MS)
+    fleet.create(ContainerSpec(image="wharfie/starter", name="fender", command=("sleep", "1000")))
+    expect(names).to_have_text(["fender"], timeout=LATE_MS)
 
 
 def test_the_form_shows_a_command_and_a_compose_file_while_one_types(

@@ -34,6 +34,7 @@ def test_each_module_that_another_imports_is_found_under_its_version(page: Clien
     found = re.search(r'type="importmap">(.+?)</script>', page.get("/").content.decode())
     assert found
     imports = json.loads(found[1])["imports"]
-    assert {"/static/js/live.js", "/static/js/rows.js", "/static/vendor/xterm/xterm.mjs"} <= imports.keys()
+    wanted = {"/static/js/live.js", "/static/js/tables.js", "/static/vendor/xterm/xterm.mjs"}
+    assert wanted <= imports.keys()
     for url in imports.values():
         assert "immutable" in page.get(url)["Cache-Control"], url
