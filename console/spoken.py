@@ -77,10 +77,7 @@ class Source:
     @cached_property
     def _constants(self) -> dict[str, list[ast.expr]]:
         return {
-            name: values
-            for nodes in self._modules.values()
-            for name, values in _named(nodes).items()
-            if name.isupper()
+            name: values for nodes in self._modules.values() for name, values in _named(nodes).items() if name.isupper()
         }
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,24 @@ def test_an_upload_takes_disk_and_no_memory(serve: Serve, captain: Visitor) -> N
     assert eventually(lambda: "Working" not in captain.get(place), 60)
     assert "Failed" in captain.get(place)  # zeros are no archive, which the engine found out by reading them
     assert peak_bytes(web) - before < 40 * 2**20
+
+
+def test_nothing_is_left_of_an_upload_whose_console_was_killed(config: Config, serve: Serve, captain: Visitor) -> None:
+    token = captain.token("/images/import/")
+    web = serve.child("web")
+    tmp = config.root / "tmp"
+
+    def parsed() -> bool:  # all of it is here, and its file is being taken out of the form
+        return any(path.stat().st_size for path in tmp.glob("*upload*"))
+
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(upload, captain, "/images/import/", token)
+        assert eventually(parsed, 60)
+        os.kill(web, signal.SIGKILL)
+        with suppress(OSError, HTTPException):
+            sent.result(60)
+    assert parsed()
+    assert eventually(lambda: not parsed(), 30), "the next one has not cleared it away"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ class Command(BaseCommand):
         tempfile.tempdir = str(settings.PATHS.tmp)  # bodies are spooled there; /tmp is memory on many hosts
         migrate()
         gateway.engine().tidy()
+        for left in settings.PATHS.tmp.glob("tmp*.upload*"):  # as Django names them, of a process that was killed
+            left.unlink(missing_ok=True)
         jobs.recover()
         # Beside the pages: nobody should wait for a hundred starts to see how they go.
         threading.Thread(target=gateway.engine().revive, daemon=True).start()
