@@ -76,9 +76,9 @@ class Visitor:
         """A page's text."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, **fields: str) -> str:
-        """Send a form as its page has it."""
-        fields["csrfmiddlewaretoken"] = self.token(path)
+    def post(self, path: str, page: str = "", /, **fields: str) -> str:
+        """Send a form as its page has it: the one at its own address, or another."""
+        fields["csrfmiddlewaretoken"] = self.token(page or path)
         return self._ask("POST", path, urlencode(fields))
 
     def press(self, path: str, token: str) -> int:

@@ -1,14 +1,16 @@
-"""Clones, images of containers, acts on many and long stops: cancelled, and killed with the console in the middle."""
+"""Clones, images of containers, backups, acts on many, long stops: cancelled, and killed with the console."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +50,9 @@ def dock(image: Image, monkeypatch: pytest.MonkeyPatch) -> Engine:
 def there(engine: Engine) -> tuple[int, int, list[tuple[str, State]], list[str]]:
     """What there is of images, volumes and containers, and in the directory of what is half made."""
     containers = sorted((each.name, each.state) for each in engine.containers())
-    return len(engine.images()), len(engine.volumes()), containers, [path.name for path in engine.paths.tmp.iterdir()]
+    places = filter(Path.is_dir, (engine.paths.tmp, engine.paths.backups))
+    half = [path.name for place in places for path in place.iterdir()]
+    return len(engine.images()), len(engine.volumes()), containers, half
 
 
 @contextmanager
@@ -74,12 +78,14 @@ def newest() -> Record:
 
 CLONE = ("/containers/web/clone/", {"name": "twin", "start": "on"})
 COMMIT = ("/containers/web/commit/", {"name": "team/made:1", "pause": "on"})
+BACKUP = ("/system/backups/", {"volumes": "yes"})
 
 
 @pytest.mark.parametrize(
     ("form", "at"),
     [(CLONE, "Reading what it changed: "), (CLONE, "Copying volume cargo: "), (CLONE, "Creating"),
-     (COMMIT, "Reading what it changed: "), (COMMIT, "Unpacking the layer: "), (COMMIT, "Writing the image")],
+     (COMMIT, "Reading what it changed: "), (COMMIT, "Unpacking the layer: "), (COMMIT, "Writing the image"),
+     (BACKUP, "Saving containers/"), (BACKUP, "Saving volumes/cargo, 2 of 2: ")],
 )  # fmt: skip
 def test_a_cancelled_one_says_so_and_leaves_nothing(
     page: Client, dock: Engine, form: tuple[str, dict[str, str]], at: str
@@ -195,7 +201,7 @@ def test_many_among_which_one_stops_never_are_a_job(page: Client, dock: Engine) 
     assert jobs.finished(record).status == "cancelled"
 
 
-def test_a_console_that_is_killed_in_the_middle_of_a_clone_makes_it_once(config: Config, serve: Serve) -> None:
+def test_a_console_that_is_killed_in_a_clone_or_a_backup_makes_it_once(config: Config, serve: Serve) -> None:
     captain = Visitor(serve.until(r"listens on (http://\S+)\s"))
     captain.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
     with Engine(config) as engine:
@@ -222,6 +228,20 @@ def test_a_console_that_is_killed_in_the_middle_of_a_clone_makes_it_once(config:
         assert list(engine.paths.tmp.iterdir()) == []
         for container in engine.containers():
             engine.remove(container.id, force=True)
+        engine.remove_volume("twin-cargo")
+
+        captain.post("/system/backups/", "/system/", volumes="yes")
+        address = re.search(r"/jobs/\w{16}/", captain.get("/jobs/"))
+        assert address
+        assert eventually(lambda: "Saving volumes/cargo, 1 of 1: " in captain.get(address[0]), 60)
+        os.kill(serve.child("web"), signal.SIGKILL)
+        assert eventually(lambda: '<span class="state ok">Done</span>' in seen(captain, address[0]), 120)
+        assert "attempt 2" in captain.get(address[0])
+        (made,) = (path for path in engine.paths.backups.iterdir() if path.suffix == ".tar")
+        with tarfile.open(made) as archive:
+            assert {"state.db", "console.db", "volumes/cargo.tar.gz"} <= set(archive.getnames())
+        assert list(engine.paths.tmp.iterdir()) == []
+        assert list(engine.paths.jobs.glob("*/scratch")) == []
 
 
 def seen(visitor: Visitor, path: str) -> str:
