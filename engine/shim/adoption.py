@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.linux import files, pidfds, process, unix
-from engine.shim import protocol, starter, stdio
+from engine.shim import protocol, restarts, starter, stdio
 from engine.shim.custody import Deposit
 from engine.shim.handover import Handover
 from engine.shim.stdio import STDERR, STDOUT
@@ -84,6 +84,8 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
     log = stdio.Log.resumed(request["log"], request["log_segment_bytes"], request["log_segments"], streams)
     own = os.getpid()
     facts = record | {"shim_pid": own, "shim_start_time": process.start_time(own)}
+    if record.get("resting") and restarts.wish(request["restart"])[0] == restarts.NO:  # it was stopped meanwhile
+        facts["resting"] = False
     listener = protocol.listen(request["socket"])
     files.replace(request["record"], json.dumps(facts).encode())
     handed = facts | {"request": {key: request[key] for key in starter.SHIM_NEEDS}, "log": log.state()}

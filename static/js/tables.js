@@ -4,7 +4,7 @@
 const sent = new WeakMap(); // what the server had sent of a row, before anything was filled in
 const TICKING = /(<time [^>]*data-tick[^>]*>)[^<]*/g; // goes on by itself
 const read = (row) => (sent.has(row) ? sent : sent.set(row, row.outerHTML.replace(TICKING, "$1"))).get(row);
-document.querySelectorAll('[hx-swap="rows"] tbody tr').forEach(read);
+document.querySelectorAll('[hx-swap="rows"] tr').forEach(read);
 
 // The rows of `fresh` in place of those of `body`, in their order; returns those that are new.
 function rows(body, fresh) {

@@ -90,6 +90,7 @@ def test_a_web_process_that_is_killed_goes_on_with_the_upload(
     main = page.locator("main")
     expect(main.get_by_role("button", name="Cancel job")).to_be_visible()
     expect(main.locator("ol.log li").first).to_be_visible()  # it came through the page's socket
+    expect(page.locator("[data-connection]").first).to_have_text("Live, 1 s")  # else the next one lacks its ticket
     page.evaluate(STALE)
     os.kill(web_of(console.pid), signal.SIGKILL)
     page.wait_for_function("() => window.wasStale", timeout=LONG_MS)

@@ -95,13 +95,19 @@ def test_a_new_shim_takes_over_and_everything_works(dock: Engine) -> None:
     assert eventually(lambda: not list(dock.paths.shims.iterdir()))
 
 
+def lines_of(engine: Engine, container: Container) -> int:
+    """How many its log has by now; to read all of them takes longer than it writes."""
+    pages = engine.log_pages(container.id)
+    return pages.lines_before(pages.end()) or 0
+
+
 @pytest.mark.parametrize("kills", [1, 3])
 def test_no_line_and_no_code_is_lost_while_it_writes_as_fast_as_it_can(dock: Engine, kills: int) -> None:
     count = 300_000  # seconds of writing, of which the kills take the first
     container = start(dock, LINES % (count, 5))
     for number in range(kills):
         written = (number + 1) * 1000
-        assert eventually(lambda n=written: sum(1 for _ in dock.logs(container.id)) >= n, timeout_s=30)
+        assert eventually(lambda n=written: lines_of(dock, container) >= n, timeout_s=30)
         before = shim(dock, container)
         kill(before)
         assert adopted(dock, container, before), "it still writes"
@@ -256,10 +262,15 @@ def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_s
         assert (found.state, found.exit and found.exit.code) == (State.RESTARTING, 9)
         assert dock.listing(states=[State.RESTARTING]).matching == 1
         assert dock.stop(container.id).state is State.EXITED
-    runs = dock.inspect(container.id).restarts
-    assert eventually(
-        lambda: dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists()
-    )
+        runs = dock.inspect(container.id).restarts
+    seen = set()
+
+    def done() -> bool:
+        seen.add(dock.inspect(container.id).state)
+        return dock._records.shim(container.id) is None and not dock.paths.request(container.id).exists()
+
+    assert eventually(done)
+    assert seen == {State.EXITED}, "it was not seen waiting again while its next shim took over"
     found = dock.inspect(container.id)
     assert (found.state, found.restarts, found.exit and found.exit.code) == (State.EXITED, runs, 9)
     dock.remove(container.id)

@@ -91,7 +91,7 @@ def test_a_signal_reaches_one_process_and_no_other(dock: Engine, box: Container)
     assert eventually(lambda: found(dock, box, "sleep 1002").state == "S")
     dock.signal_process(box.id, one.pid, one.start_time, "KILL")
     assert eventually(lambda: by_command(dock, box, "sleep 1002") is None)
-    assert found(dock, box, "sleep 1001").state == "S"
+    assert eventually(lambda: found(dock, box, "sleep 1001").state == "S")
     assert dock.inspect(box.id).state is State.RUNNING
 
 
