@@ -158,19 +158,19 @@ class Lifecycle:
 
     def _clear(self, container: Container) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
-        shim_pid = self._records.shim(container.id)
-        if shim_pid is not None:  # it is just giving up the last run's file system, and takes everything away itself
+        if (shim_pid := self._records.shim(container.id)) is not None:  # giving up the last run's file system
             shims.wait_for_pid(shim_pid, AFTER_KILL_S)
             if self._records.shim(container.id) is not None:
                 raise self._just_ending(container)
         record = self._paths.run_record(container.id)
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
-        left = [self._paths.request(container.id)]  # its asker was killed perhaps, before there was anything else
+        desk = self._paths.terminal_socket(container.id, first_session(container))
+        left = [self._paths.request(container.id), self._paths.health_record(container.id), desk]
+        left.append(Path(ending.asked_path(str(record))))  # as the health record, it may have come after the end
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
             manager.clear_engine(self._instance, str(self._paths.groups_lock))
-            asked = Path(ending.asked_path(str(record)))
-            left += [self._paths.health_record(container.id), asked, record, door]  # by the last two it is found again
+            left += [record, door]  # last: by these it is found again
         for path in left:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed

@@ -43,7 +43,7 @@ def _collect(run: str, instance: str, container_id: str, boot: str) -> None:
         with open(f"{shims}/{container_id}.json", "rb") as file:
             record = json.load(file)
         if record["boot_id"] != boot:
-            for left in ("sock", "request", "health", "json"):
+            for left in ("sock", "request", "health", "asked", "json"):
                 files.remove(f"{shims}/{container_id}.{left}")
             return
         if process.start_time(record["shim_pid"]) != record["shim_start_time"]:

@@ -50,7 +50,7 @@ def begin(run: str, instance: str) -> tuple[int, int]:
         if _succeeds(lock, told):
             keeper = Keeper(run, instance, launcher)
             keeper.see_off(collect(run, instance))
-            keeper.serve(told)  # until the launcher was killed: it ends no other way before this
+            keeper.serve(told, lock)  # until the launcher was killed: it ends no other way before this
         os.close(lock)
 
     apart(work, {told}, run, instance)
@@ -62,14 +62,19 @@ def _succeeds(lock: int, told: int) -> bool:
     hung_up.register(told, 0)
     until = time.monotonic() + PREDECESSOR_S
     while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _taken(lock) or time.monotonic() > until:
             return True
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return True
         if hung_up.poll(10):
             return False
+
+
+def _taken(lock: int) -> bool:
+    """Whether it is ours, from now on if not before."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Keeper:
@@ -94,11 +99,13 @@ class Keeper:
         """Reap a child of its own when that ends."""
         self._watch(child)
 
-    def serve(self, told: int) -> None:
-        """Until the launcher has ended."""
+    def serve(self, told: int, lock: int) -> None:
+        """Until the launcher has ended. A keeper of before that did not get on lets go of the ``lock`` at last."""
         self._poll.register(told, select.POLLIN)
+        held = False
         while True:
-            for descriptor, _ in self._poll.poll(AFTER_FAILURE_S * 1000 if self._due else None):
+            held = held or _taken(lock)
+            for descriptor, _ in self._poll.poll(AFTER_FAILURE_S * 1000 if self._due or not held else None):
                 self._receive()  # what a shim deposited comes before its end
                 if descriptor == told:
                     data = os.read(told, ENDED.size * 256)

@@ -7,14 +7,12 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from itertools import islice
 from types import TracebackType
 
 from engine.linux.files import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, openat2
 
 SAFE = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
 KEPT = 16  # directories on the way that are open; those above are found again by ".."
-AT_ONCE = 128  # names of a directory that are known at a time: it may have millions
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,6 +25,8 @@ class _Level:
         self._identity = (0, 0)
 
     def leave(self) -> None:
+        if self.descriptor < 0:  # it was left before, on the way to another one below
+            return
         found = os.fstat(self.descriptor)
         self._identity = found.st_dev, found.st_ino
         self.close()
@@ -91,34 +91,33 @@ class Descent:
 
 
 def remove_tree(parent: int, name: str | bytes, *, resolve: int = SAFE) -> None:
-    """Remove a directory and all in it. That something of it is gone by itself is fine; what comes meanwhile is not."""
+    """Remove a directory and all in it. That something of it is gone by itself is fine; OSError (ENOTEMPTY) when
+    something comes meanwhile."""
     with Descent(parent, name, resolve=resolve) as way:
         left = [_without_files(way.here)]
         while not way.ended:
-            inner, whole = left[-1]
-            if inner:
-                with suppress(FileNotFoundError, NotADirectoryError):  # it is gone, or another thing by now
-                    way.down(inner.pop())
-                    left.append(_without_files(way.here))
-            elif whole:
+            if left[-1]:
+                try:
+                    way.down(left[-1].pop())
+                except (FileNotFoundError, NotADirectoryError):  # it is gone, or another thing by now
+                    continue
+                left.append(_without_files(way.here))
+            else:
                 left.pop()
                 empty = way.up()
                 with suppress(FileNotFoundError):
                     os.rmdir(empty, dir_fd=way.here)
-            else:
-                left[-1] = _without_files(way.here)
 
 
-def _without_files(directory: int) -> tuple[list[str], bool]:
-    """Unlink what is in a directory and is none itself. The directories in it, and whether those are all."""
-    while True:
-        with os.scandir(directory) as entries:
-            some = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, AT_ONCE)]
-        inner = [name for name, is_directory in some if is_directory]
-        for name, is_directory in some:
-            if not is_directory:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=directory)
-        whole = len(some) < AT_ONCE
-        if inner or whole:
-            return inner, whole
+def _without_files(directory: int) -> list[str]:
+    """Unlink what is in a directory and is none itself; the directories in it. Once through: whoever goes on to make
+    files there could keep us for ever. What is deleted on the way is not missed by it, readdir(3)."""
+    inner = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+                continue
+            with suppress(FileNotFoundError):
+                os.unlink(entry.name, dir_fd=directory)
+    return inner

@@ -125,10 +125,11 @@ class Supervisor(Watch):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = self._fork("start", theirs.fileno())
         if not child:
-            starter.start_again(
-                self._request["request"], theirs, {"restarts": self._restarts, "history": self._history}
-            )
-            os._exit(0)
+            again = {"restarts": self._restarts, "history": self._history}
+            try:
+                starter.start_again(self._request["request"], theirs, again)
+            finally:
+                self._leave(0)
         theirs.close()
         with ours:
             made = handover.take(ours)

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.cgroups import manager
 from engine.errors import Busy, WrongState
@@ -154,6 +154,14 @@ class Watch:
             process.close_all_but(self._run.pidfd, *keep)
         return child
 
+    def _leave(self, status: int) -> NoReturn:
+        """The end of such a child: it may outlive shim and launcher, and be the last in the engine's groups."""
+        try:
+            run = os.path.dirname(os.path.dirname(self._request["record"]))
+            manager.leave_engine(self._request["instance"], f"{run}/groups.lock")
+        finally:
+            os._exit(status)
+
     def _open_session(self, request: dict[str, Any], client: socket.socket) -> bool:
         """Run a command: by itself, or in a child, which has the caller from then on."""
         if len(self._children) >= MAX_SESSIONS:
@@ -177,7 +185,7 @@ class Watch:
             session.run(request, client, self._run.pidfd, self._request["uid_base"], self._group())
             status = 0
         finally:
-            os._exit(status)
+            self._leave(status)
 
     def _attend(self, errand: Errand) -> None:
         errand.attend()
@@ -206,7 +214,7 @@ class Watch:
             terminal.attend_first(self._facts, run.input, run.pidfd, run.desk, copy)
             status = 0
         finally:
-            os._exit(status)
+            self._leave(status)
 
     def _reseat(self, run: Handover, status: int) -> None:
         """Only if it was killed: what fails by itself would fail again, without an end."""
@@ -236,7 +244,7 @@ class Watch:
         try:
             status = 0 if health.probe(self._request, self._run.pidfd, self._group(), grace=grace) else 1
         finally:
-            os._exit(status)
+            self._leave(status)
 
     # The control socket
 

@@ -197,7 +197,10 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """A write transaction; on return it is committed, and with ``durable`` it survives a power cut."""
+        """A write transaction; on return it is committed, and with ``durable`` it survives a power cut.
+
+        Unavailable when others write for longer than BUSY_TIMEOUT_S: first those of this process, then of another one.
+        """
         connection = self._connection()
         with self._translated(), self._turn():
             if durable:
@@ -218,7 +221,7 @@ class Database:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._writes.acquire(timeout=BUSY_TIMEOUT_S):
-            raise Unavailable("the state database is locked by this process", hint="try again in a moment")
+            raise Unavailable("the state database is busy", hint="try again in a moment")
         try:
             yield
         finally:

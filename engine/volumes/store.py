@@ -41,13 +41,14 @@ class VolumeStore:
         now = now or time.time_ns()
         directory = self._paths.volumes / name
         made = False  # before, whatever is there under that name is another's
+        grave = None
         try:
             with self._database.transaction(durable=True) as connection:
                 connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, now))
                 made = True
                 self._events.add(connection, "volume", "create", name, name)
                 atomic.intend(directory, self._paths.trash)
-                atomic.discard(directory, self._paths.trash)  # of a removal that a crash cut short
+                grave = atomic.bury(directory, self._paths.trash)  # of a removal that a crash cut short
                 self._paths.volume(name).mkdir(mode=0o755, parents=True)
                 atomic.sync_directory(self._paths.volumes)
         except sqlite3.IntegrityError as error:
@@ -61,6 +62,8 @@ class VolumeStore:
             raise
         atomic.agree(directory, self._paths.trash)
         self._events.wake()
+        if grave is not None:  # however long that takes, nobody waits for a turn to write meanwhile
+            atomic.delete(grave)
         return Volume(name, now)
 
     def tidy(self) -> None:

@@ -51,6 +51,10 @@ choice.addEventListener("change", () => {
 // In the palette the arrows go through what was found; Enter in the field takes the first.
 palette.addEventListener("keydown", (event) => {
   if (event.isComposing) return; // the keys choose characters
+  if (event.key === "Escape") { // else the first one only empties the field
+    event.preventDefault();
+    palette.close();
+  }
   if (event.key === "Enter" && event.target === wish) {
     event.preventDefault();
     mean(() => found()[0]?.click());

@@ -4,7 +4,7 @@
 const sent = new WeakMap(); // what the server had sent of a row, before anything was filled in
 const TICKING = /(<time [^>]*data-tick[^>]*>)[^<]*/g; // goes on by itself
 const read = (row) => (sent.has(row) ? sent : sent.set(row, row.outerHTML.replace(TICKING, "$1"))).get(row);
-document.querySelectorAll('[hx-swap="rows"] tr').forEach(read);
+document.querySelectorAll('[hx-swap="rows"] tr').forEach((row) => read(row));
 
 // The rows of `fresh` in place of those of `body`, in their order; returns those that are new.
 function rows(body, fresh) {
@@ -29,6 +29,7 @@ function rows(body, fresh) {
 htmx.defineExtension("rows", {
   handleSwap(style, target, fragment) {
     const [body, fresh] = [target, fragment].map((root) => root.querySelector("tbody"));
+    if (style === "rows" && fresh) [...fresh.rows].forEach((row) => read(row));
     if (style !== "rows" || !body || !fresh) return false; // there is no table, or was none: then all of it
     const focus = document.activeElement;
     const added = rows(body, fresh);

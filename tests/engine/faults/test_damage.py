@@ -335,7 +335,7 @@ def test_writers_of_one_process_take_turns_and_none_waits_for_ever(
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
     with ThreadPoolExecutor(1) as pool:
         with dock._database.transaction():
-            with pytest.raises(Unavailable, match="locked by this process"):
+            with pytest.raises(Unavailable, match="is busy"):
                 pool.submit(dock.create_volume, "v").result(10)
             monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 5.0)
             asked = pool.submit(dock.create_volume, "v")

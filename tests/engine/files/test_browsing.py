@@ -302,20 +302,19 @@ NEST = "cd {place}; n=0; while [ $n -lt 1500 ]; do busybox mkdir d && cd d && : 
 
 def test_directories_nested_deeper_than_python_calls_are_removed_with_all_that_holds_them(dock: Engine) -> None:
     dock.create_volume("deep")
-    nesting = f"{NEST.format(place='/data')}; {NEST.format(place='/')}"
+    nesting = f"({NEST.format(place='/data')}); ({NEST.format(place='/')})"  # in /data only the first time
     made = dock.create(
         ContainerSpec(image="busybox", command=("sh", "-c", nesting), volumes=(VolumeMount("deep", "/data"),))
     )
-    dock.start(made.id)
-    ended = dock.wait(made.id)
-    assert ended is not None
-    assert ended.code == 0
-    for path in ("/data", "/"):
-        assert dock.browse.list(made.id, path).entries, "it has made none"
-    dock.browse.remove(made.id, "/d")
-    assert names(dock, made, "/").count("d") == 0
-    dock.start(made.id)
-    dock.wait(made.id)
+    for last in (False, True):
+        dock.start(made.id)
+        ended = dock.wait(made.id)
+        assert ended is not None
+        assert ended.code == 0
+        assert ("d" in names(dock, made, "/data"), "d" in names(dock, made, "/")) == (True, True)
+        if not last:
+            dock.browse.remove(made.id, "/d")
+            assert "d" not in names(dock, made, "/")
     dock.remove(made.id)
     dock.remove_volume("deep")
     assert list(dock.paths.trash.iterdir()) == []

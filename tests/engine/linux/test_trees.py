@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,8 +75,22 @@ def test_what_cannot_be_removed_far_below_is_said_and_no_descriptor_is_left(
     assert len(calls) == 50
 
 
-def test_a_wide_tree_is_removed_a_part_at_a_time(top: int, tmp_path: Path) -> None:
-    for number in range(3 * trees.AT_ONCE + 1):
+def test_a_tree_that_branches_far_below_is_removed(top: int, tmp_path: Path) -> None:
+    for branches in ("ab", "cd"):  # two of them from the top
+        place = tmp_path / "top"
+        for level in range(2 * trees.KEPT):
+            for name in branches if abs(level - trees.KEPT) < 4 else branches[0]:
+                (place / name).mkdir(exist_ok=True)
+                (place / name / "f").touch()
+            place = place / branches[0]
+    for number in range(3):
+        shutil.copytree(tmp_path / "top/a", tmp_path / f"top/copy-{number}")
+    remove_tree(top, "top")
+    assert os.listdir(top) == []
+
+
+def test_a_wide_tree_is_removed(top: int, tmp_path: Path) -> None:
+    for number in range(400):
         (tmp_path / f"top/{number}").mkdir()
         (tmp_path / f"top/{number}/f").touch()
         (tmp_path / f"top/file {number}").touch()
