@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine import Container, ContainerSpec, EndedBy, Engine, ExecSpec, RestartPolicy, State
+from engine.cgroups import manager
 from engine.launcher.keeper import MAX_TRIES
 from engine.linux import files
 from engine.shim import adoption, ending
@@ -274,6 +275,29 @@ def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_s
     found = dock.inspect(container.id)
     assert (found.state, found.restarts, found.exit and found.exit.code) == (State.EXITED, runs, 9)
     dock.remove(container.id)
+
+
+def test_who_serves_a_terminal_may_be_the_last_of_all_and_takes_the_engines_group_away(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    assert container.pid is not None
+    terminal = dock.terminal(container.id, ExecSpec(("sleep", "100")))
+    (server,) = (pid for pid in children(shim(dock, container)) if name_of(pid).startswith("exec"))
+    kill_keepers(dock)
+    kill(shim(dock, container))
+    group = [Path("/sys/fs/cgroup", each[0], each[2].lstrip("/")) for each in groups_of(server)]
+    assert {path.name for path in group} == {manager.ENGINE_GROUP}
+    assert eventually(lambda: (group[0] / "cgroup.procs").read_text().split() == [str(server)])
+    kill(container.pid)
+    assert eventually(lambda: not any(path.exists() for path in group))
+    terminal.close()
+    dock.remove(container.id)
+
+
+def groups_of(pid: int) -> list[tuple[str, str, str]]:
+    """Directory of the hierarchy, controllers and path of the groups that a process is in; cgroups(7)."""
+    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    unified = "unified" if Path("/sys/fs/cgroup/unified").is_dir() else ""
+    return [(controllers or unified, controllers, path) for _number, controllers, path in lines if "/wharfie-" in path]
 
 
 def test_who_asked_for_its_end_is_known_to_the_next_shim_and_where_none_answers(dock: Engine) -> None:
