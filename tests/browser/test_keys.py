@@ -94,6 +94,10 @@ def test_the_palette_finds_a_container_and_starts_it(page: Page, console: Consol
     assert two.inspect("web").state == "running"
 
     page.keyboard.press("Control+k")
+    page.keyboard.type("something that nobody meant")
+    page.keyboard.press("Escape")  # once: by itself a field for searches only empties itself
+    expect(palette).to_be_hidden()
+    page.keyboard.press("Control+k")
     page.keyboard.press("Control+a")
     page.keyboard.type("web")
     expect(palette.get_by_role("link", name="web Running")).to_be_visible()
