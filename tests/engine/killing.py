@@ -92,6 +92,8 @@ def fall(engine: Engine, containers: Sequence[Container]) -> None:
         manager.clear(manager.group(engine.instance, container.id))
         for path in engine.paths.shims.glob(f"{container.id}*"):
             path.unlink()
+    # Who left the engine's group meanwhile found those of the containers, and let what is above them be.
+    manager.clear_engine(engine.instance, str(engine.paths.groups_lock))
     engine.paths.boot.write_text("another boot")
 
 

@@ -39,7 +39,7 @@ def top(tmp_path: Path) -> Iterator[int]:
     if os.path.lexists(tmp_path / "top"):
         remove_tree(descriptor, "top")
     os.close(descriptor)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # others that are not needed any more may go meanwhile
 
 
 def inside(top: int) -> int:
