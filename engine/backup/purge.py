@@ -58,7 +58,5 @@ def _delete(path: Path) -> None:
     if path.is_mount():
         for entry in path.iterdir():
             _delete(entry)
-    elif path.is_dir() and not path.is_symlink():
-        atomic.delete(path)
     else:
-        path.unlink()
+        atomic.delete(path)

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,8 +158,9 @@ class Watch:
     def _leave(self, status: int) -> NoReturn:
         """The end of such a child: it may outlive shim and launcher, and be the last in the engine's groups."""
         try:
-            run = os.path.dirname(os.path.dirname(self._request["record"]))
-            manager.leave_engine(self._request["instance"], f"{run}/groups.lock")
+            manager.leave_engine(self._request["instance"], f"{self._request['events']}/../groups.lock")
+        except OSError as error:
+            print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
 

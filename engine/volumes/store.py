@@ -4,6 +4,7 @@ each mount is idmapped into the container's own range, so one volume can serve m
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from contextlib import suppress
 
@@ -63,7 +64,10 @@ class VolumeStore:
         atomic.agree(directory, self._paths.trash)
         self._events.wake()
         if grave is not None:  # however long that takes, nobody waits for a turn to write meanwhile
-            atomic.delete(grave)
+            try:
+                atomic.delete(grave)
+            except OSError as error:  # the volume is made; the rest is tried again when the console starts
+                print(f"wharfie: what a removed volume {name!r} left: {error}", file=sys.stderr, flush=True)
         return Volume(name, now)
 
     def tidy(self) -> None:

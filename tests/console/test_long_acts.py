@@ -213,12 +213,7 @@ def test_a_console_that_is_killed_in_a_clone_or_a_backup_makes_it_once(config: C
             for _ in range(300):
                 file.write(os.urandom(2**20))
         captain.post("/containers/web/clone/", name="twin")
-        address = re.search(r"/jobs/\w{16}/", captain.get("/jobs/"))
-        assert address
-        assert eventually(lambda: "Copying volume cargo" in captain.get(address[0]), 60)
-        os.kill(serve.child("web"), signal.SIGKILL)
-        assert eventually(lambda: '<span class="state ok">Done</span>' in seen(captain, address[0]), 120)
-        assert "attempt 2" in captain.get(address[0])
+        killed_and_done(serve, captain, "Copying volume cargo")
         twin = engine.inspect("twin")
         assert [mount.volume for mount in twin.spec.volumes] == ["twin-cargo"]
         assert (engine.paths.volume("twin-cargo") / "much").stat().st_size == 300 * 2**20
@@ -231,17 +226,22 @@ def test_a_console_that_is_killed_in_a_clone_or_a_backup_makes_it_once(config: C
         engine.remove_volume("twin-cargo")
 
         captain.post("/system/backups/", "/system/", volumes="yes")
-        address = re.search(r"/jobs/\w{16}/", captain.get("/jobs/"))
-        assert address
-        assert eventually(lambda: "Saving volumes/cargo, 1 of 1: " in captain.get(address[0]), 60)
-        os.kill(serve.child("web"), signal.SIGKILL)
-        assert eventually(lambda: '<span class="state ok">Done</span>' in seen(captain, address[0]), 120)
-        assert "attempt 2" in captain.get(address[0])
+        killed_and_done(serve, captain, "Saving volumes/cargo, 1 of 1: ")
         (made,) = (path for path in engine.paths.backups.iterdir() if path.suffix == ".tar")
         with tarfile.open(made) as archive:
             assert {"state.db", "console.db", "volumes/cargo.tar.gz"} <= set(archive.getnames())
         assert list(engine.paths.tmp.iterdir()) == []
         assert list(engine.paths.jobs.glob("*/scratch")) == []
+
+
+def killed_and_done(serve: Serve, captain: Visitor, words: str) -> None:
+    """Kill the console when its newest job says this; the next one sees it through."""
+    address = re.search(r"/jobs/\w{16}/", captain.get("/jobs/"))
+    assert address
+    assert eventually(lambda: words in captain.get(address[0]), 60)
+    os.kill(serve.child("web"), signal.SIGKILL)
+    assert eventually(lambda: '<span class="state ok">Done</span>' in seen(captain, address[0]), 120)
+    assert "attempt 2" in captain.get(address[0])
 
 
 def seen(visitor: Visitor, path: str) -> str:

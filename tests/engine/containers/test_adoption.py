@@ -284,7 +284,7 @@ def test_who_serves_a_terminal_may_be_the_last_of_all_and_takes_the_engines_grou
     (server,) = (pid for pid in children(shim(dock, container)) if name_of(pid).startswith("exec"))
     kill_keepers(dock)
     kill(shim(dock, container))
-    group = [Path("/sys/fs/cgroup", each[0], each[2].lstrip("/")) for each in groups_of(server)]
+    group = groups_of(server)
     assert {path.name for path in group} == {manager.ENGINE_GROUP}
     assert eventually(lambda: (group[0] / "cgroup.procs").read_text().split() == [str(server)])
     kill(container.pid)
@@ -293,11 +293,12 @@ def test_who_serves_a_terminal_may_be_the_last_of_all_and_takes_the_engines_grou
     dock.remove(container.id)
 
 
-def groups_of(pid: int) -> list[tuple[str, str, str]]:
-    """Directory of the hierarchy, controllers and path of the groups that a process is in; cgroups(7)."""
+def groups_of(pid: int) -> list[Path]:
+    """Those of Wharfie's groups that a process is in; cgroups(7), "/proc files"."""
     lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
-    unified = "unified" if Path("/sys/fs/cgroup/unified").is_dir() else ""
-    return [(controllers or unified, controllers, path) for _number, controllers, path in lines if "/wharfie-" in path]
+    top = Path("/sys/fs/cgroup")
+    unified = "unified" if (top / "unified").is_dir() else ""
+    return [top / (names or unified) / path[1:] for _number, names, path in lines if "/wharfie-" in path]
 
 
 def test_who_asked_for_its_end_is_known_to_the_next_shim_and_where_none_answers(dock: Engine) -> None:
