@@ -144,14 +144,19 @@ class Records(Runs):
         if started <= (row["started_at_ns"] or 0):
             return row
         over = told is not record or self._exit_text(row["id"]).get("started_at_ns") == started
-        if not (over or held) and instance.is_locked(self._paths.container_lock(row["id"])):
-            return row  # its starter lives and will say so itself, or take the record away when it comes to nothing
+        if not (over or held) and self._is_being_started(row["id"], record):
+            return row  # its starter will say so itself, or take the record away when it comes to nothing
         with self._database.transaction() as connection:
             for run in earlier(told):
                 self.begun(connection, row["id"], run["started_at_ns"])
                 self._die(connection, row, run)
             self.begun(connection, row["id"], started)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
+
+    def _is_being_started(self, container_id: str, record: dict[str, Any] | None) -> bool:
+        """Whether a starter was still at it when the record was read: who has left since may have taken it away."""
+        lives = instance.is_locked(self._paths.container_lock(container_id))
+        return lives or self._run_record(container_id) != record
 
     def _ending(self, row: sqlite3.Row, record: dict[str, Any]) -> bool:
         """Whether a run that nobody has written down yet has just ended, and its shim is about to say how."""

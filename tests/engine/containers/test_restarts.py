@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from engine import (
 from engine.cgroups import manager
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
+from engine.storage import instance
 from tests.conftest import eventually, wait_readable
 from tests.engine.conftest import groups
 from tests.engine.killing import fall, shim
@@ -332,6 +334,29 @@ def test_one_that_is_stopped_while_others_are_revived_stays_so(dock: Engine) -> 
 
     dock._restarting.revive(start)
     assert dock.inspect(container.id).state is State.EXITED
+
+
+def test_a_start_that_comes_to_nothing_while_somebody_looks_is_no_run(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record was read; then its starter took that away, and let go of the lock."""
+    container = made(dock, "exec sleep 100", "always")
+    dock.start(container.id)
+    path = dock.paths.run_record(container.id)
+    before = path.read_text()
+    facts = json.loads(before)
+    path.write_text(json.dumps(facts | {"started_at_ns": facts["started_at_ns"] + 1, "pid": 2**22}))
+
+    def come_to_nothing(_lock: Path) -> bool:
+        path.write_text(before)
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(instance, "is_locked", come_to_nothing)
+        dock.inspect(container.id)
+    assert dock.inspect(container.id).state is State.RUNNING
+    assert events(dock, container) == ["create", "start"]
+    dock.remove(container.id, force=True)
 
 
 def test_a_check_that_is_turned_off_is_none(dock: Engine) -> None:
