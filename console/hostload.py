@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from typing import Any
+
+LATELY_S = 5.0
 
 
 def figures() -> dict[str, Any]:
@@ -19,8 +23,17 @@ def figures() -> dict[str, Any]:
     }
 
 
-def cpu() -> float:
-    """Cores in use since it was asked last: there is one who asks, the recorder."""
-    import psutil
+class Cpu:
+    """Cores in use between two looks."""
 
-    return round(psutil.cpu_percent() * (os.cpu_count() or 1) / 100, 2)
+    def __init__(self) -> None:
+        self._seen = (0.0, -math.inf)
+
+    def look(self) -> float | None:
+        """Since the last look; None when that was never, or too long ago to be called now."""
+        import psutil
+
+        times = psutil.cpu_times()
+        now = sum(times[:8]) - times.idle - times.iowait, time.monotonic()  # guests' are among those of the users
+        (busy_s, at_s), self._seen = self._seen, now
+        return round((now[0] - busy_s) / (now[1] - at_s), 2) if now[1] - at_s < LATELY_S else None

@@ -41,6 +41,7 @@ class Recorder:
         self.latest: Tick | None = None
         self._lock = threading.Lock()
         self._rates = Rates()
+        self._cpu = hostload.Cpu()
         self._taken_s = 0.0
         self._turn = 0
         self._looked_at: dict[str, float] = {}  # until when, by the monotonic clock
@@ -78,7 +79,7 @@ class Recorder:
 
     def _read(self) -> Tick:
         at_ms, self._taken_s = time.time_ns() // 1_000_000, time.monotonic()
-        host = hostload.figures() | {"cpu": hostload.cpu()} if self._listeners else {}
+        host = hostload.figures() | {"cpu": self._cpu.look()} if self._listeners else {}
         figures = self._rates.update(self.engine.sample())
         self.history.add(
             {cid: Figure(each["cpu"], each["mem"], each["pids"]) for cid, each in figures.items()},

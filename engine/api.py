@@ -7,6 +7,7 @@ daemon: they agree through state.db, file locks and the kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -59,6 +60,7 @@ from engine.security.spec import ROOT, Caller
 from engine.storage import atomic, instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 from engine.volumes.spec import Volume
 from engine.volumes.store import VolumeStore
 
@@ -92,6 +94,7 @@ class Engine:
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
         self._records = Records(self.instance, self.paths, self._database, self._events)
         self._census = Census(self.paths, self._database, self._events, self._records)
+        self._trash = Trash(self.paths.trash)
         common = self.paths, self._events, self._records
         self._pausing = Pausing(self.instance, *common)
         self._waiting = Waiting(*common)
@@ -104,13 +107,12 @@ class Engine:
         self.browse = Browsing(self.files)
         self._lifecycle = Lifecycle(
             self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
-            self._restarting, Filling(self.paths, self.files),
+            self._restarting, Filling(self.paths, self.files), self._trash,
         )  # fmt: skip
         self._executions = Executions(self.paths, self.image, self._records)
         self._log_indexes = Indexes()
         self._sampler = Sampler(self.instance)
-        self._volumes = VolumeStore(self.paths, self._database, self._events)
-        self._image_store: ImageStore | None = None
+        self._volumes = VolumeStore(self.paths, self._database, self._events, self._trash)
 
     def __enter__(self) -> Engine:
         return self
@@ -120,8 +122,8 @@ class Engine:
 
     def close(self) -> None:
         """Give back what this object holds; containers run on."""
-        self._database.close()
-        self._sampler.close()
+        for part in (self._trash, self._database, self._sampler):
+            part.close()
 
     def tidy(self) -> None:
         """Clear away what a crash left half done; called once when the console starts."""
@@ -372,13 +374,11 @@ class Engine:
 
     # Images
 
-    @property
+    @cached_property
     def _images(self) -> ImageStore:
-        if self._image_store is None:
-            from engine.images.store import ImageStore
+        from engine.images.store import ImageStore
 
-            self._image_store = ImageStore(self.paths, self._database, self._unpack, self._events.publish)
-        return self._image_store
+        return ImageStore(self.paths, self._database, self._unpack, self._events.publish, self._trash)
 
     def _unpack(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         request = request | {"uid_base": self._unpack_base()}

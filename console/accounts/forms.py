@@ -50,7 +50,7 @@ class PasswordForm(forms.Form):
         password = data.get("password")
         if password and data.get("again") is not None and data["again"] != password:
             self.add_error("again", _("The two passwords differ."))
-        elif password:
+        if password:
             try:
                 owner = self.user or User(username=data.get("username", ""))
                 password_validation.validate_password(password, owner)

@@ -8,12 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from typing import NamedTuple
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from django.views.decorators.http import require_POST
 
 from console import gateway, jobs
@@ -29,6 +30,15 @@ TITLES = {
     "unpause": gettext_lazy("Unpause containers"), "kill": gettext_lazy("Kill containers"),
     "remove": gettext_lazy("Remove containers"),
 }  # fmt: skip
+DONE = {
+    "start": ngettext_lazy("Started %(n)d container.", "Started %(n)d containers.", "n"),
+    "stop": ngettext_lazy("Stopped %(n)d container.", "Stopped %(n)d containers.", "n"),
+    "restart": ngettext_lazy("Restarted %(n)d container.", "Restarted %(n)d containers.", "n"),
+    "pause": ngettext_lazy("Paused %(n)d container.", "Paused %(n)d containers.", "n"),
+    "unpause": ngettext_lazy("Unpaused %(n)d container.", "Unpaused %(n)d containers.", "n"),
+    "kill": ngettext_lazy("Killed %(n)d container.", "Killed %(n)d containers.", "n"),
+    "remove": ngettext_lazy("Removed %(n)d container.", "Removed %(n)d containers.", "n"),
+}
 REACHED = {
     "start": (State.RUNNING,), "unpause": (State.RUNNING,), "pause": (State.PAUSED,), "kill": (State.EXITED,),
 }  # fmt: skip
@@ -107,6 +117,8 @@ def act(request: HttpRequest) -> HttpResponse:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = [each.result() for each in _begun(pool, chosen_act, ids)]
     failed = [result for result in results if result.error]
+    if not failed:
+        return _well(request, DONE[wish] % {"n": len(results)})
     return _answer(request, "results", {"failed": failed, "well": [each for each in results if not each.error]})
 
 
@@ -154,6 +166,14 @@ def do(job: jobs.Job, *, act: str, ids: list[str], since_ns: int) -> jobs.Result
         words = ngettext("%(n)d container failed", "%(n)d containers failed", failed) % {"n": failed}
         raise errors.Busy(words, hint=_("the log says why"))
     return [(_("All containers"), reverse("containers:list"))]
+
+
+def _well(request: HttpRequest, words: str) -> HttpResponse:
+    """All went well: nothing that somebody would have to close."""
+    if request.htmx:
+        return _answer(request, "well", {"text": words})
+    messages.success(request, words)
+    return gateway.go(request, reverse("containers:list"))
 
 
 def _answer(request: HttpRequest, name: str, context: dict[str, object], *, changed: bool = True) -> HttpResponse:

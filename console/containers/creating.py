@@ -20,7 +20,16 @@ from engine import Container, ContainerSpec, errors
 def _form(request: HttpRequest, **given: Any) -> CreateForm:
     engine = gateway.engine()
     data = request.POST if request.method == "POST" else None
-    return CreateForm(data, images=engine.images(), caller=gateway.caller(request.user), check=engine.check, **given)
+
+    def check(spec: ContainerSpec) -> None:
+        engine.check(spec)
+        if spec.image:
+            engine.image(spec.image)
+
+    return CreateForm(
+        data, images=engine.images(), caller=gateway.caller(request.user), check=check,
+        opened=request.POST.getlist("opened"), **given,
+    )  # fmt: skip
 
 
 def _page(

@@ -40,8 +40,8 @@ SECTIONS = (
             ("health_interval", "health_timeout", "health_retries"),
             ("health_start_period", "health_start_interval", "no_health"))),
     Section("log", _("Log and labels"), "", (("log_segment", "log_segments"), ("labels",))),
-    Section("isolation", _("Isolation"), _("as strict as for everybody"), (("cap_add", "cap_drop"), ("privileged",),
-            ("devices", "sysctls"), ("ulimits", "group_add"), ("pid", "ipc", "uts", "userns"),
+    Section("isolation", _("Isolation"), _("closed, unless you open it here"), (("cap_add", "cap_drop"),
+            ("privileged",), ("devices", "sysctls"), ("ulimits", "group_add"), ("pid", "ipc", "uts", "userns"),
             ("seccomp",), ("shm_bytes", "oom_score_adj"))),
 )  # fmt: skip
 

@@ -45,10 +45,12 @@ class CreateForm(Fields):
         images: Sequence[Image] = (),
         caller: Caller,
         check: Callable[[ContainerSpec], None] = lambda spec: None,
+        opened: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.check = check  # InvalidRequest, naming the field, for what no caller can have
+        self.check = check  # InvalidRequest or NotFound, naming the field, for what no caller can have
+        self.opened = opened  # sections, by who sends it
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
         self.fields["image"].widget.attrs["list"] = "images"
         self.admin = caller.role is Role.ADMIN
@@ -77,7 +79,7 @@ class CreateForm(Fields):
         for section in SECTIONS:
             rows = [[self[name] for name in row if name in self.fields] for row in section.rows]
             used = any(self[name].errors or self._set(name) for name in section.names if name in self.fields)
-            yield section, [row for row in rows if row], used
+            yield section, [row for row in rows if row], used or f"section-{section.name}" in self.opened
 
     def _set(self, name: str) -> bool:
         return self[name].value() not in (None, "", False, "False", self.fields[name].initial)
@@ -92,10 +94,11 @@ class CreateForm(Fields):
                 spec = ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
                 self.check(spec)
                 break
-            except errors.InvalidRequest as error:
+            except (errors.InvalidRequest, errors.NotFound) as error:
                 self.blame(error)
-                place = PLACES.get(error.field, error.field)
+                place = _place(error)
                 wrong = [name for name in data if name == place or name.startswith(f"{place}_")]
+                wrong = wrong or [name for name in data if place.startswith(f"{name}_")]
                 if not wrong:
                     break
                 for name in wrong:
@@ -106,10 +109,17 @@ class CreateForm(Fields):
 
     def blame(self, error: errors.EngineError) -> None:
         """Show an engine's error at the field that it is about."""
-        place = PLACES.get(error.field, error.field)
+        place = _place(error)
         if isinstance(error, errors.NotFound) and place == "volumes":
             self.missing_volume = error.subject
         self.add_error(place if place in self.fields else None, gateway.sentences(error))
+
+
+def _place(error: errors.EngineError) -> str:
+    """The name of the field that an error is about."""
+    if error.field == "network" and isinstance(error, errors.NotFound):
+        return "network_of"
+    return PLACES.get(error.field, error.field)
 
 
 def _at(field: str, make: Callable[[], Any]) -> Any:
@@ -171,6 +181,9 @@ def _mounts(data: Mapping[str, Any]) -> dict[str, Any]:
 def _sharing(data: Mapping[str, Any]) -> dict[str, Any]:
     kind = data.get("network", NetworkMode.NONE.value)
     network = f"container:{data.get('network_of', '')}" if kind == NetworkMode.CONTAINER else kind
+    if network == "container:":
+        hint = _("name a container")
+        raise errors.InvalidRequest(_("Whose network it shares is not said"), hint=hint, field="network_of")
     options = Namespace(network=network, **{each: data.get(each, "") for each in ("pid", "ipc", "uts", "userns")})
     return {"network": isolation.network(options), "namespaces": isolation.namespaces(options)}
 

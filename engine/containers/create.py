@@ -187,7 +187,8 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
 
 def _shared(wanted: Namespaces, container_of: Callable[[str], Container]) -> Namespaces:
     """With ids for the names of the containers that it shares namespaces with, and with its own user ids."""
-    others = {kind: container_of(ref) for kind in ("pid", "ipc", "network") if (ref := wanted.container(kind))}
+    refs = {kind: wanted.container(kind) for kind in ("pid", "ipc", "network")}
+    others = {kind: _other(kind, ref, container_of) for kind, ref in refs.items() if ref}
     bases = {found.uid_base for kind, found in others.items() if kind != "network"}
     host = 0 if wanted.user == HOST else None
     if len(bases) > 1:
@@ -200,6 +201,14 @@ def _shared(wanted: Namespaces, container_of: Callable[[str], Container]) -> Nam
         )
     ids = {kind: f"{CONTAINER}{found.id}" for kind, found in others.items()}
     return dataclasses.replace(wanted, **ids, uid_base=next(iter(bases), host))
+
+
+def _other(kind: str, ref: str, container_of: Callable[[str], Container]) -> Container:
+    try:
+        return container_of(ref)
+    except (NotFound, InvalidRequest) as error:
+        error.field = kind
+        raise
 
 
 def _pick(words: list[str]) -> str:

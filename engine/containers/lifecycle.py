@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,23 +13,23 @@ from engine.containers import roots, shims, state
 from engine.containers.execution import first_session
 from engine.containers.filling import Filling
 from engine.containers.records import BRIEFLY_S, Records
+from engine.containers.requests import Requests
 from engine.containers.restarting import Restarting
-from engine.containers.spec import Container, ContainerSpec, NetworkMode, State
+from engine.containers.spec import Container, State
 from engine.containers.stopping import AFTER_KILL_S, Patience, Stopping
 from engine.containers.waiting import TAKEOVER_S
-from engine.errors import BrokeOff, Busy, EngineError, KernelError, Late, NotFound, Unavailable, Unsupported
+from engine.errors import BrokeOff, Busy, EngineError, KernelError, Late, NotFound, Unavailable
 from engine.events import Events
 from engine.images.spec import Image
 from engine.launcher.client import LauncherClient
 from engine.linux import files
-from engine.security.confinement import confinement, unseals
-from engine.security.spec import HOST, Caller
+from engine.security.spec import Caller
 from engine.shim import ending
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 
-INIT_PROGRAMS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/libexec/docker/docker-init")
 ENDING_S = 0.5  # between two looks at one that is just ending
 INIT_ENDS_S = 1.0  # by when one whose starter was killed has noticed
 TRIES = 2  # of a start, when the launcher is killed in the middle of it
@@ -51,6 +49,7 @@ class Lifecycle:
         stopping: Stopping,
         restarts: Restarting,
         filling: Filling,
+        trash: Trash,
     ) -> None:
         self._instance = instance_id
         self._paths = paths
@@ -61,6 +60,8 @@ class Lifecycle:
         self._stopping = stopping
         self._restarts = restarts
         self._filling = filling
+        self._trash = trash
+        self._requests = Requests(instance_id, paths, records)
 
     def start(self, container: Container, image: Image, *, wished: bool = False) -> None:
         """Start it; on return its command has been executed. On error it is as it was before.
@@ -83,7 +84,7 @@ class Lifecycle:
                 self._filling.fill(container, image)
             try:
                 # Its starter holds both locks too: killed now, we leave nobody room to act while it goes on.
-                answer = self._launched(container, self._request(container, image), [root_lock, lock], TRIES)
+                answer = self._launched(container, self._requests.of(container, image), [root_lock, lock], TRIES)
             except (Late, Busy):  # its starter, or its shim, goes on with it
                 raise
             except (EngineError, OSError) as error:
@@ -181,69 +182,6 @@ class Lifecycle:
             f"container {container.name!r} is just ending", hint="try again in a moment", subject=container.name
         )
 
-    def _request(self, container: Container, image: Image) -> dict[str, Any]:
-        spec = container.spec
-        return {
-            "id": container.id,
-            "instance": self._instance,
-            "uid_base": container.uid_base,
-            "rootfs": str(self._paths.rootfs),
-            **roots.overlay(self._paths, container.id, image),
-            "root_lock": str(self._paths.root_lock(container.id)),
-            "etc": etc_files(spec, self._network(spec)),
-            "log": str(self._paths.log(container.id)),
-            "log_segment_bytes": spec.log_segment_bytes,
-            "log_segments": spec.log_segments,
-            "record": str(self._paths.run_record(container.id)),
-            "request": str(self._paths.request(container.id)),
-            "restart": str(self._paths.restart(container.id)),
-            "health": dataclasses.asdict(spec.health) if spec.health else None,
-            "health_record": str(self._paths.health_record(container.id)),
-            "socket": str(self._paths.shim_socket(container.id)),
-            "exit": str(self._paths.exit_record(container.id)),
-            "tty": spec.tty,
-            "stdin": "once" if spec.stdin_once else "open" if spec.stdin else "",
-            "terminal": str(self._paths.terminal_socket(container.id, first_session(container))),
-            "init": init_program() if spec.init else "",
-            "before_ns": container.started_at_ns or 0,
-            "custody": str(self._paths.custody),
-            "lock": str(self._paths.container_lock(container.id)),
-            "events": str(self._paths.events),
-            "volumes": roots.mounts(self._paths, spec),
-            "tmpfs": [dataclasses.asdict(tmpfs) for tmpfs in spec.tmpfs],
-            "argv": list(container.argv),
-            "env": list(spec.env),
-            "user": spec.user or "",
-            "workdir": spec.workdir,
-            "hostname": spec.hostname,
-            "domainname": spec.domainname,
-            "namespaces": self._namespaces(spec),
-            "confinement": confinement(spec.security),
-            "sealed": spec.namespaces.user != HOST and unseals(spec.security),
-            "devices": [dataclasses.asdict(device) for device in spec.security.devices],
-            "sysctls": spec.security.sysctls,
-            "shm_bytes": spec.security.shm_bytes,
-            "read_only": spec.security.read_only,
-            "limits": dataclasses.asdict(spec.limits),
-        }
-
-    def _namespaces(self, spec: ContainerSpec) -> dict[str, str]:
-        """Of each kind: "" its own, "host", or the run record of the container whose it is; `engine.shim.sharing`."""
-        kinds = {kind: getattr(spec.namespaces, kind) for kind in ("pid", "ipc", "uts", "user", "network")}
-        for kind in kinds:
-            if other := spec.namespaces.container(kind):
-                kinds[kind] = str(self._paths.run_record(other))
-        return kinds | ({"network": HOST} if spec.network is NetworkMode.HOST else {})
-
-    def _network(self, spec: ContainerSpec) -> NetworkMode:
-        """The kind of network that it is in, be it another container's."""
-        try:
-            while spec.network is NetworkMode.CONTAINER:
-                spec = self._records.find(spec.namespaces.container("network")).spec
-        except NotFound:  # so it does not run either, and the start says so
-            return NetworkMode.NONE
-        return spec.network
-
     def restart(
         self, container: Container, image: Image, timeout_s: float | None, caller: Caller, patience: Patience | None
     ) -> None:
@@ -254,7 +192,7 @@ class Lifecycle:
         self._events.publish("container", "restart", container.id, container.name)
 
     def remove(self, container: Container, caller: Caller, *, force: bool) -> None:
-        """Remove it with its writable layer and log. Volumes stay."""
+        """Remove it with its writable layer and log, whose space is free soon after. Volumes stay."""
         if force and container.state not in (State.CREATED, State.BROKEN):
             self._stopping.stop(container, 0, caller)
             container = self._records.find(container.id)
@@ -270,31 +208,10 @@ class Lifecycle:
                 self._events.add(connection, "container", "remove", container.id, container.name)
                 atomic.intend(directory, self._paths.trash)
             try:
-                atomic.discard(directory, self._paths.trash)
+                self._trash.discard(directory)
                 atomic.agree(directory, self._paths.trash)
             except OSError as error:
                 raise KernelError.from_os(
-                    error, "deleting its files", hint="they are in WHARFIE_ROOT/trash and tried again at the next start"
+                    error, "deleting its files", hint="this is tried again at the next start of the console"
                 ) from error
         self._events.wake()
-
-
-def init_program() -> str:
-    """The program that is PID 1 of a container with an init; it needs no library. Unsupported where there is none."""
-    for path in INIT_PROGRAMS:
-        if os.access(path, os.X_OK):
-            return path
-    raise Unsupported("this host has no init for containers", hint="apt-get install tini", field="init")
-
-
-def etc_files(spec: ContainerSpec, network: NetworkMode) -> dict[str, str]:
-    """/etc/hosts, hostname and resolv.conf of a container: the host's on its network, else loopback alone."""
-    files = {"hostname": f"{spec.hostname}\n"}
-    if network is NetworkMode.HOST:
-        for name in ("hosts", "resolv.conf"):
-            path = Path("/etc") / name
-            files[name] = path.read_text() if path.exists() else ""
-    else:
-        files["hosts"] = f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.0.1 {spec.hostname}\n"
-        files["resolv.conf"] = ""
-    return files

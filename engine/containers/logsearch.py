@@ -40,7 +40,9 @@ class LogPattern:
             self._pattern: Any = re2.compile(b"(?m)" + (text if regex else re2.escape(text)).encode(), options)
         except re2.error as error:
             reason = error.args[0].decode("utf-8", "replace")
-            raise errors.InvalidRequest(f"not a regular expression: {reason}", field="q") from error
+            raise errors.InvalidRequest(
+                f"not a regular expression: {reason}", hint="untick it to find the text as it stands", field="q"
+            ) from error
         self._alone = regex and _ALONE.search(text) is not None
 
     def hits(self, text: bytes) -> Iterator[int]:

@@ -23,9 +23,10 @@ from engine.archives.feed import feed
 from engine.archives.streams import Decompressed, DiskGuard, Hashed
 from engine.archives.tar import Source
 from engine.errors import Corrupt, EngineError, Unavailable
-from engine.storage.atomic import discard, sync_directory
+from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 
 LAYER_BYTES = 64 * 2**30
 DEADLINE_S = 3000.0
@@ -37,10 +38,11 @@ Count = Callable[[int], None]
 class Layers:
     """The layers of an instance. ``unpack`` is `engine.archives.worker.unpack` in a process of its own."""
 
-    def __init__(self, paths: Paths, database: Database, unpack: Unpack) -> None:
+    def __init__(self, paths: Paths, database: Database, unpack: Unpack, trash: Trash) -> None:
         self._paths = paths
         self._database = database
         self._unpack = unpack
+        self._trash = trash
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -64,9 +66,9 @@ class Layers:
             os.chmod(tree, 0o755)
             size_bytes = self._fill(tree, diff_id, blob, digest, count or (lambda _size: None))
             place = self._paths.layer(diff_id)
-            discard(place, self._paths.trash)  # without its row it is what a crash left
+            self._trash.discard(place)  # without its row it is what a crash left
             os.rename(tree, place)
-            sync_directory(self._paths.layers)
+            atomic.sync_directory(self._paths.layers)
             with self._database.transaction(durable=True) as connection:
                 connection.execute(
                     "INSERT OR REPLACE INTO layers VALUES (?, ?)",
@@ -81,9 +83,9 @@ class Layers:
                     for diff_id in self._unused():
                         with self._database.transaction(durable=True) as connection:
                             connection.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
-                        discard(self._paths.layer(diff_id), self._paths.trash)
+                        self._trash.discard(self._paths.layer(diff_id))
                     for workspace in self._abandoned():
-                        discard(workspace, self._paths.trash)
+                        atomic.discard(workspace, self._paths.trash)
             except BlockingIOError:
                 return
 
@@ -141,10 +143,10 @@ class Layers:
         descriptor = _lock_directory(path)
         try:
             for left in list(path.iterdir()):  # by a crash
-                discard(left, self._paths.trash)
+                atomic.discard(left, self._paths.trash)
             yield path
         finally:
-            discard(path, self._paths.trash)
+            atomic.discard(path, self._paths.trash)  # at once: what failed may have filled the disk
             os.close(descriptor)
 
 

@@ -24,6 +24,7 @@ from engine.images.reference import reference as reference_of
 from engine.images.spec import Image, ImageConfig, Layer
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 
 Progress = Callable[[str], None]
 Publish = Callable[[str, str, str, str], None]  # kind, action, object id, name
@@ -35,10 +36,10 @@ _ROOTFS = ImageConfig(env=(config.DEFAULT_PATH,), cmd=("/bin/sh",))
 class ImageStore:
     """The images of one instance. Thread-safe; several processes may hold one on the same directories."""
 
-    def __init__(self, paths: Paths, database: Database, unpack: Unpack, publish: Publish) -> None:
+    def __init__(self, paths: Paths, database: Database, unpack: Unpack, publish: Publish, trash: Trash) -> None:
         self.scratch = paths.tmp  # for files without a name
         self._database = database
-        self._layers = Layers(paths, database, unpack)
+        self._layers = Layers(paths, database, unpack, trash)
         self._publish = publish
 
     def list(self) -> builtins.list[Image]:

@@ -4,7 +4,6 @@ each mount is idmapped into the container's own range, so one volume can serve m
 from __future__ import annotations
 
 import sqlite3
-import sys
 import time
 from contextlib import suppress
 
@@ -14,16 +13,18 @@ from engine.events import Events
 from engine.storage import atomic
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 from engine.volumes.spec import Volume
 
 
 class VolumeStore:
     """Create, list and remove volumes."""
 
-    def __init__(self, paths: Paths, database: Database, events: Events) -> None:
+    def __init__(self, paths: Paths, database: Database, events: Events, trash: Trash) -> None:
         self._paths = paths
         self._database = database
         self._events = events
+        self._trash = trash
 
     def list(self) -> list[Volume]:
         """All volumes by name, with the containers that mount them."""
@@ -63,11 +64,7 @@ class VolumeStore:
             raise
         atomic.agree(directory, self._paths.trash)
         self._events.wake()
-        if grave is not None:  # however long that takes, nobody waits for a turn to write meanwhile
-            try:
-                atomic.delete(grave)
-            except OSError as error:  # the volume is made; the rest is tried again when the console starts
-                print(f"wharfie: what a removed volume {name!r} left: {error}", file=sys.stderr, flush=True)
+        self._trash.delete(grave)
         return Volume(name, now)
 
     def tidy(self) -> None:
@@ -97,13 +94,10 @@ class VolumeStore:
         self._events.wake()
 
     def _clear(self, name: str) -> None:
-        """Delete the directory of a volume that has no row. That is asked in a transaction: another process may have
+        """Take away the directory of a volume that has no row. That is asked in a transaction: another process may have
         made a volume of that name since."""
         directory = self._paths.volumes / name
-        grave = None
         with self._database.transaction() as connection:
             if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone():
-                grave = atomic.bury(directory, self._paths.trash)
+                self._trash.discard(directory)
                 atomic.agree(directory, self._paths.trash)
-        if grave is not None:
-            atomic.delete(grave)

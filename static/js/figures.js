@@ -91,7 +91,7 @@ function numbers(frame) {
   if (!host || !frame.host) return;
   const { cpu, cpus, load, mem } = frame.host;
   host.hidden = false;
-  text(host, "cpu", `${cpu.toFixed(1)} / ${cpus}`);
+  text(host, "cpu", `${cpu === null ? "–" : cpu.toFixed(1)} / ${cpus}`); // of the last second: there was none yet
   fill(host.querySelector("meter"), cpu / cpus);
   text(page, "host-load", load.toFixed(2));
   text(page, "host-mem", size(mem));

@@ -11,6 +11,7 @@ const tail = Number(words.tail);
 const most = 3 * tail;
 const state = document.querySelector("[data-log-state]");
 const button = document.querySelector("[data-log-follow]");
+const found = document.querySelector("[data-log-found]");
 const filter = Object.fromEntries(new URLSearchParams(words.filter ?? ""));
 
 let first = words.first; // the places before and after what is shown
@@ -33,6 +34,18 @@ function show() {
   list.classList.toggle("nowrap", !looks.wrap);
   list.classList.toggle("notimes", !looks.times);
   for (const toggle of document.querySelectorAll("[data-log-toggle]")) toggle.ariaPressed = String(looks[toggle.dataset.logToggle]);
+  for (const file of document.querySelectorAll("[data-log-file]")) { // as it is shown
+    const address = new URL(file.href);
+    looks.times ? address.searchParams.set("times", "1") : address.searchParams.delete("times");
+    file.href = address;
+  }
+}
+
+function tally() {
+  if (!found || !filter.q) return;
+  const all = whole && !older; // else the rest is found when one scrolls there
+  const told = (all ? found.dataset.all : found.dataset.some).replace("%(count)s", count(list.querySelectorAll("li[id]").length));
+  if (found.textContent !== told) found.textContent = told;
 }
 
 const atEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < 24;
@@ -47,6 +60,7 @@ function offer() {
   const end = whole && atEnd();
   if (end) unseen = 0;
   button.hidden = end || !subscription;
+  tally();
   button.lastElementChild.textContent = unseen ? words.new.replace("%(count)s", count(unseen)) : words.follow;
 }
 

@@ -16,6 +16,10 @@ setInterval(() => {
   }
 }, 1000);
 
+// A form that came back: to the first field that is wrong, in a section that was open before.
+document.querySelector("main [aria-invalid=true]")?.focus();
+document.addEventListener("formdata", (event) => event.target.querySelectorAll("details[open][id]").forEach((details) => event.formData.append("opened", details.id)));
+
 document.addEventListener("click", (event) => {
   const cancel = event.target.closest("dialog [data-cancel]");
   if (cancel) {
@@ -24,9 +28,13 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// A dialog that makes room for its answer gives the focus back first: to the button, whatever comes in its place.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.target.id === "dialog" && event.detail.shouldSwap) event.target.querySelector("dialog[open]")?.close();
+});
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.target.id !== "dialog") return;
-  const dialog = event.target.querySelector("dialog");
+  const dialog = event.target.id === "dialog" && event.target.querySelector("dialog");
+  if (!dialog) return;
   dialog.addEventListener("close", () => dialog.remove());
   dialog.showModal();
 });

@@ -75,6 +75,17 @@ def test_an_act_upon_many_has_a_result_for_each(page: Client, fleet: Engine) -> 
     assert {fleet.inspect(name).state for name in ("anchor", "buoy")} == {"paused"}
 
 
+def test_an_act_upon_many_that_all_goes_well_has_nothing_to_close(page: Client, fleet: Engine) -> None:
+    ids = [fleet.inspect(name).id for name in ("anchor", "buoy")]
+    answer = page.post("/containers/-/bulk/", {"act": "pause", "id": ids}, headers=HTMX)
+    assert "Paused 2 containers." in answer.content.decode()
+    assert "<dialog" not in answer.content.decode()
+    assert answer["HX-Trigger"] == "wharfie:changed"
+    plain = page.post("/containers/-/bulk/", {"act": "unpause", "id": ids[:1]})
+    assert (plain.status_code, plain["Location"]) == (303, "/containers/")
+    assert "Unpaused 1 container." in page.get("/containers/").content.decode()
+
+
 def test_removing_many_asks_first(page: Client, fleet: Engine) -> None:
     wish = {"act": "remove", "id": [fleet.inspect(name).id for name in ("anchor", "crane")]}
     asked = page.post("/containers/-/bulk/", wish).content.decode()

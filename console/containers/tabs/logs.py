@@ -29,17 +29,17 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     engine = gateway.engine()
     container = engine.inspect(ref)
     wish = {field: request.GET[field] for field in FIELDS if request.GET.get(field)}
-    context: dict[str, Any] = {"wish": wish, "line": request.GET.get("line", "")}
+    context: dict[str, Any] = {"wish": wish, "line": request.GET.get("line", ""), "filter": urlencode(wish)}
     status = 200
+    pages = engine.log_pages(container.id)
     try:
-        page, chosen, newest = _page(engine.log_pages(container.id), request)
+        page, chosen, newest = _page(pages, request)
     except (errors.InvalidRequest, errors.NotFound) as error:
         status = gateway.status_of(error)
-        return tabs.show(request, container, "logs", context | {"wrong": gateway.sentences(error)}, status=status)
-    context |= {
-        "rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest,
-        "filter": urlencode(wish),
-    }  # fmt: skip
+        context |= {"wrong": gateway.sentences(error), "filter": ""}
+        chosen = Wanted()
+        page, newest = _end(pages, chosen, ROWS), True
+    context |= {"rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest}
     return tabs.show(request, container, "logs", context, status=status)
 
 
@@ -93,8 +93,12 @@ def _page(pages: LogPages, request: HttpRequest) -> tuple[LogPage, Wanted, bool]
             raise errors.NotFound(_("This line is not in the log any more"), hint=_("it was rotated away"))
         rows = older.rows + newer.rows
         return LogPage(rows, older.first, newer.last, older.more), chosen, False
+    return _end(pages, chosen, count), chosen, chosen.until_ns is None
+
+
+def _end(pages: LogPages, chosen: Wanted, count: int) -> LogPage:
     ended = pages.ended
-    return pages.before(None, count, chosen, ended=ended), chosen, chosen.until_ns is None
+    return pages.before(None, count, chosen, ended=ended)
 
 
 def _text(pages: LogPages, chosen: Wanted, times: bool) -> Iterator[bytes]:

@@ -35,6 +35,7 @@ def test_a_paused_container_stands_still_and_goes_on_where_it_was(dock: Engine) 
     assert dock.inspect(container.id).state is State.PAUSED
     with Engine(dock.config) as other:
         assert other.inspect(container.id).state is State.PAUSED, "the kernel says so, to whoever asks"
+    threading.Event().wait(0.3)  # what it wrote before is in its pipe, perhaps
     written = ticks(dock, container)
     threading.Event().wait(0.3)
     assert ticks(dock, container) == written

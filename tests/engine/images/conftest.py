@@ -12,6 +12,8 @@ from engine.config import Config
 from engine.images.store import ImageStore
 from engine.storage.database import Database
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
+from tests.conftest import eventually
 from tests.engine.archives import separate
 
 
@@ -24,14 +26,17 @@ class Store:
             directory.mkdir(exist_ok=True)
         self.database = Database(self.paths.database)
         self.events: list[tuple[str, ...]] = []
-        self.images = ImageStore(self.paths, self.database, separate.unpack, lambda *event: self.events.append(event))
+        self.trash = Trash(self.paths.trash)
+        parts = self.paths, self.database, separate.unpack, lambda *event: self.events.append(event), self.trash
+        self.images = ImageStore(*parts)
 
     def layers(self) -> set[str]:
         """Layer directories by digest."""
         return {f"sha256:{name}" for name in os.listdir(self.paths.layers) if not name.startswith(".")}
 
     def scraps(self) -> list[str]:
-        """What should never be left."""
+        """What should never be left; what is being deleted still is not."""
+        eventually(lambda: not os.listdir(self.paths.trash))
         return [*os.listdir(self.paths.tmp), *os.listdir(self.paths.trash)]
 
     def rows(self, table: str) -> int:
@@ -57,6 +62,7 @@ def store(config: Config) -> Iterator[Store]:
     assert made.layers() == {row["diff_id"] for row in made.database.rows("SELECT diff_id FROM layers")}
     used = {row["diff_id"] for row in made.database.rows("SELECT diff_id FROM image_layers")}
     assert made.layers() == used, "a layer without an image"
+    made.trash.close()
     made.database.close()
 
 
