@@ -50,6 +50,7 @@ def prepare(config: Config) -> Paths:
             _make_skeleton(paths.skeleton)
             _bind(paths)
             if not paths.instance.exists():
+                files.spread(str(paths.containers))
                 write_atomically(paths.version, LAYOUT_VERSION.encode())
                 write_atomically(paths.instance, new_id()[:12].encode())
     except OSError as error:

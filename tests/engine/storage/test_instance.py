@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from engine.linux import process
+from engine import Config
+from engine.linux import files, process
 from engine.storage import instance
 
 
@@ -38,3 +40,15 @@ def test_a_damaged_record_occupies_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "shims").mkdir()
     (tmp_path / "shims" / "one.json").write_text(text)
     assert not instance.occupied(tmp_path)
+
+
+def test_directories_of_containers_lie_apart_where_the_file_system_can(config: Config, tmp_path: Path) -> None:
+    paths = instance.prepare(config)
+    told = subprocess.run(["lsattr", "-d", paths.containers], capture_output=True, text=True, check=True).stdout
+    assert "T" in told.split()[0], "the tests' disk is ext4"
+    assert instance.prepare(config).containers == paths.containers
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+    try:
+        files.spread(str(tmp_path))  # which has no such flag
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
