@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
 from benchmarks import dock, fleet, lines
 from benchmarks.chromium import Person, person
@@ -82,29 +82,32 @@ def echo() -> list[Row]:
 
 
 def first_screen() -> list[Row]:
-    """The list with two hundred that run, by a browser that has seen nothing of the console before; then watched."""
+    """The list with two hundred that run, by a browser that has seen nothing of the console before; then watched. In
+    turn with a page that has next to nothing on it, which shows what this browser takes on this host."""
     with dock.engine() as engine:
         fleet.grow(engine)
         with dock.console(engine) as (_serve, link), person(link) as captain:
-            sizes, paints, tasks = [], [], [0.0]
+            sizes, paints, tasks, least, others = [], [], [0.0], [], [0.0]
             for _ in range(LOADS):
-                context = captain.fresh()
-                size, seen = _load(context, f"{captain.address}/containers/?state=running")
+                size, seen = _load(captain, "/containers/?state=running", "tbody [data-f=mem]")
                 sizes.append(size)
                 paints.append(seen["paint"] / 1000)
                 tasks += seen["tasks"]
-                context.close()
+                _size, seen = _load(captain, "/jobs/", "h1")
+                least.append(seen["paint"] / 1000)
+                others += seen["tasks"]
             page = _watched(captain)
             page.goto(f"{captain.address}/containers/?order=cpu")
             page.wait_for_timeout(LOOKED_MS)
-            seen = page.evaluate("seen")
+            watched = page.evaluate("seen")
     return [
         Row("first-load", "KB", max(own for own, _other in sizes) / 1000, n=len(sizes), target="< 110"),
         Row("first-load-other-hosts", "KB", max(other for _own, other in sizes) / 1000, n=len(sizes), target="0"),
-        of_times("list-lcp", paints, target="p95 < 1000"),
-        Row("list-longest-task", "ms", max(tasks + seen["tasks"]), n=len(sizes) + 1, target="< 100"),
-        of_times("stats-age-drawn", [age / 1000 for age in seen["ages"][1:]], target="p95 < 1000"),
-    ]
+        of_times("list-lcp", paints, "an empty list", least, target="p95 < 1000"),
+        Row("list-longest-task", "ms", max(tasks + watched["tasks"]), "an empty list", max(others) or None,
+            n=len(sizes) + 1, target="< 100"),
+        of_times("stats-age-drawn", [age / 1000 for age in watched["ages"][1:]], target="p95 < 1000"),
+    ]  # fmt: skip
 
 
 def log_screen() -> list[Row]:
@@ -161,8 +164,10 @@ def _watched(captain: Person) -> Page:
     return context.new_page()
 
 
-def _load(context: BrowserContext, address: str) -> tuple[tuple[int, int], dict[str, Any]]:
-    """Bytes over the wire, of the console and of other hosts; and what the browser measured till it had figures."""
+def _load(captain: Person, path: str, last: str) -> tuple[tuple[int, int], dict[str, Any]]:
+    """Bytes over the wire, of the console and of other hosts; and what the browser measured until the page had what
+    comes last."""
+    context = captain.fresh()
     context.add_init_script(WATCH)
     page = context.new_page()
     session = context.new_cdp_session(page)
@@ -171,13 +176,13 @@ def _load(context: BrowserContext, address: str) -> tuple[tuple[int, int], dict[
     session.on("Network.requestWillBeSent", lambda of: addresses.update({of["requestId"]: of["request"]["url"]}))
 
     def finished(of: dict[str, Any]) -> None:
-        sizes[addresses[of["requestId"]].startswith(address.rpartition("/containers")[0])] += int(
-            of["encodedDataLength"]
-        )
+        sizes[addresses[of["requestId"]].startswith(captain.address)] += int(of["encodedDataLength"])
 
     session.on("Network.loadingFinished", finished)
     session.send("Network.enable")
-    page.goto(address)
-    page.locator("tbody [data-f=mem]").first.wait_for()
+    page.goto(f"{captain.address}{path}")
+    page.locator(last).first.wait_for()
     page.wait_for_load_state("networkidle")
-    return (sizes[True], sizes[False]), page.evaluate("seen")
+    seen = page.evaluate("seen")
+    context.close()
+    return (sizes[True], sizes[False]), seen
