@@ -23,6 +23,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 
 from console.proxy import believe_only
+from console.remembering import Remembering
 from console.routing import patterns
 
 IDLE_THREADS = 8  # kept for the next requests, each with its connection to the database
@@ -73,5 +74,5 @@ class Handler(ASGIHandler):
 
 application = believe_only(
     settings.TRUSTED_PROXY,
-    ProtocolTypeRouter({"http": Handler(), "websocket": AuthMiddlewareStack(URLRouter(patterns))}),
+    ProtocolTypeRouter({"http": Remembering(Handler()), "websocket": AuthMiddlewareStack(URLRouter(patterns))}),
 )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import urllib.request
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from console import assets
+from console.remembering import MOST, SAME, Remembering
 from engine import Engine
+from tests.console.serving import Serve
 
 
 def test_a_file_under_its_version_is_kept_for_ever(client: Client) -> None:
@@ -38,3 +44,86 @@ def test_each_module_that_another_imports_is_found_under_its_version(page: Clien
     assert wanted <= imports.keys()
     for url in imports.values():
         assert "immutable" in page.get(url)["Cache-Control"], url
+
+
+class Application:
+    """Answers as Django does, and counts."""
+
+    def __init__(self, cache: str) -> None:
+        self.asked = 0
+        self._cache = cache
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked += 1
+        headers = [(b"Cache-Control", self._cache.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": repr(scope["headers"]).encode()})
+
+
+def answers(application: Any, **scope: Any) -> list[Any]:
+    """What a browser is sent."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    usual = {"method": "GET", "scheme": "http", "path": "/static/js/a.js", "query_string": b"v=0123456789ab"}
+    asyncio.run(application(usual | {"headers": [(b"host", b"one")]} | scope, None, send))
+    return sent
+
+
+def test_the_answer_with_a_file_under_its_version_is_given_again() -> None:
+    application = Application(SAME.decode())
+    remembering = Remembering(application)
+    first = answers(remembering)
+    assert first[1]["body"] == b"[(b'host', b'one')]"
+    assert answers(remembering) == first
+    assert application.asked == 1
+    others: list[dict[str, Any]] = [
+        {"headers": [(b"host", b"two")]}, {"scheme": "https"}, {"path": "/static/js/b.js"},
+        {"headers": [(b"host", b"one"), (b"accept-encoding", b"br, gzip")]}, {"query_string": b"v=ba9876543210"},
+    ]  # fmt: skip
+    for number, other in enumerate(others, 2):
+        answers(remembering, **other)
+        assert application.asked == number, other
+    assert answers(remembering) == first
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"method": "HEAD"}, {"path": "/jobs/"}, {"query_string": b""}, {"query_string": b"v=0123456789ab&more"},
+        {"headers": [(b"host", b"one"), (b"if-none-match", b'W/"0123456789ab"')]},
+    ],
+)  # fmt: skip
+def test_any_other_answer_is_made_anew(scope: dict[str, Any]) -> None:
+    application = Application(SAME.decode())
+    remembering = Remembering(application)
+    for number in (1, 2):
+        answers(remembering, **scope)
+        assert application.asked == number
+
+
+def test_what_a_browser_is_not_to_keep_is_not_kept_here() -> None:
+    application = Application("no-cache")
+    remembering = Remembering(application)
+    assert answers(remembering) == answers(remembering)
+    assert application.asked == 2
+
+
+def test_no_more_answers_are_kept_than_files_have_names() -> None:
+    remembering = Remembering(Application(SAME.decode()))
+    for number in range(2 * MOST):
+        answers(remembering, headers=[(b"host", str(number).encode())])
+        assert len(remembering._kept) <= MOST
+
+
+def test_the_console_gives_a_files_answer_again_with_all_that_it_carries(client: Client, serve: Serve) -> None:
+    base = serve.until(r"listens on (http://\S+)\s")
+    url = base + assets.VersionedStorage(base_url="/static/").url("js/live.js")
+    first, again = (urllib.request.urlopen(url) for _ in range(2))
+    assert first.read() == again.read() == Path("static/js/live.js").read_bytes()
+    assert "immutable" in first.headers["Cache-Control"]
+    told = [{name: value for name, value in each.headers.items() if name != "Date"} for each in (first, again)]
+    assert told[0] == told[1]
+    assert {"Content-Security-Policy", "X-Content-Type-Options", "Vary"} <= told[1].keys()
