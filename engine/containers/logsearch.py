@@ -15,6 +15,7 @@ from typing import Any
 from engine import errors
 from engine.containers.logrows import STREAMS
 
+_LINES = b"(?m)"  # ^ and $ are those of a line
 LONGEST_PATTERN = 500  # characters
 _MEMORY_BYTES = 16 << 20
 # Colours, and the carriage return before a newline: nobody sees them, so they are no part of what is searched.
@@ -37,11 +38,11 @@ class LogPattern:
         options.log_errors = False
         options.max_mem = _MEMORY_BYTES
         try:
-            self._pattern: Any = re2.compile(b"(?m)" + (text if regex else re2.escape(text)).encode(), options)
+            self._pattern: Any = re2.compile(_LINES + (text if regex else re2.escape(text)).encode(), options)
         except re2.error as error:
-            reason = error.args[0].decode("utf-8", "replace")
+            reason = error.args[0].replace(_LINES, b"", 1).decode("utf-8", "replace")
             raise errors.InvalidRequest(
-                f"not a regular expression: {reason}", hint="untick it to find the text as it stands", field="q"
+                f"not a regular expression: {reason}", hint="search for it as plain text, or correct it", field="q"
             ) from error
         self._alone = regex and _ALONE.search(text) is not None
 
