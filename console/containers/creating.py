@@ -18,18 +18,26 @@ from engine import Container, ContainerSpec, errors
 
 
 def _form(request: HttpRequest, **given: Any) -> CreateForm:
-    engine = gateway.engine()
     data = request.POST if request.method == "POST" else None
-
-    def check(spec: ContainerSpec) -> None:
-        engine.check(spec)
-        if spec.image:
-            engine.image(spec.image)
-
     return CreateForm(
-        data, images=engine.images(), caller=gateway.caller(request.user), check=check,
+        data, images=gateway.engine().images(), caller=gateway.caller(request.user), check=_check,
         opened=request.POST.getlist("opened"), **given,
     )  # fmt: skip
+
+
+def _check(spec: ContainerSpec) -> None:
+    """What is wrong with it whoever asks, while its image and those that it shares with are as they are now."""
+    engine = gateway.engine()
+    engine.check(spec)
+    if spec.image:
+        engine.image(spec.image)
+    for kind in ("network", "pid", "ipc"):
+        if other := spec.namespaces.container(kind):
+            try:
+                engine.inspect(other)
+            except (errors.NotFound, errors.InvalidRequest) as error:
+                error.field = kind
+                raise
 
 
 def _page(

@@ -183,3 +183,40 @@ def test_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine)
     page.goto(f"{console.address}/containers/anchor/")
     expect(page.get_by_text("Somebody at the command line asked for it")).to_be_visible(timeout=10_000)
     picture(page, "ending-phone")
+
+
+def test_a_form_that_comes_back_stands_where_it_was(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/-/create/")
+    for section in ("log", "network"):
+        page.locator(f"#section-{section} > summary").click()
+    expect(page.locator("[name=network_of]")).to_be_hidden()
+    page.locator("#section-network [value=container]").check()
+    page.locator("[name=network_of]").fill("nobody")
+    page.get_by_role("button", name="Create and start").click()
+    expect(page.locator("[name=network_of]")).to_be_focused()
+    expect(page.locator("#section-network")).to_contain_text("There is no container 'nobody'")
+    expect(page.locator("#section-log [name=labels]")).to_be_visible()
+    expect(page.locator("#section-env [name=env]")).to_be_hidden()
+
+
+def test_a_log_is_searched_and_taken_away_as_it_is_shown(page: Page, console: Console, fleet: Engine) -> None:
+    container = fleet.create(
+        ContainerSpec("wharfie/starter", command=("sh", "-c", "for i in 1 2 3; do echo line $i; done"))
+    )
+    fleet.start(container.id)
+    fleet.wait(container.id, timeout_s=10)
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/{container.id}/logs/?q=line+[12]&regex=1")
+    expect(page.locator("[data-log-found]")).to_have_text("lines found: 2")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download these lines").click()
+    assert re.fullmatch(r"(20\S+Z?\S* line [12]\n){2}", download.value.path().read_text())
+    page.get_by_label("Show times").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download these lines").click()
+    assert download.value.path().read_text() == "line 1\nline 2\n"
+    page.get_by_label("Show times").click()
+    page.goto(f"{console.address}/containers/{container.id}/logs/?q=(&regex=1")
+    expect(page.get_by_role("alert")).to_contain_text("missing ): (.")
+    expect(page.locator("[data-log] li")).to_have_count(3)

@@ -298,3 +298,16 @@ def test_a_quoted_command_comes_back_as_its_words(words: list[str]) -> None:
     import shlex
 
     assert names.words(shlex.join(words)) == tuple(words)
+
+
+def test_all_that_is_wrong_with_a_container_is_told_at_once_at_its_fields(page: Client, engine: Engine) -> None:
+    wish = {"image": "ghost", "memory": "lots", "network": "container", "network_of": "nobody", "pid": "container:none"}
+    answer = page.post("/containers/-/create/", wish | {"opened": ["section-log", "section-network"]})
+    assert answer.status_code == 400
+    found = answer.context["form"].errors
+    assert found.keys() == {"image", "memory", "network_of", "pid"}
+    assert "nobody" in found["network_of"][0]
+    sections = {section.name: open_ for section, _rows, open_ in answer.context["form"].sections()}
+    assert [name for name, open_ in sections.items() if open_] == ["limits", "network", "log", "isolation"]
+    missing = page.post("/containers/-/create/", {"image": "ghost", "network": "container"}).context["form"].errors
+    assert missing.keys() == {"image", "network_of"}
