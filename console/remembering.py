@@ -11,6 +11,7 @@ from console.proxy import Application, Scope
 
 MOST = 256  # answers: of a few dozen files, under the few names that the console is called by
 SAME = b"public, max-age=31536000, immutable"
+NAMES = (b"cookie", b"authorization")
 QUERY = b"v="
 VERSION_LENGTH = 12
 
@@ -19,7 +20,8 @@ class Remembering:
     """Keeps what the application answers to a GET of a static file under its version; `console.assets`.
 
     That is the file, and what every answer carries: a content policy, which names the host, with a nonce that no file
-    makes use of.
+    makes use of. Who asks is no part of it: to a static file nobody brings a name, so that none is sent back, to be
+    kept here, by the browser or by a cache on the way.
     """
 
     def __init__(self, application: Application) -> None:
@@ -28,6 +30,8 @@ class Remembering:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answer one request."""
+        if scope["path"].startswith(settings.STATIC_URL):
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() not in NAMES]}
         key = _key(scope)
         if key in self._kept:
             for message in self._kept[key]:
@@ -40,10 +44,16 @@ class Remembering:
             await send(message)
 
         await self._application(scope, receive, noting if key else send)
-        if answer and answer[0]["status"] == 200 and (b"Cache-Control", SAME) in answer[0]["headers"]:
+        if answer and _is_same_for_all(answer[0]):
             if len(self._kept) >= MOST:
                 self._kept.clear()
             self._kept[key] = answer
+
+
+def _is_same_for_all(start: dict[str, Any]) -> bool:
+    """What the application says of its own answer, which must not give anything to one browser."""
+    told = {name.lower(): value for name, value in start["headers"]}
+    return start["status"] == 200 and told.get(b"cache-control") == SAME and b"set-cookie" not in told
 
 
 def _key(scope: Scope) -> tuple[Any, ...]:
@@ -55,4 +65,5 @@ def _key(scope: Scope) -> tuple[Any, ...]:
     if len(query) != len(QUERY) + VERSION_LENGTH or b"if-none-match" in headers:
         return ()
     zipped = b"gzip" in headers.get(b"accept-encoding", b"")
-    return scope["scheme"], headers.get(b"host"), scope["path"], query, zipped
+    called = (scope["scheme"], *(headers.get(name) for name in (b"host", b"x-forwarded-proto", b"x-forwarded-host")))
+    return *called, scope["path"], query, zipped

@@ -15,7 +15,7 @@ from django.test import Client
 from console import assets
 from console.remembering import MOST, SAME, Remembering
 from engine import Engine
-from tests.console.serving import Serve
+from tests.console.serving import PASSWORD, Serve, Visitor
 
 
 def test_a_file_under_its_version_is_kept_for_ever(client: Client) -> None:
@@ -49,13 +49,13 @@ def test_each_module_that_another_imports_is_found_under_its_version(page: Clien
 class Application:
     """Answers as Django does, and counts."""
 
-    def __init__(self, cache: str) -> None:
+    def __init__(self, cache: str, **more: str) -> None:
         self.asked = 0
-        self._cache = cache
+        self._headers = {"Cache-Control": cache} | more
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked += 1
-        headers = [(b"Cache-Control", self._cache.encode())]
+        headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in self._headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": repr(scope["headers"]).encode()})
 
@@ -111,6 +111,16 @@ def test_what_a_browser_is_not_to_keep_is_not_kept_here() -> None:
     assert application.asked == 2
 
 
+def test_who_asks_for_a_file_is_not_passed_on_and_nothing_that_is_one_browsers_is_kept() -> None:
+    application = Application(SAME.decode(), Set_Cookie="session=captain")
+    remembering = Remembering(application)
+    headers = [(b"host", b"one"), (b"cookie", b"session=captain"), (b"authorization", b"Bearer captain")]
+    for number in (1, 2):
+        assert b"captain" not in answers(remembering, headers=headers)[1]["body"]
+        assert application.asked == number
+    assert b"captain" in answers(remembering, headers=headers, path="/jobs/")[1]["body"]
+
+
 def test_no_more_answers_are_kept_than_files_have_names() -> None:
     remembering = Remembering(Application(SAME.decode()))
     for number in range(2 * MOST):
@@ -118,10 +128,16 @@ def test_no_more_answers_are_kept_than_files_have_names() -> None:
         assert len(remembering._kept) <= MOST
 
 
-def test_the_console_gives_a_files_answer_again_with_all_that_it_carries(client: Client, serve: Serve) -> None:
+def test_the_console_gives_a_files_answer_again_with_all_that_it_carries(serve: Serve) -> None:
     base = serve.until(r"listens on (http://\S+)\s")
+    captain = Visitor(base)
+    captain.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
     url = base + assets.VersionedStorage(base_url="/static/").url("js/live.js")
-    first, again = (urllib.request.urlopen(url) for _ in range(2))
+    first, again = (
+        urllib.request.urlopen(urllib.request.Request(url, headers=captain.headers())),
+        urllib.request.urlopen(url),
+    )
+    assert "Set-Cookie" not in first.headers
     assert first.read() == again.read() == Path("static/js/live.js").read_bytes()
     assert "immutable" in first.headers["Cache-Control"]
     told = [{name: value for name, value in each.headers.items() if name != "Date"} for each in (first, again)]
