@@ -491,8 +491,8 @@ class Engine:
         return self._events.find(wish, count)
 
     def last_event(self) -> int:
-        """The newest event's sequence number; 0 before the first."""
-        return self._events.last()
+        """The newest event's sequence number, when all that has ended is told of; 0 before the first."""
+        return self._census.last_event()
 
     def subscribe(self) -> Subscription:
         """A descriptor that wakes when something happened in any process; close it."""

@@ -78,6 +78,12 @@ class Census:
                 self._forget()
                 raise
 
+    def last_event(self) -> int:
+        """The newest event's number, once the ends are told that nobody has looked at: else who asks what has come
+        since would never hear of them."""
+        self.look()
+        return self._events.last()
+
     def _look(self) -> list[Entry]:
         touched = self._news() | self._moved()
         turn = [self._turns.popleft() for _ in range(min(ASKED, len(self._turns)))]

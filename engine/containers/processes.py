@@ -22,10 +22,10 @@ from engine.security.spec import HOST, Caller
 class ProcessWatch:
     """Reads one container's processes again and again, at the cost of one file each."""
 
-    def __init__(self, instance: str, container: Container) -> None:
+    def __init__(self, instance: str, records: Records, container: Container) -> None:
         self._group = manager.group(instance, container.id)
         uid_base = 0 if container.spec.namespaces.user == HOST else container.uid_base
-        self._reader = ProcessReader(uid_base, container.started_at_ns or 0)
+        self._reader = ProcessReader(uid_base, lambda: (records.running(container.id) or {}).get("started_at_ns", 0))
         self._lock = threading.Lock()
 
     def read(self) -> list[Process]:
@@ -45,7 +45,7 @@ class Processes:
     def watch(self, container: Container, caller: Caller) -> ProcessWatch:
         """Denied for who may not enter the container: its command lines are its own."""
         policy.enter(container.spec, caller)
-        return ProcessWatch(self._instance, container)
+        return ProcessWatch(self._instance, self._records, container)
 
     def signal(self, container: Container, pid: int, start_time: int, number: int, caller: Caller) -> None:
         """Send a signal to exactly that process. NotFound when it has ended, or is none of this container's."""

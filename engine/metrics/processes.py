@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from engine.metrics.spec import Process
@@ -18,6 +18,7 @@ MOST_COMMAND = 4096  # bytes
 class _Details(NamedTuple):
     """What hardly ever changes while a process lives."""
 
+    since_ns: int
     name: bytes
     pid_inside: int
     uid: int
@@ -27,8 +28,9 @@ class _Details(NamedTuple):
 class ProcessReader:
     """Reads processes of one container, again and again. Not for several threads at once."""
 
-    def __init__(self, uid_base: int, since_ns: int = 0) -> None:
-        """``since_ns`` is when the container started: its first process was forked ahead of that, for whoever comes."""
+    def __init__(self, uid_base: int, since_ns: Callable[[], int] = lambda: 0) -> None:
+        """``since_ns`` tells when the container started last: its first process was forked ahead of that, for whoever
+        comes."""
         self._uid_base = uid_base  # 0: ids are the host's
         self._since_ns = since_ns
         self._known: dict[tuple[int, int], _Details] = {}
@@ -61,7 +63,7 @@ class ProcessReader:
                     threads=int(fields[17]),
                     cpu_time_ns=(int(fields[11]) + int(fields[12])) * TICK_NS,
                     memory_bytes=int(fields[21]) * PAGE_BYTES,
-                    started_at_ns=max(self._since_ns, began + key[1] * TICK_NS),
+                    started_at_ns=max(details.since_ns, began + key[1] * TICK_NS),
                 )
             )
         self._known = known
@@ -76,6 +78,7 @@ class ProcessReader:
         uid = int(lines[b"Uid"].split()[1])
         inside = uid - self._uid_base
         return _Details(
+            self._since_ns(),
             name,
             pids[min(1, len(pids) - 1)],  # the second is the container's, deeper ones are of its own making
             inside if 0 <= inside < IDS else uid,

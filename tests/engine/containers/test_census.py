@@ -105,3 +105,13 @@ def test_orders_and_windows(dock: Engine) -> None:
     assert [each.name for each in dock.listing(order="-name", first=1, count=1).containers] == ["bb"]
     figures = {dock.inspect("bb").id: 2.0, dock.inspect("aa").id: 3.0}
     assert [each.name for each in dock.listing(figures=figures).containers] == ["aa", "bb", "cc"]
+
+
+def test_an_end_that_nobody_has_looked_at_counts_among_what_has_come_since(dock: Engine) -> None:
+    """Who asks how far the events are must hear of it: a page that was made while it ran, a moment before."""
+    container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "0.3"))).id)
+    before = dock.last_event()
+    assert eventually(lambda: not dock.paths.run_record(container.id).exists())
+    assert [event.action for event in dock.events()][-2:] == ["create", "start"], "nobody has looked"
+    assert dock.last_event() == before + 1
+    assert dock.events()[-1].action == "die"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,18 @@ def found(engine: Engine, box: Container, command: str) -> Process:
 def test_no_process_is_older_than_its_container(dock: Engine, box: Container) -> None:
     assert box.started_at_ns
     assert all(each.started_at_ns >= box.started_at_ns for each in dock.processes(box.id))
+
+
+def test_who_watches_over_a_restart_sees_no_process_older_than_the_new_run(dock: Engine) -> None:
+    made = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"), stop_signal="KILL"))
+    dock.start(made.id)
+    watch = dock.process_watch(made.id)
+    assert watch.read()
+    threading.Event().wait(1.2)  # whose first process is forked by now
+    again = dock.restart(made.id)
+    assert again.started_at_ns
+    assert eventually(lambda: [each.command for each in watch.read()] == ["sleep 1000"])
+    assert watch.read()[0].started_at_ns >= again.started_at_ns
 
 
 def test_each_process_is_told_as_the_container_and_as_the_host_knows_it(dock: Engine, box: Container) -> None:
