@@ -16,6 +16,7 @@ from engine import Container, EndedBy, Event, ExitRecord
 
 LOOP = 3  # restarts by its policy, after runs shorter than this:
 SHORT_S = 10.0
+ASKED = " was asked for"
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS)
 Words = str | Promise
 
@@ -67,7 +68,8 @@ def said(end: ExitRecord, limit_bytes: int | None) -> str:
         }
     else:
         words = _("It ended by itself with exit code %(code)d.") % {"code": end.code}
-    return joined([words, ended(listed(end.reason))]) if end.reason else words
+    reasons = [each for each in end.reason.split("; ") if not each.endswith(ASKED)]  # who has asked is said below
+    return joined([words, ended(listed("; ".join(reasons)))]) if reasons and reasons[0] else words
 
 
 def short(end: ExitRecord) -> str:

@@ -119,7 +119,11 @@ class UserForm(forms.Form):
         validators=[UnicodeUsernameValidator()],
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
-    role = forms.ChoiceField(label=_("Role"), choices=[("member", _("Member")), ("admin", _("Admin"))])
+    role = forms.ChoiceField(
+        label=_("Role"),
+        choices=[("member", _("Member")), ("admin", _("Admin"))],
+        help_text=_("Members see and run every container here; admins also open them to the host, and make users"),
+    )
     password = forms.CharField(
         label=_("Password"),
         required=False,

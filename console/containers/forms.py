@@ -70,9 +70,6 @@ class CreateForm(Fields):
             self.fields["volumes"].help_text = _(
                 "One volume:/path or /directory/of/the/host:/path a line, with :ro to forbid writing"
             )
-        for name, field in self.fields.items():
-            if self.is_bound and name in self.errors:
-                field.widget.attrs["aria-invalid"] = "true"
 
     def sections(self) -> Iterator[tuple[Section, list[list[forms.BoundField]], bool]]:
         """Each with its fields, and whether it is open."""

@@ -11,8 +11,10 @@ from django.utils.translation import gettext_lazy, override
 
 from console.navigation import BEGINNINGS, Place, places
 from engine import Container, Engine
+from engine.errors import EngineError
 
 SHOWN = 8  # of each kind; who wants more narrows it down
+LOOKED_AT = 200  # for the names that fit best
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +64,51 @@ class Result:
     container: Container | None = None
 
 
-def find(text: str, engine: Engine, admin: bool) -> list[tuple[str, list[Result]]]:
-    """Results under their headings, those that were most likely meant first; without words all pages."""
+def find(text: str, engine: Engine, admin: bool, here: str = "") -> list[tuple[str, list[Result]]]:
+    """Results under their headings, those that were most likely meant first; without words all pages. ``here`` is the
+    container on whose page somebody asks, or "": a verb alone means that one."""
     wish = text.casefold()
-    acts = _acts(wish, engine)
+    containers = _called(wish, engine) if text else []
     named = [
         Result("container", container.name, reverse("containers:details", args=(container.id,)), container=container)
-        for container in (engine.listing(text, count=SHOWN).containers if text else [])
+        for container in containers
     ]
+    acts = _acts(wish, engine, here)
+    headings = [(_("Do"), acts), (_("Containers"), named)]
+    if not acts and containers and containers[0].name.casefold() == wish:  # itself is meant first
+        headings = [*headings[1:], (_("Do"), [_act(verb, containers[0]) for verb in VERBS if verb.fits(containers[0])])]
     pages = [_place(place) for place in places(admin) if _sounds(wish, place.word)]
     begun = [_place(place) for place in BEGINNINGS if _sounds(wish, place.word)]
-    headings = [(_("Do"), acts), (_("Containers"), named), (_("Go to"), pages), (_("Begin"), begun)]
+    headings += [(_("Go to"), pages), (_("Begin"), begun)]
     return [(heading, results) for heading, results in headings if results]
 
 
-def _acts(wish: str, engine: Engine) -> list[Result]:
+def _called(wish: str, engine: Engine) -> list[Container]:
+    """Containers of that name, those whose name begins so, those with it in their name, and those found otherwise."""
+    found = engine.listing(wish, count=LOOKED_AT).containers
+    return sorted(found, key=lambda each: _distance(wish, each.name.casefold()))[:SHOWN]
+
+
+def _distance(wish: str, name: str) -> int:
+    return 0 if name == wish else 1 if name.startswith(wish) else 2 if wish in name else 3
+
+
+def _acts(wish: str, engine: Engine, here: str) -> list[Result]:
     """Acts upon containers, for words that begin as a verb does and go on with a name."""
-    begin, space, name = wish.partition(" ")
-    verbs = [verb for verb in VERBS if _begins(begin, verb.word)] if space and name.strip() else []
-    if not verbs:
+    begin, _space, name = wish.partition(" ")
+    verbs = [verb for verb in VERBS if begin and _begins(begin, verb.word)]
+    if not verbs or not (name.strip() or here):
         return []
-    return [
-        Result(
-            verb.drawing,
-            str(verb.sentence) % {"name": container.name},
-            reverse(verb.target, args=(container.id,)),
-            verb.posts,
-            container.image,
-        )
-        for container in engine.listing(name.strip(), count=SHOWN).containers
-        for verb in verbs
-        if verb.fits(container)
-    ][:SHOWN]
+    try:
+        containers = _called(name.strip(), engine) if name.strip() else [engine.inspect(here)]
+    except EngineError:  # it was removed, and its page stands there still
+        return []
+    return [_act(verb, container) for container in containers for verb in verbs if verb.fits(container)][:SHOWN]
+
+
+def _act(verb: Verb, container: Container) -> Result:
+    sentence = str(verb.sentence) % {"name": container.name}
+    return Result(verb.drawing, sentence, reverse(verb.target, args=(container.id,)), verb.posts, container.image)
 
 
 def _place(place: Place) -> Result:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 import engine
 from console import disk, gateway, onhost, ownlog
 from console.system import backups
+from engine import DiskUsage
 
 LARGEST = 3
 
@@ -34,6 +35,7 @@ def report(request: HttpRequest) -> HttpResponse:
         ("WHARFIE_LISTEN", settings.LISTEN),
     ]
     findings = gateway.engine().findings()
+    counted = disk.counter.latest()
     context = {
         "report": found,
         "findings": findings,
@@ -41,7 +43,8 @@ def report(request: HttpRequest) -> HttpResponse:
         "versions": versions,
         "places": places,
         "room": disk.room(),
-        "usage": _by_kind(),
+        "usage": _by_kind(counted) if counted else [],
+        "counted_at_ns": counted.taken_at_ns if counted else None,
         "admin": request.user.is_superuser,
         "store": settings.PATHS.backups,
         "onhost": onhost.here(onhost.COMMANDS, settings.PATHS.root, settings.PATHS.run),
@@ -51,16 +54,16 @@ def report(request: HttpRequest) -> HttpResponse:
     return render(request, "system/report.html", context)
 
 
-def _by_kind() -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """A kind of thing, its bytes, and which of its things are the largest; [] while they are counted."""
-    usage = disk.counter.latest()
-    if usage is None:
-        return []
+def _by_kind(usage: DiskUsage) -> list[tuple[str, int, list[tuple[str, int]]]]:
+    """A kind of thing, its bytes, and which of its things are the largest."""
     names = {container.id: container.name for container in gateway.engine().containers()}
+    written, logs = (
+        {names[each]: n for each, n in of.items() if each in names} for of in (usage.containers, usage.logs)
+    )
     kinds = (
         (_("Images"), {"": usage.images}, False),
-        (_("Containers, what they wrote"), {names.get(each, ""): n for each, n in usage.containers.items()}, True),
-        (_("Logs of containers"), {names.get(each, ""): n for each, n in usage.logs.items()}, True),
+        (_("Containers, what they wrote"), written, True),
+        (_("Logs of containers"), logs, True),
         (_("Volumes"), usage.volumes, True),
         (_("Wharfie's own: databases, backups, uploads"), {"": usage.own}, False),
     )

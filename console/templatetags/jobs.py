@@ -52,5 +52,7 @@ def job_took(job: Record) -> str:
 def clock(time_ms: int) -> SafeString:
     """The time of a line of a log."""
     when = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat("T", "milliseconds"),
-                       when.strftime("%Y-%m-%d %H:%M:%S UTC"), when.strftime("%H:%M:%S"))  # fmt: skip
+    return format_html(
+        '<time datetime="{}" title="{}" data-local="clock">{}</time>', when.isoformat("T", "milliseconds"),
+        when.strftime("%Y-%m-%d %H:%M:%S UTC"), when.strftime("%H:%M:%S"),
+    )  # fmt: skip

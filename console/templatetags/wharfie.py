@@ -97,6 +97,15 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
     return mark_safe(f"<time {attributes}>{escape(shown)}</time>")
 
 
+@register.filter
+def calendar(when: datetime | None) -> str | SafeString:
+    """A date and time; the reader's own by `static/js/page.js`."""
+    if when is None:
+        return "–"
+    utc = when.astimezone(UTC)
+    return format_html('<time datetime="{}" data-local>{} UTC</time>', utc.isoformat(), f"{utc:%Y-%m-%d %H:%M}")
+
+
 def look(container: Container) -> str:
     """The state to show: the engine's, but an end that was no success counts as failed."""
     if container.state == "exited" and container.exit and container.exit.failed:
@@ -128,7 +137,7 @@ def brief(container: Container) -> str | SafeString:
     if container.state == "broken":
         return said.said(container.broken)
     if not container.exit:
-        return _("never started")
+        return _("never started") if container.state == "created" else _("has just ended")
     return endings.short(container.exit)
 
 
@@ -152,6 +161,7 @@ def happened(event: Event) -> str:
         "create": _("created"),
         "start": _("started"),
         "die": _("ended"),
+        "kill": _("was sent %(signal)s") % {"signal": endings.signal_name(event.detail.get("signal") or 0)},
         "restart": _("restarted"),
         "pause": _("paused"),
         "unpause": _("goes on"),

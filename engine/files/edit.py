@@ -34,8 +34,12 @@ def write(request: dict[str, Any], stream: int) -> dict[str, Any]:
     _require_expected(before, request["expected"], name)
     temporary = _TEMPORARY + os.urandom(8).hex().encode()
     try:
-        _receive(openat2(directory, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600, resolve=SAFE),
-                 stream, int(request["size_bytes"]), before, directory)  # fmt: skip
+        try:
+            new = openat2(directory, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600, resolve=SAFE)
+        except OSError as error:
+            error.filename = name  # of the other one nobody has heard
+            raise
+        _receive(new, stream, int(request["size_bytes"]), before, directory)
         if request["expected"] is not None:
             _exchange(directory, temporary, name, request["expected"])
             os.unlink(temporary, dir_fd=directory)

@@ -12,7 +12,8 @@ let chosen = new Set();
 function tell() {
   chosen = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
   every.checked &&= chosen.size === boxes().length;
-  said.textContent = `${every.checked ? document.getElementById("matching").dataset.n : chosen.size} ${said.dataset.chosen}`;
+  const many = every.checked ? document.getElementById("matching").dataset.n : chosen.size;
+  said.textContent = said.dataset.chosen.replace("%s", many);
   const all = list.querySelector("[data-all]");
   if (all) {
     all.checked = chosen.size > 0 && chosen.size === boxes().length;

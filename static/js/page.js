@@ -1,10 +1,11 @@
 // Times, dialogs, copies, and what the htmx fragments need around them.
-import { now } from "./words.js";
+import { day, now, timeOfDay } from "./words.js";
 
 // Times go on.
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-const ago = new Intl.RelativeTimeFormat(document.documentElement.lang);
-const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" })]));
+const style = document.documentElement.lang.startsWith("zh") ? "short" : "long"; // as the server writes it
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { style });
+const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: style })]));
 setInterval(() => {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[data-tick]")) {
@@ -19,6 +20,14 @@ setInterval(() => {
 // A form that came back: to the first field that is wrong, in a section that was open before.
 document.querySelector("main [aria-invalid=true]")?.focus();
 document.addEventListener("formdata", (event) => event.target.querySelectorAll("details[open][id]").forEach((details) => event.formData.append("opened", details.id)));
+
+// Dates and times of day are the reader's own.
+for (const time of document.querySelectorAll("time[data-local]")) {
+  const date = new Date(time.dateTime);
+  time.title = date.toISOString();
+  const short = time.matches("[data-local=clock]"); // of a log's line
+  time.textContent = short ? timeOfDay(date) : `${day(date)} ${timeOfDay(date).slice(0, 5)}`;
+}
 
 document.addEventListener("click", (event) => {
   const cancel = event.target.closest("dialog [data-cancel]");

@@ -85,6 +85,20 @@ def test_a_duplicate_is_asked_for_as_the_original_was(page: Client, dock: Engine
     assert (twin.env, twin.labels, twin.limits) == (spec.env, spec.labels, spec.limits)
 
 
+def test_what_an_empty_field_means_is_the_same_after_an_error(page: Client, dock: Engine) -> None:
+    dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1")))
+
+    def hints(answer: object) -> list[str]:
+        form = answer.context["form"]  # type: ignore[attr-defined]
+        return [str(form[name].help_text) for name in ("memory", "cpus", "pids", "name")]
+
+    before = hints(page.get("/containers/web/config/"))
+    refused = page.post("/containers/web/config/", {"name": "web", "memory": "lots"})
+    assert refused.status_code == 400
+    assert hints(refused) == before == ["Empty: it stays as it is"] * 3 + [""]
+    assert 'aria-invalid="true"' in str(refused.context["form"]["memory"])
+
+
 def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock: Engine) -> None:
     spec = ContainerSpec(
         image="wharfie/starter", name="web", command=("sleep", "1000"), restart=RestartPolicy.parse("always"),

@@ -35,7 +35,25 @@ def test_a_verb_and_a_name_are_an_act_that_makes_sense_now(web: Engine) -> None:
     assert words("start web-c", web) == ["Start web-cache"]
     assert words("re web-c", web) == ["Remove web-cache…"]  # what does not run cannot be restarted
     assert words("stop web", web) == []
-    assert words("web", web) == ["web-cache", "web"]
+
+
+def test_a_name_is_meant_before_another_that_holds_it_and_brings_its_acts(web: Engine) -> None:
+    assert words("web", web) == ["web", "web-cache", "Start web", "Log of web", "Remove web…"]
+    assert words("start web", web) == ["Start web", "Start web-cache"]
+    web.create(ContainerSpec(image="team/empty:1", name="newest-web"))
+    assert words("we", web) == ["web-cache", "web", "newest-web"]
+    assert words("team", web)[0] == "newest-web", "found by their image, the newest first"
+
+
+def test_a_verb_alone_means_the_container_whose_page_is_open(page: Client, web: Engine) -> None:
+    def heard(path: str) -> str:
+        headers = {"HX-Request": "true", "HX-Current-URL": f"http://testserver{path}"}
+        return page.get("/search/", {"q": "start"}, headers=headers).content.decode()
+
+    assert "Start web<" in heard("/containers/web/logs/?q=start")
+    assert "Start web-cache<" in heard(f"/containers/{web.inspect('web-cache').id}/")
+    for path in ("/containers/", "/containers/gone/", "/volumes/web/remove/", "//", "[", ""):
+        assert "Start web" not in heard(path), path
 
 
 def test_chinese_and_english_words_both_work_in_chinese(web: Engine) -> None:

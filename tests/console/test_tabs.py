@@ -236,6 +236,11 @@ def test_a_process_is_shown_and_signalled(box: Box) -> None:
         assert box.ask(f"{address}signal/", wrong).status == 400
     assert box.ask(f"{address}signal/", {"signal": "KILL", "process": f"{os.getpid()}:1"}).status == 404
     assert box.engine.inspect(box.container.id).state is State.RUNNING
+    assert box.ask(f"{address}signal/", {"signal": "USR1", "process": key}).status == 302
+    said = box.ask(address).text
+    assert f"Sent USR1 to process {box.container.pid} of the host. It is the container" in said
     assert box.ask(f"{address}signal/", {"signal": "KILL", "process": key}).status == 302
+    assert "It is the container" not in box.ask(address).text
+    assert "Container was sent SIGKILL" in box.ask("/events/").text
     assert box.engine.wait(box.container.id, timeout_s=20).signal == 9
     assert "No process runs" in box.ask(address).text

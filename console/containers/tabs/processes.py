@@ -25,6 +25,7 @@ SIGNALS = (
     ("STOP", gettext_lazy("STOP: stands still")),
     ("CONT", gettext_lazy("CONT: goes on")),
 )
+ALWAYS = ("KILL", "STOP", "CONT")  # heeded by a first process too
 _KEY = re.compile(r"([1-9][0-9]{0,9}):([0-9]{1,20})")
 
 
@@ -73,5 +74,8 @@ def signal(request: HttpRequest, ref: str) -> HttpResponse:
         raise errors.InvalidRequest(_("This signal is not offered"), hint=_("choose one from the list"), field="signal")
     caller = gateway.caller(request.user)
     gateway.engine().signal_process(container.id, int(key[1]), int(key[2]), name, caller=caller)
-    messages.success(request, _("Sent %(signal)s to process %(pid)s.") % {"signal": name, "pid": key[1]})
+    words = _("Sent %(signal)s to process %(pid)s of the host.") % {"signal": name, "pid": key[1]}
+    if int(key[1]) == container.pid and name not in ALWAYS:  # pid_namespaces(7)
+        words += " " + _("It is the container's first: without a handler of its own it ignores that; KILL ends it.")
+    messages.success(request, words)
     return redirect("containers:processes", container.id)
