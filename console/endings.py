@@ -17,6 +17,7 @@ from engine import Container, EndedBy, Event, ExitRecord
 LOOP = 3  # restarts by its policy, after runs shorter than this:
 SHORT_S = 10.0
 ASKED = " was asked for"
+SHELLS = ("sh", "bash", "ash", "dash", "zsh")
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS)
 Words = str | Promise
 
@@ -39,7 +40,7 @@ def explain(container: Container, kills: Sequence[Event] = ()) -> Ending | None:
     end = container.exit
     if end is None:
         return None
-    meaning, act = _meaning(end)
+    meaning, act = _meaning(container, end)
     why = [*meaning, *_who(end, kills), *_again(container, end)]
     return Ending(said(end, container.spec.limits.memory_bytes), why, act)
 
@@ -96,7 +97,12 @@ def signal_name(number: int) -> str:
         return str(number) if 1 <= number <= 64 else ""
 
 
-def _meaning(end: ExitRecord) -> tuple[list[str], tuple[str, Words] | None]:
+def _is_shell_alone(container: Container) -> bool:
+    spec = container.spec
+    return container.argv[0].rpartition("/")[2] in SHELLS and not (container.argv[1:] or spec.tty or spec.stdin)
+
+
+def _meaning(container: Container, end: ExitRecord) -> tuple[list[str], tuple[str, Words] | None]:
     number = end.signal or (end.code - 128 if end.code is not None and end.code > 128 else 0)
     if end.oom_killed and end.oom_limit_bytes is None and end.ended_by is EndedBy.OOM:
         return [_("It was not its own limit: the memory of this host ran out.")], None
@@ -111,6 +117,9 @@ def _meaning(end: ExitRecord) -> tuple[list[str], tuple[str, Words] | None]:
     if number in CRASHES:
         crash = _("%(signal)s is what the kernel sends to a program that made a mistake: it crashed.")
         return [crash % {"signal": signal_name(number)}], LAST_LINES
+    if end.code == 0 and _is_shell_alone(container):
+        alone = _("A shell that has neither a terminal nor open input ends at once: it has nothing to do.")
+        return [alone], OTHER_COMMAND
     if end.code and end.ended_by is EndedBy.ITSELF:
         return [_("What the code means, its program says: most write the reason before they end.")], LAST_LINES
     return [], None

@@ -29,6 +29,9 @@ def _check(spec: ContainerSpec) -> None:
     """What is wrong with it whoever asks, while its image and those that it shares with are as they are now."""
     engine = gateway.engine()
     engine.check(spec)
+    if spec.name and _is_taken(spec.name):
+        words = _("The name %(name)s is taken") % {"name": spec.name}
+        raise errors.AlreadyExists(words, hint=_("choose another, or remove that container"), field="name")
     if spec.image:
         engine.image(spec.image)
     for kind in ("network", "pid", "ipc"):
@@ -38,6 +41,13 @@ def _check(spec: ContainerSpec) -> None:
             except (errors.NotFound, errors.InvalidRequest) as error:
                 error.field = kind
                 raise
+
+
+def _is_taken(name: str) -> bool:
+    try:
+        return gateway.engine().inspect(name).name == name  # and not one whose id begins so
+    except (errors.NotFound, errors.InvalidRequest):
+        return False
 
 
 def _page(

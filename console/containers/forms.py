@@ -91,7 +91,7 @@ class CreateForm(Fields):
                 spec = ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
                 self.check(spec)
                 break
-            except (errors.InvalidRequest, errors.NotFound) as error:
+            except (errors.InvalidRequest, errors.NotFound, errors.AlreadyExists) as error:
                 self.blame(error)
                 place = _place(error)
                 wrong = [name for name in data if name == place or name.startswith(f"{place}_")]

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from console import disk, gateway, hostload, recorder
+from console import disk, endings, gateway, hostload, recorder
 from console.jobs.models import Record, Status
 from console.said import said
 from console.templatetags.wharfie import look
@@ -66,7 +66,7 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
                        "url": reverse("containers:details", args=[container.id])}  # fmt: skip
     for container in _ended_badly(engine):
         oom = bool(container.exit and container.exit.oom_killed)
-        why = _("the kernel killed it: out of memory") if oom else _("it ended with an error")
+        why = _("the kernel killed it: out of memory") if oom else endings.short(container.exit)
         yield {"container": container, "name": container.name, "why": why, "time_ns": container.exit.finished_at_ns,
                "url": reverse("containers:details", args=[container.id])}  # fmt: skip
     since = {"ended_at_ns__gte": time.time_ns() - DAY_NS, "status__in": (Status.FAILED, Status.INTERRUPTED)}

@@ -22,7 +22,7 @@ from engine.images.config import DEFAULT_PATH
 from engine.images.spec import STARTER, Image, ImageConfig
 from engine.images.store import ImageStore
 
-SETTINGS = ImageConfig(env=(DEFAULT_PATH, "LANG=C.UTF-8"), cmd=("/bin/sh",))
+SETTINGS = ImageConfig(env=(DEFAULT_PATH,), cmd=("/bin/sh",))
 REQUIRED = ("dash", "coreutils", "procps", "python3-minimal")
 OPTIONAL = ("bash", "grep", "sed", "findutils", "mawk", "gawk", "hostname", "ncurses-base", "base-files")
 MERGED = ("bin", "lib", "lib64", "sbin")  # links to usr/…; file-hierarchy(7)

@@ -33,13 +33,14 @@ function place(root) {
   }
 }
 
-const history = { cpu: [], mem: [] };
+const past = (name) => JSON.parse(document.querySelector(`[data-draw="${name}"]`)?.dataset.past ?? "[]");
+const history = { cpu: past("cpu"), mem: past("mem") };
 function draw(root, name, value, most) {
   const path = root.querySelector(`[data-draw="${name}"] path`);
   if (!path) return;
   const points = history[name];
   points.push(value);
-  if (points.length > 121) points.shift();
+  while (points.length > 121) points.shift();
   // The limit is the top, unless so little is used that nothing would be seen.
   const top = Math.min(most || Infinity, Math.max(...points) * 1.5) || 1;
   const left = 121 - points.length;

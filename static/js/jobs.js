@@ -1,6 +1,6 @@
 // Jobs on an open page: progress as it comes, the log's new lines, and a hint to fetch again what has another status.
 import { topic } from "./live.js";
-import { moment, timeOfDay } from "./words.js";
+import { clock, moment } from "./words.js";
 
 const list = document.querySelector("[data-job-log]");
 const MOST_ROWS = 5000;
@@ -21,7 +21,7 @@ function row([time, text]) {
   const date = new Date(time);
   when.dateTime = date.toISOString();
   when.title = moment(date);
-  when.textContent = timeOfDay(date);
+  when.textContent = clock(date);
   const message = document.createElement("span");
   message.textContent = text;
   item.append(when, message);

@@ -1,5 +1,5 @@
 // Times, dialogs, copies, and what the htmx fragments need around them.
-import { day, now, timeOfDay } from "./words.js";
+import { clock, day, now } from "./words.js";
 
 // Times go on.
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
@@ -26,7 +26,20 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   const date = new Date(time.dateTime);
   time.title = date.toISOString();
   const short = time.matches("[data-local=clock]"); // of a log's line
-  time.textContent = short ? timeOfDay(date) : `${day(date)} ${timeOfDay(date).slice(0, 5)}`;
+  time.textContent = short ? clock(date) : `${day(date)} ${clock(date).slice(0, 5)}`;
+}
+
+// So are those that a form asks for; it is sent UTC, which it asks for without a script.
+for (const form of document.querySelectorAll("form[data-utc-times]")) {
+  const fields = [...form.querySelectorAll("[type=datetime-local]")];
+  for (const field of fields.filter((each) => each.value)) {
+    const date = new Date(`${field.value}Z`);
+    field.value = `${day(date)}T${clock(date).slice(0, 5)}`;
+  }
+  form.querySelectorAll("[data-utc]").forEach((word) => word.remove());
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const { name, value } of fields) if (value) formData.set(name, new Date(value).toISOString().slice(0, 16));
+  });
 }
 
 document.addEventListener("click", (event) => {

@@ -6,10 +6,9 @@ const AHEAD_MS = Date.now() - Number(document.body.dataset.now);
 
 export const count = (number) => number.toLocaleString(language);
 export const moment = (date) => date.toLocaleString(language);
-export const clock = (date) => date.toLocaleTimeString(language);
 const two = (number) => String(number).padStart(2, "0");
 export const day = (date) => [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(two).join("-");
-export const timeOfDay = (date) => [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":"); // as in logs
+export const clock = (date) => [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":"); // as in logs
 export const now = () => Date.now() - AHEAD_MS;
 
 // As console/text.py writes them.

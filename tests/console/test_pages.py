@@ -168,7 +168,7 @@ def test_a_fault_of_the_console_leads_an_admin_to_its_log(
 def test_a_taken_name_is_refused_at_its_field(page: Client, image: Image) -> None:
     page.post("/containers/-/create/", FORM)
     answer = page.post("/containers/-/create/", FORM)
-    assert answer.status_code == 409
+    assert answer.status_code == 400
     assert set(field_errors(answer)) == {"name"}
 
 
@@ -311,3 +311,12 @@ def test_all_that_is_wrong_with_a_container_is_told_at_once_at_its_fields(page: 
     assert [name for name, open_ in sections.items() if open_] == ["limits", "network", "log", "isolation"]
     missing = page.post("/containers/-/create/", {"image": "ghost", "network": "container"}).context["form"].errors
     assert missing.keys() == {"image", "network_of"}
+
+
+def test_a_taken_name_is_told_with_the_rest_and_the_begin_of_an_id_is_none(
+    page: Client, image: Image, engine: Engine
+) -> None:
+    taken = engine.create(ContainerSpec("team/empty:1", name="web"))
+    found = page.post("/containers/-/create/", FORM | {"memory": "lots"}).context["form"].errors
+    assert found.keys() == {"name", "memory"}
+    assert page.post("/containers/-/create/", FORM | {"name": taken.id[:8]}).status_code == 302

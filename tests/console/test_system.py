@@ -83,7 +83,7 @@ def test_the_overview_says_what_is_wrong_and_who_uses_the_most(page: Client, ima
     answer = page.get("/")
     assert [trouble["name"] for trouble in answer.context["troubles"]] == ["ailing", "Sink the ship"]
     shown = answer.content.decode()
-    for words in ("2 things need a look", "It ended with an error", "The tide is out", "What happened last"):
+    for words in ("2 things need a look", "Exit code 3", "The tide is out", "What happened last"):
         assert words in shown
     _cpu, memory, _disk = answer.context["users"]
     assert [row["container"].name for row in memory["rows"]] == ["well"]

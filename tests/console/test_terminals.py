@@ -204,3 +204,21 @@ def test_an_image_with_shells_names_them(page: Client, host: Engine, sea: str) -
     shown = page.get(f"/containers/{sea}/terminals/").content.decode()
     assert "<option>bash</option><option>ash</option><option>sh</option>" in shown, "the most comfortable first"
     assert "This image has no shell." not in shown
+
+
+@pytest.mark.parametrize(("env", "spoken"), [((), "C.UTF-8"), (("LC_ALL=POSIX",), ""), (("LANG=de_DE",), "de_DE")])
+def test_a_shell_takes_what_a_browser_types_for_letters(
+    page: Client, host: Engine, env: tuple[str, ...], spoken: str
+) -> None:
+    small_starter(host)
+    command = ("sleep", "1000")
+    made = host.start(host.create(ContainerSpec(image="wharfie/starter", command=command, env=env)).id)
+    page.post(f"/containers/{made.id}/terminals/", {"command": "sh -c 'echo \"<$LANG>\"; cat'"})
+    (info,) = host.terminals(made.id)
+    terminal = host.attach(made.id, info.session)
+    seen = b""
+    while b">" not in seen:
+        seen += terminal.read()
+    terminal.close()
+    assert f"<{spoken}>".encode() in seen
+    host.remove(made.id, force=True)

@@ -83,3 +83,32 @@ def test_the_secret_key_is_made_once_and_only_root_reads_it(tmp_path: Path) -> N
     assert read_or_make_key(path) == key
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["secret_key"]
+
+
+def test_who_asked_for_a_signal_is_said_once() -> None:
+    killed = ended(137, 9)
+    assert killed.exit
+    reason = "signal 9 was asked for; the disk was full, 7 bytes of output are lost"
+    record = dataclasses.replace(killed.exit, reason=reason, asked_signal=9, ended_by=EndedBy.ENGINE)
+    event = Event(1, 2, "container", "kill", killed.id, "web", {"signal": 9, "by": "captain"})
+    found = explain(dataclasses.replace(killed, exit=record), [event])
+    assert found is not None
+    assert "asked for" not in found.said
+    assert "7 bytes" in found.said
+    assert "captain asked for it, with SIGKILL." in found.why
+
+
+@pytest.mark.parametrize(
+    ("argv", "spec", "alone"),
+    [
+        (("/bin/sh",), {}, True), (("bash",), {}, True), (("sh",), {"tty": True}, False),
+        (("sh",), {"stdin": True}, False), (("sh", "-c", "true"), {}, False), (("/bin/true",), {}, False),
+    ],
+)  # fmt: skip
+def test_a_shell_that_had_nothing_to_do_is_said_to_be_one(
+    argv: tuple[str, ...], spec: dict[str, bool], alone: bool
+) -> None:
+    container = dataclasses.replace(ended(0), argv=argv, spec=ContainerSpec(image="x", **spec))  # type: ignore[arg-type]
+    found = explain(container)
+    assert found is not None
+    assert any("neither a terminal nor" in words for words in found.why) is alone

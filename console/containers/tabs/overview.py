@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
+import time
+
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from console import gateway
+from console import gateway, recorder
 from console.containers import tabs
+
+DRAWN_S = 120.0  # by its two curves, which go on in static/js/figures.js
 
 
 @require_safe
 def show(request: HttpRequest, ref: str) -> HttpResponse:
     """Its figures, its last lines, what it was made of."""
-    return tabs.show(request, gateway.engine().inspect(ref), "overview")
+    container = gateway.engine().inspect(ref)
+    past = recorder.recorder().history.of(container.id, time.time() - DRAWN_S).points
+    curves = {
+        name: json.dumps([round(value, 3) for value in past[field] if not math.isnan(value)])
+        for name, field in (("cpu", "cpu"), ("mem", "memory"))
+    }
+    return tabs.show(request, container, "overview", {"curves": curves})

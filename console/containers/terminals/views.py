@@ -15,9 +15,13 @@ from django.views.decorators.http import require_http_methods
 from console import gateway
 from console.containers import tabs
 from console.containers.terminals import shells
-from engine import STARTER, ExecSpec, State, errors
+from engine import STARTER, Container, ExecSpec, State, errors
 
 BEST_SHELL = ("sh", "-c", 'exec "$(command -v bash || command -v sh)"')
+
+# A browser types UTF-8; without a locale, locale(7), a shell takes its letters for bytes.
+LOCALES = ("LANG=", "LC_ALL=", "LC_CTYPE=")
+UTF_8 = ("LANG=C.UTF-8",)
 
 
 class OpenForm(forms.Form):
@@ -39,7 +43,7 @@ class OpenForm(forms.Form):
         help_text=gettext_lazy("with the starter image's tools; the container's files are at /container"),
     )
 
-    def spec(self) -> ExecSpec:
+    def spec(self, container: Container) -> ExecSpec:
         """The wish in the engine's words; InvalidRequest for quotes that do not match."""
         try:
             words = tuple(shlex.split(self.cleaned_data["command"])) or BEST_SHELL
@@ -49,7 +53,9 @@ class OpenForm(forms.Form):
                 hint=_("close the quotes"),
                 field="command",
             ) from error
-        return ExecSpec(words, user=self.cleaned_data["user"] or None, toolbox=self.cleaned_data["toolbox"])
+        toolbox = self.cleaned_data["toolbox"]
+        spoken = not toolbox and any(entry.startswith(LOCALES) for entry in container.spec.env)
+        return ExecSpec(words, () if spoken else UTF_8, user=self.cleaned_data["user"] or None, toolbox=toolbox)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -60,7 +66,7 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
     form = OpenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            terminal = engine.terminal(container.id, form.spec(), caller=gateway.caller(request.user))
+            terminal = engine.terminal(container.id, form.spec(container), caller=gateway.caller(request.user))
         except errors.EngineError as error:
             gateway.blame(form, error)
         else:
