@@ -22,8 +22,8 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 
+from console.fileserver import FileServer
 from console.proxy import believe_only
-from console.remembering import Remembering
 from console.routing import patterns
 
 IDLE_THREADS = 8  # kept for the next requests, each with its connection to the database
@@ -74,5 +74,5 @@ class Handler(ASGIHandler):
 
 application = believe_only(
     settings.TRUSTED_PROXY,
-    ProtocolTypeRouter({"http": Remembering(Handler()), "websocket": AuthMiddlewareStack(URLRouter(patterns))}),
+    ProtocolTypeRouter({"http": FileServer(Handler()), "websocket": AuthMiddlewareStack(URLRouter(patterns))}),
 )

@@ -27,6 +27,8 @@ from django.views.decorators.http import require_safe
 
 IMPORT = re.compile(r'^import (?:.+ from )?"(\.\.?/[^"]+)";$', re.MULTILINE)
 
+KEPT = "public, max-age=31536000, immutable"
+
 
 class Asset(NamedTuple):
     """One static file as it goes over the wire."""
@@ -84,7 +86,7 @@ def serve(request: HttpRequest, name: str) -> HttpResponseBase | None:
     patch_vary_headers(response, ["Accept-Encoding"])
     # Without its version the URL is another file's after an update: the browser must ask again.
     kept = request.GET.get("v") == found.version
-    response["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
+    response["Cache-Control"] = KEPT if kept else "no-cache"
     # Weak: compressed and plain are not the same bytes (RFC 9110, section 8.8.1).
     response["ETag"] = f'W/"{found.version}"'
     return get_conditional_response(request, etag=response["ETag"], response=response)

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-LATELY_S = 5.0
+SOON_S, LATELY_S = 0.5, 5.0
 
 
 def figures() -> dict[str, Any]:
@@ -28,12 +28,16 @@ class Cpu:
 
     def __init__(self) -> None:
         self._seen = (0.0, -math.inf)
+        self._last: float | None = None
 
     def look(self) -> float | None:
         """Since the last look; None when that was never, or too long ago to be called now."""
         import psutil
 
         times = psutil.cpu_times()
-        now = sum(times[:8]) - times.idle - times.iowait, time.monotonic()  # guests' are among those of the users
-        (busy_s, at_s), self._seen = self._seen, now
-        return round((now[0] - busy_s) / (now[1] - at_s), 2) if now[1] - at_s < LATELY_S else None
+        busy_s, at_s = sum(times[:8]) - times.idle - times.iowait, time.monotonic()  # guests' are among the users'
+        lasted_s = at_s - self._seen[1]
+        if lasted_s >= SOON_S:  # else it is a few of the kernel's ticks, which say nothing
+            self._last = round((busy_s - self._seen[0]) / lasted_s, 2) if lasted_s < LATELY_S else None
+            self._seen = busy_s, at_s
+        return self._last

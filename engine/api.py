@@ -57,7 +57,7 @@ from engine.metrics.sampler import Sampler, counters, several
 from engine.metrics.spec import DiskUsage, Process, Sample, TreeSize
 from engine.metrics.usage import size, usage
 from engine.security.spec import ROOT, Caller
-from engine.storage import atomic, instance
+from engine.storage import instance
 from engine.storage.database import Database
 from engine.storage.paths import Paths
 from engine.storage.trash import Trash
@@ -132,7 +132,7 @@ class Engine:
         self._lifecycle.tidy()
         self._pausing.tidy()
         self._cloning.tidy()
-        atomic.empty(self.paths.trash)
+        self._trash.empty()
         instance.tidy(self.paths)
         self._images.tidy()
         self._limiting.settle()

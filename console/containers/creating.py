@@ -39,7 +39,7 @@ def _check(spec: ContainerSpec) -> None:
             try:
                 engine.inspect(other)
             except (errors.NotFound, errors.InvalidRequest) as error:
-                error.field = kind
+                error.field = "network_of" if kind == "network" else kind
                 raise
 
 

@@ -49,7 +49,7 @@ class CreateForm(Fields):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.check = check  # InvalidRequest or NotFound, naming the field, for what no caller can have
+        self.check = check  # InvalidRequest, NotFound or AlreadyExists, naming the field, for what no caller can have
         self.opened = opened  # sections, by who sends it
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
         self.fields["image"].widget.attrs["list"] = "images"

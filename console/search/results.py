@@ -14,7 +14,6 @@ from engine import Container, Engine
 from engine.errors import EngineError
 
 SHOWN = 8  # of each kind; who wants more narrows it down
-LOOKED_AT = 200  # for the names that fit best
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +83,7 @@ def find(text: str, engine: Engine, admin: bool, here: str = "") -> list[tuple[s
 
 
 def _called(wish: str, engine: Engine) -> list[Container]:
-    """Containers of that name, those whose name begins so, those with it in their name, and those found otherwise."""
-    found = engine.listing(wish, count=LOOKED_AT).containers
-    return sorted(found, key=lambda each: _distance(wish, each.name.casefold()))[:SHOWN]
-
-
-def _distance(wish: str, name: str) -> int:
-    return 0 if name == wish else 1 if name.startswith(wish) else 2 if wish in name else 3
+    return engine.listing(wish, order="match", count=SHOWN).containers
 
 
 def _acts(wish: str, engine: Engine, here: str) -> list[Result]:

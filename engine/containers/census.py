@@ -11,12 +11,14 @@ import sqlite3
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from engine.containers.endings import stored
 from engine.containers.records import Records
 from engine.containers.spec import ExitRecord, Limits, State
 from engine.containers.versions import read_spec
+from engine.errors import EngineError
 from engine.events import Events
 from engine.shim import health
 from engine.storage.database import Database
@@ -80,8 +82,9 @@ class Census:
 
     def last_event(self) -> int:
         """The newest event's number, once the ends are told that nobody has looked at: else who asks what has come
-        since would never hear of them."""
-        self.look()
+        since would never hear of them. On a disk that is full they wait, and the rest is told all the same."""
+        with suppress(EngineError):
+            self.look()
         return self._events.last()
 
     def _look(self) -> list[Entry]:

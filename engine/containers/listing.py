@@ -12,6 +12,7 @@ from engine.containers.records import Records
 from engine.containers.spec import Container
 from engine.errors import InvalidRequest
 
+MATCH = "match"
 ORDERS: dict[str, Callable[[Entry], Any]] = {
     "created": lambda entry: -entry.created_at_ns,
     "name": lambda entry: entry.name.casefold(),
@@ -36,8 +37,9 @@ def listing(
     """Those whose name, image, owner or id holds ``text`` and whose status is one of ``states``, if those are given:
     ``count`` of them from ``first``.
 
-    ``order`` is one of ORDERS, with a - before it the other way round; with ``figures``, one for each id, it is by
-    those, the largest first and those without last.
+    ``order`` is one of ORDERS, with a - before it the other way round, or MATCH: those whose name is ``text`` first,
+    then those whose begins so, and those that have it in theirs. With ``figures``, one for each id, it is by those, the
+    largest first and those without last.
     """
     entries = census.look()
     counts = Counter[str](entry.status for entry in entries)
@@ -45,7 +47,10 @@ def listing(
     matching = [
         entry for entry in entries if (not states or entry.status in states) and (not wanted or wanted in entry.sought)
     ]
-    _sort(matching, order, figures)
+    if order == MATCH:
+        matching.sort(key=lambda entry: _distance(wanted, entry.name.casefold()))
+    else:
+        _sort(matching, order, figures)
     seen = matching[first : None if count is None else first + count]
     found = {container.id: container for container in records.several([entry.id for entry in seen])}
     return Listing(
@@ -54,6 +59,10 @@ def listing(
         counts,
         {entry.id: entry.owner for entry in seen},
     )
+
+
+def _distance(wanted: str, name: str) -> int:
+    return 0 if name == wanted else 1 if name.startswith(wanted) else 2 if wanted in name else 3
 
 
 def _sort(entries: list[Entry], order: str, figures: Mapping[str, float] | None) -> None:

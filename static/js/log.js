@@ -60,6 +60,7 @@ function offer() {
   const end = whole && atEnd();
   if (end) unseen = 0;
   button.hidden = end || !subscription;
+  if (!older) words.empty = words.wordsEmpty; // it has all been looked through
   tally();
   button.lastElementChild.textContent = unseen ? words.new.replace("%(count)s", count(unseen)) : words.follow;
 }

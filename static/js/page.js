@@ -32,8 +32,8 @@ for (const time of document.querySelectorAll("time[data-local]")) {
 // So are those that a form asks for; it is sent UTC, which it asks for without a script.
 for (const form of document.querySelectorAll("form[data-utc-times]")) {
   const fields = [...form.querySelectorAll("[type=datetime-local]")];
-  for (const field of fields.filter((each) => each.value)) {
-    const date = new Date(`${field.value}Z`);
+  for (const field of fields.filter((each) => each.defaultValue)) {
+    const date = new Date(`${field.defaultValue}Z`);
     field.value = `${day(date)}T${clock(date).slice(0, 5)}`;
   }
   form.querySelectorAll("[data-utc]").forEach((word) => word.remove());
@@ -52,7 +52,8 @@ document.addEventListener("click", (event) => {
 
 // A dialog that makes room for its answer gives the focus back first: to the button, whatever comes in its place.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.target.id === "dialog" && event.detail.shouldSwap) event.target.querySelector("dialog[open]")?.close();
+  const { shouldSwap, target } = event.detail; // an error's is another one than was asked for
+  if (target.id === "dialog" && shouldSwap) target.querySelector("dialog[open]")?.close();
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   const dialog = event.target.id === "dialog" && event.target.querySelector("dialog");

@@ -196,6 +196,9 @@ def test_what_is_done_to_many_and_to_what_else_there_is(hands: Hands, harbour: E
         before = {each.pid for each in harbour.containers()}
         for box in page.locator("tbody [name=id]").all():
             box.check()
+        page.evaluate(
+            "document.querySelectorAll('#toasts .toast').forEach((each) => each.remove())"
+        )  # of the one before
         with page.expect_response("**/containers/-/bulk/"):  # or its answer falls into the next act
             hands.press(f"#bulk [value={act}]")
         if act == "restart":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import urllib.request
@@ -13,9 +14,8 @@ import pytest
 from django.test import Client
 
 from console import assets
-from console.remembering import MOST, SAME, Remembering
+from console.fileserver import FileServer
 from engine import Engine
-from tests.conftest import eventually
 from tests.console.serving import PASSWORD, Serve, Visitor
 
 
@@ -47,103 +47,83 @@ def test_each_module_that_another_imports_is_found_under_its_version(page: Clien
         assert "immutable" in page.get(url)["Cache-Control"], url
 
 
-class Application:
-    """Answers as Django does, and counts."""
+class Django:
+    """What stands behind the file server; counts what it is asked."""
 
-    def __init__(self, cache: str, **more: str) -> None:
+    def __init__(self) -> None:
         self.asked = 0
-        self._headers = {"Cache-Control": cache} | more
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked += 1
-        headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in self._headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": repr(scope["headers"]).encode()})
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
 
-def answers(application: Any, **scope: Any) -> list[Any]:
+def answer(application: Any, headers: dict[str, str] | None = None, **scope: Any) -> tuple[int, dict[str, str], bytes]:
     """What a browser is sent."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    usual = {"method": "GET", "scheme": "http", "path": "/static/js/a.js", "query_string": b"v=0123456789ab"}
-    asyncio.run(application(usual | {"headers": [(b"host", b"one")]} | scope, None, send))
-    return sent
+    version = assets.asset("js/live.js").version  # type: ignore[union-attr]
+    usual = {"method": "GET", "path": "/static/js/live.js", "query_string": f"v={version}".encode()}
+    told = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    asyncio.run(application(usual | {"headers": told} | scope, None, send))
+    start, body = sent
+    return start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"]
 
 
-def test_the_answer_with_a_file_under_its_version_is_given_again() -> None:
-    application = Application(SAME.decode())
-    remembering = Remembering(application)
-    first = answers(remembering)
-    assert first[1]["body"] == b"[(b'host', b'one')]"
-    assert answers(remembering) == first
-    assert application.asked == 1
-    others: list[dict[str, Any]] = [
-        {"headers": [(b"host", b"two")]}, {"scheme": "https"}, {"path": "/static/js/b.js"},
-        {"headers": [(b"host", b"one"), (b"accept-encoding", b"br, gzip")]}, {"query_string": b"v=ba9876543210"},
-        {"headers": [(b"host", b"one"), (b"x-forwarded-proto", b"https")]},
-    ]  # fmt: skip
-    for number, other in enumerate(others, 2):
-        answers(remembering, **other)
-        assert application.asked == number, other
-    assert answers(remembering) == first
+def test_a_file_under_its_version_needs_no_django_and_is_the_same_for_everybody() -> None:
+    django = Django()
+    files = FileServer(django)
+    plain = Path("static/js/live.js").read_bytes()
+    status, headers, body = answer(
+        files, {"host": "one", "cookie": "session=captain", "authorization": "Bearer captain"}
+    )
+    assert (status, body) == (200, plain)
+    assert answer(files, {"host": "two"}) == answer(files) == (status, headers, body)
+    assert headers["Cache-Control"] == assets.KEPT
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "javascript" in headers["Content-Type"]
+    zipped = answer(files, {"Accept-Encoding": "br, gzip"})
+    assert (zipped[1]["Content-Encoding"], gzip.decompress(zipped[2])) == ("gzip", plain)
+    assert zipped[1]["Content-Length"] == str(len(zipped[2]))
+    assert answer(files, {"if-none-match": headers["ETag"]})[::2] == (304, b"")
+    assert answer(files, {"if-none-match": 'W/"older"'})[0] == 200
+    head = answer(files, method="HEAD")
+    assert (head[0], head[1]["Content-Length"], head[2]) == (200, str(len(plain)), b"")
+    assert django.asked == 0
 
 
 @pytest.mark.parametrize(
     "scope",
     [
-        {"method": "HEAD"}, {"path": "/jobs/"}, {"query_string": b""}, {"query_string": b"v=0123456789ab&more"},
-        {"headers": [(b"host", b"one"), (b"if-none-match", b'W/"0123456789ab"')]},
+        {"method": "POST"}, {"path": "/jobs/"}, {"query_string": b""}, {"query_string": b"v=older"},
+        {"path": "/static/none.js"}, {"path": "/static/js/./live.js"}, {"path": "/static/../static/js/live.js"},
+        {"path": "/static/"}, {"path": "/static/js"}, {"path": "/static//etc/passwd"},
     ],
 )  # fmt: skip
-def test_any_other_answer_is_made_anew(scope: dict[str, Any]) -> None:
-    application = Application(SAME.decode())
-    remembering = Remembering(application)
-    for number in (1, 2):
-        answers(remembering, **scope)
-        assert application.asked == number
+def test_anything_else_is_left_to_django(scope: dict[str, Any]) -> None:
+    django = Django()
+    files = FileServer(django)
+    assert answer(files, **scope)[0] == 404
+    assert django.asked == 1
+    assert files._known == {}
 
 
-def test_what_a_browser_is_not_to_keep_is_not_kept_here() -> None:
-    application = Application("no-cache")
-    remembering = Remembering(application)
-    assert answers(remembering) == answers(remembering)
-    assert application.asked == 2
-
-
-def test_who_asks_for_a_file_is_not_passed_on_and_nothing_that_is_one_browsers_is_kept() -> None:
-    application = Application(SAME.decode(), Set_Cookie="session=captain")
-    remembering = Remembering(application)
-    headers = [(b"host", b"one"), (b"cookie", b"session=captain"), (b"authorization", b"Bearer captain")]
-    for number in (1, 2):
-        assert b"captain" not in answers(remembering, headers=headers)[1]["body"]
-        assert application.asked == number
-    assert b"captain" in answers(remembering, headers=headers, path="/jobs/")[1]["body"]
-
-
-def test_no_more_answers_are_kept_than_files_have_names() -> None:
-    remembering = Remembering(Application(SAME.decode()))
-    for number in range(2 * MOST):
-        answers(remembering, headers=[(b"host", str(number).encode())])
-        assert len(remembering._kept) <= MOST
-
-
-def test_the_console_gives_a_files_answer_again_with_all_that_it_carries(serve: Serve) -> None:
+def test_no_file_that_is_kept_brings_anybodys_cookie(serve: Serve) -> None:
     base = serve.until(r"listens on (http://\S+)\s")
     captain = Visitor(base)
     captain.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
     url = base + assets.VersionedStorage(base_url="/static/").url("js/live.js")
 
-    def told(**headers: str) -> dict[str, str]:
+    def told(headers: dict[str, str]) -> dict[str, str]:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
             assert answer.read() == Path("static/js/live.js").read_bytes()
             return {name: value for name, value in answer.headers.items() if name != "Date"}
 
-    first = told(**captain.headers())
-    assert first.keys() == told().keys()
-    assert "immutable" in first["Cache-Control"]
-    assert {"Content-Security-Policy", "X-Content-Type-Options", "Vary"} <= first.keys()
+    first = told(captain.headers())
+    assert first == told({})
     assert "Set-Cookie" not in first
-    assert eventually(lambda: told(**captain.headers()) == told()), "the nonce in it too: it is the same answer"
+    assert "immutable" in first["Cache-Control"]

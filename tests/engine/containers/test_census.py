@@ -109,8 +109,10 @@ def test_orders_and_windows(dock: Engine) -> None:
 
 def test_an_end_that_nobody_has_looked_at_counts_among_what_has_come_since(dock: Engine) -> None:
     """Who asks how far the events are must hear of it: a page that was made while it ran, a moment before."""
-    container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "0.3"))).id)
+    container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     before = dock.last_event()
+    assert container.pid
+    os.kill(container.pid, signal.SIGKILL)
     assert eventually(lambda: not dock.paths.run_record(container.id).exists())
     assert [event.action for event in dock.events()][-2:] == ["create", "start"], "nobody has looked"
     assert dock.last_event() == before + 1
