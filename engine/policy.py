@@ -39,13 +39,12 @@ MAX_EDIT_BYTES = 2**20  # of a file that is read or written at once, in memory
 MAX_TERMINALS = 200  # open on this host
 MAX_TERMINALS_OF_ONE = 20  # of these by one person
 MAX_LISTED = 1000  # entries of a directory at once
-MIB = 2**20
 DEFAULT_PIDS = 2048  # guards against fork bombs
 
 
 def default_limits() -> Limits:
     """What a container gets on this host when nothing is asked for."""
-    memory = process.host_memory_bytes() // 2 // MIB * MIB  # for reading
+    memory = process.host_memory_bytes() // 2
     return Limits(memory, memory, float(os.cpu_count() or 1), DEFAULT_PIDS)
 
 

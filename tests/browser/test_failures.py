@@ -105,6 +105,10 @@ def test_all_that_match_are_chosen_beyond_the_page(page: Page, console: Console,
     expect(dialog).to_contain_text("and 2 more")
     expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
     picture(page, "list-all-that-match")
+    dialog.get_by_label("Type 52 to confirm").fill("25")
+    dialog.get_by_role("button", name="Remove 52 containers").click()
+    expect(page.locator("#toasts")).to_contain_text("The typed number is not 52")
+    expect(dialog.get_by_label("Type 52 to confirm")).to_have_value("25")  # it is corrected where it stands
     dialog.get_by_label("Type 52 to confirm").fill("52")
     dialog.get_by_role("button", name="Remove 52 containers").click()
     page.wait_for_url(re.compile("/jobs/"))
