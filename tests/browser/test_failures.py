@@ -87,7 +87,9 @@ def test_an_id_and_a_command_are_copied(page: Page, console: Console, elsewhere:
     page.wait_for_function(holds, arg=page.locator("dd.copying > span").first.text_content())
 
 
-def test_all_that_match_are_chosen_beyond_the_page(page: Page, console: Console, elsewhere: Engine) -> None:
+def test_all_that_match_are_chosen_beyond_the_page(
+    page: Page, console: Console, elsewhere: Engine, errors: list[str]
+) -> None:
     for number in range(52):
         elsewhere.create(ContainerSpec(image="wharfie/starter", name=f"box-{number}"))
     sign_up(page, console)
@@ -109,6 +111,7 @@ def test_all_that_match_are_chosen_beyond_the_page(page: Page, console: Console,
     dialog.get_by_role("button", name="Remove 52 containers").click()
     expect(page.locator("#toasts")).to_contain_text("The typed number is not 52")
     expect(dialog.get_by_label("Type 52 to confirm")).to_have_value("25")  # it is corrected where it stands
+    errors[:] = [each for each in errors if "/bulk/" not in each]
     dialog.get_by_label("Type 52 to confirm").fill("52")
     dialog.get_by_role("button", name="Remove 52 containers").click()
     page.wait_for_url(re.compile("/jobs/"))

@@ -16,7 +16,7 @@ import pytest
 from engine import Config, ContainerSpec, Engine, EngineError, State
 from engine.storage import instance
 from tests import leaks
-from tests.conftest import stop_launcher
+from tests.conftest import eventually, stop_launcher
 from tests.images import busybox_rootfs
 from tests.soak import amount
 
@@ -106,6 +106,7 @@ def test_a_full_store_says_so_and_can_be_cleared_from_within(tmp_path: Path, run
         for path in filled:
             path.unlink()
         engine.tidy()
+        assert eventually(lambda: not os.listdir(engine.paths.trash))
         found = leaks.store(engine.config.root)
         gone = {line for line in leaks.new(before, found) if "more" not in line and "keeps" not in line}
         assert not [line for line in gone if line.startswith("blob") and "/log/" not in line and "exit" not in line]
