@@ -27,8 +27,6 @@ from django.views.decorators.http import require_safe
 
 IMPORT = re.compile(r'^import (?:.+ from )?"(\.\.?/[^"]+)";$', re.MULTILINE)
 
-KEPT = "public, max-age=31536000, immutable"
-
 
 class Asset(NamedTuple):
     """One static file as it goes over the wire."""
@@ -75,7 +73,7 @@ def import_map() -> str:
 @login_not_required
 @require_safe
 def serve(request: HttpRequest, name: str) -> HttpResponseBase | None:
-    """Answer with a static file."""
+    """Answer with a static file that is asked for without its version; under that `console.fileserver` does."""
     found = asset(name)
     if not found:
         raise Http404(name)
@@ -84,9 +82,7 @@ def serve(request: HttpRequest, name: str) -> HttpResponseBase | None:
     if zipped:
         response["Content-Encoding"] = "gzip"
     patch_vary_headers(response, ["Accept-Encoding"])
-    # Without its version the URL is another file's after an update: the browser must ask again.
-    kept = request.GET.get("v") == found.version
-    response["Cache-Control"] = KEPT if kept else "no-cache"
+    response["Cache-Control"] = "no-cache"  # after an update it is another file's address: the browser must ask again
     # Weak: compressed and plain are not the same bytes (RFC 9110, section 8.8.1).
     response["ETag"] = f'W/"{found.version}"'
     return get_conditional_response(request, etag=response["ETag"], response=response)

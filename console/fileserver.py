@@ -9,12 +9,12 @@ from typing import Any
 
 from django.conf import settings
 
-from console.assets import KEPT, Asset, asset
+from console.assets import Asset, asset
 from console.proxy import Application, Scope
 
 # It is no page, and nobody's: nothing in the answer depends on who asks, from where, or by which name.
 HEADERS = (
-    (b"Cache-Control", KEPT.encode()),
+    (b"Cache-Control", b"public, max-age=31536000, immutable"),
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Vary", b"Accept-Encoding"),

@@ -98,10 +98,8 @@ def moment(time_ns: int | None, form: str = "ago") -> str | SafeString:
 
 
 @register.filter
-def calendar(when: datetime | None) -> str | SafeString:
+def calendar(when: datetime) -> SafeString:
     """A date and time; the reader's own by `static/js/page.js`."""
-    if when is None:
-        return "–"
     utc = when.astimezone(UTC)
     return format_html('<time datetime="{}" data-local>{} UTC</time>', utc.isoformat(), f"{utc:%Y-%m-%d %H:%M}")
 

@@ -33,6 +33,7 @@ from engine.security.spec import HOST
 from engine.storage import atomic, documents, instance, snapshots
 from engine.storage.database import MIGRATIONS, lenient_text
 from engine.storage.paths import Paths
+from engine.storage.trash import Trash
 
 Progress = Callable[[str], None]
 _STAGES = ".restoring-"
@@ -69,7 +70,9 @@ def restore(config: Config, source: BinaryIO, *, force: bool, progress: Progress
             atomic.discard(stage, paths.trash)
         atomic.sync_directory(paths.root)
         instance.prepare(config)  # moves it in
-    atomic.empty(paths.trash)
+    trash = Trash(paths.trash)
+    trash.empty()
+    trash.close()
     return told
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
 from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
@@ -97,25 +96,15 @@ def bury(path: Path, trash: Path) -> Path | None:
 def discard(path: Path, trash: Path) -> None:
     """Delete a tree: it is gone under its name at once, and its files follow. Absent is fine.
 
-    What a crash leaves in ``trash`` is deleted by `empty`.
+    What a crash leaves in ``trash`` is deleted by `Trash.empty`.
     """
     grave = bury(path, trash)
     if grave is not None:
         delete(grave)
 
 
-def empty(trash: Path) -> None:
-    """Delete what earlier crashes left in the trash. What cannot be is said, and stays for the next time."""
-    for grave in trash.iterdir():
-        try:
-            if "." not in grave.name:  # else it is a note of somebody's
-                delete(grave)
-        except OSError as error:
-            print(f"wharfie: emptying the trash: {error}", file=sys.stderr, flush=True)
-
-
 def delete(grave: Path) -> None:
-    """Delete what `bury` gave. What a concurrent `empty` deletes first is fine."""
+    """Delete what `bury` gave. What somebody else deletes first is fine."""
     try:
         grave.unlink()
     except FileNotFoundError:

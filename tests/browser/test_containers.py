@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from engine import ContainerSpec, Engine, Limits
 from tests.browser.conftest import Console, picture, sign_up
@@ -220,3 +223,27 @@ def test_a_log_is_searched_and_taken_away_as_it_is_shown(page: Page, console: Co
     page.goto(f"{console.address}/containers/{container.id}/logs/?q=(&regex=1")
     expect(page.get_by_role("alert")).to_contain_text("missing ): (.")
     expect(page.locator("[data-log] li")).to_have_count(3)
+
+
+def test_dates_are_the_readers_own_and_are_sent_as_utc(
+    page: Page, console: Console, fleet: Engine, browser: Browser
+) -> None:
+    sign_up(page, console)
+    state = page.context.storage_state()
+    with closing(browser.new_context(timezone_id="Asia/Shanghai", storage_state=state)) as context:  # type: ignore[arg-type]
+        reader = context.new_page()
+        reader.goto(f"{console.address}/events/?from=2026-01-01T20:00")
+        expect(reader.locator("#f-from")).to_have_value("2026-01-02T04:00")
+        expect(reader.locator("form[data-utc-times]")).not_to_contain_text("UTC")
+        reader.locator("#f-until").fill("2030-01-02T03:00")
+        reader.get_by_role("button", name="Find", exact=True).click()
+        reader.wait_for_url(re.compile("from=2026-01-01T20%3A00&until=2030-01-01T19%3A00"))
+        reader.goto(f"{console.address}/users/")
+        signed_in = reader.locator("time[data-local]").first
+        shown = datetime.strptime(signed_in.inner_text(), "%Y-%m-%d %H:%M")
+        told = datetime.fromisoformat(signed_in.get_attribute("datetime") or "")
+        assert shown == (told.astimezone(UTC) + timedelta(hours=8)).replace(second=0, microsecond=0, tzinfo=None)
+        reader.goto(f"{console.address}/containers/anchor/")
+        reader.wait_for_timeout(3000)  # some seconds are on record by then
+        reader.reload()
+        assert len(json.loads(reader.locator('[data-draw="mem"]').get_attribute("data-past") or "[]")) >= 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import namedtuple
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from console import recorder
+from console import hostload, recorder
 from engine import Figure, Image
 from tests.console.test_live import fetch_ticket, frames_of, ran, socket
 
@@ -59,3 +60,20 @@ async def test_the_points_of_a_chart_come_once_each(page: Client, image: Image) 
     [again] = await frames_of(communicator, lambda got: len(got) == 1)
     assert again["t"] == first["t"][1:] + second["t"]
     await communicator.disconnect()
+
+
+def test_the_hosts_cpu_is_that_of_the_last_second_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = namedtuple("spent", "user nice system idle iowait irq softirq steal guest guest_nice")
+    now = [100.0, 0.0]  # the clock, and seconds of work
+
+    def times() -> object:
+        return spent(now[1], 0, 0, 7 * now[0], now[0], 0, 0, 0, 3 * now[1], 0)
+
+    monkeypatch.setattr("psutil.cpu_times", times)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    cpu = hostload.Cpu()
+    told = [cpu.look()]
+    for lasted_s, work_s in ((1.0, 1.5), (0.1, 0.1), (0.9, 0.4), (60.0, 30.0)):
+        now = [now[0] + lasted_s, now[1] + work_s]
+        told.append(cpu.look())
+    assert told == [None, 1.5, 1.5, 0.5, None]

@@ -13,6 +13,7 @@ import pytest
 from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, VolumeMount
 from engine.linux import files, places
 from engine.storage import atomic
+from engine.storage.trash import Trash
 from tests.conftest import wait_readable
 from tests.engine.isolation.conftest import SECRET
 from tests.engine.isolation.racer import racing
@@ -174,5 +175,7 @@ def test_a_tree_that_is_swapped_while_it_is_deleted(tmp_path: Path, victim: Path
             atomic.discard(tree, trash)
         swaps += race.swaps
     assert swaps, "some while it was being deleted"
-    atomic.empty(trash)
+    left = Trash(trash)
+    left.empty()
+    left.close()
     assert os.listdir(trash) == []
