@@ -318,3 +318,15 @@ def test_directories_nested_deeper_than_python_calls_are_removed_with_all_that_h
     dock.remove(made.id)
     dock.remove_volume("deep")
     assert eventually(lambda: not os.listdir(dock.paths.trash))
+
+
+def test_a_file_that_cannot_be_saved_is_named_itself(dock: Engine) -> None:
+    dock.create_volume("still")
+    (dock.paths.volume("still") / "note").write_text("as it was")
+    mount = (VolumeMount("still", "/data", read_only=True),)
+    made = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"), volumes=mount)).id)
+    with pytest.raises(InvalidRequest, match="read-only file system") as caught:
+        dock.browse.write(made.id, "/data/note", b"other", expected=hashlib.sha256(b"as it was").hexdigest())
+    assert "note" in caught.value.message
+    assert ".wharfie" not in caught.value.message
+    assert [path.name for path in dock.paths.volume("still").iterdir()] == ["note"]
