@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from engine import ContainerSpec, Engine, ExitRecord
 from engine.errors import NotFound
+from engine.linux import files
 from tests.images import busybox_rootfs
 
 Run = Callable[..., tuple[ExitRecord, list[str]]]
@@ -50,3 +53,22 @@ def run(dock: Engine) -> Run:
             dock.remove(container.id, force=True)
 
     return act
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system by Debian's own tool, made once for all workers of a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    archive = shared / "debian.tar"
+    with files.locked(str(shared / "debian.lock")):
+        if not archive.exists():
+            half = shared / "debian.part.tar"
+            make = ["mmdebstrap", "--quiet", "--variant=essential", "bookworm", str(half)]
+            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(shared)}
+            made = subprocess.run(make, stderr=subprocess.PIPE, env=environment)
+            if made.returncode:
+                pytest.skip(f"no Debian mirror: {made.stderr.decode(errors='replace')[-200:]}")
+            half.rename(archive)
+    return archive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,8 @@ from engine import ContainerSpec, Engine
 pytestmark = pytest.mark.peer
 
 
-def test_a_debian_root_file_system_runs(engine: Engine, tmp_path: Path) -> None:
-    archive = tmp_path / "debian.tar"
-    make = ["mmdebstrap", "--quiet", "--variant=essential", "bookworm", str(archive)]
-    subprocess.run(make, check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(tmp_path)})
-    (image,) = engine.load_image(archive)
+def test_a_debian_root_file_system_runs(engine: Engine, debian: Path) -> None:
+    (image,) = engine.load_image(debian)
     assert image.tags == ("debian:latest",)
     script = "id -un; dpkg --get-selections | grep -c install; . /etc/os-release; echo $ID $VERSION_CODENAME"
     container = engine.create(ContainerSpec(image="debian", command=("/bin/bash", "-c", script)))

@@ -300,7 +300,7 @@ def test_its_size_follows_and_every_storm_ends_right(dock: Engine, up: Container
 
 
 def test_who_does_not_read_holds_up_nobody(dock: Engine, up: Container) -> None:
-    asleep = dock.terminal(up.id, ExecSpec(("sh", "-c", "yes | head -n 3000000; echo done; cat")))
+    asleep = dock.terminal(up.id, ExecSpec(("sh", "-c", f"yes {'y' * 98} | head -n 90000; echo done; cat")))
     awake = dock.attach(up.id, asleep.info.session)
     try:
         deadline = time.monotonic() + 60

@@ -101,6 +101,12 @@ def test_pages_are_the_log_in_both_directions(log: Log, seed: int, count: int) -
     assert plain(on) == log.lines
     assert back == on, "places too"
     assert [row.place for row in on] == sorted({row.place for row in on})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lines_are_counted_to_every_place(log: Log, seed: int) -> None:
+    written(log, seed)
+    on = all_on(log, 10_000)
     assert [log.pages.lines_before(row.place) for row in on] == list(range(1, len(on) + 1))
     assert [log.pages.lines_between(on[9].place, row.place) for row in on[9:]] == list(range(len(on) - 9))
 

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.one_engine
 
 
 @pytest.fixture
-def scratch(engine: Engine, tmp_path: Path) -> Engine:
+def scratch(engine: Engine, kept_images: set[str], tmp_path: Path) -> Engine:
     """An engine with the toolbox, and an image of one static program and nothing else."""
-    engine.make_starter_image()
+    if not engine.images():
+        kept_images.add(engine.make_starter_image().id)
     path = tmp_path / "scratch.tar"
     with tarfile.open(path, "w") as tar:
         tar.add(BUSYBOX, "sleep")
