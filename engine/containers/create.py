@@ -85,6 +85,7 @@ def create(
     try:
         with database.transaction(durable=True) as connection:
             base = _uid_base(instance_id, paths, connection)
+            spec = spec if spec.name else dataclasses.replace(spec, name=_free_name(connection, container_id))
             for volume in spec.volumes:
                 if not connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.volume,)).fetchone():
                     raise NotFound(
@@ -140,6 +141,15 @@ def tidy(paths: Paths, database: Database) -> None:
         atomic.settle(paths.containers, paths.trash, known)
 
 
+def _free_name(connection: sqlite3.Connection, container_id: str) -> str:
+    """A name for one that nobody has named. Among a thousand, two of a short one are the same sooner or later."""
+    for digits in range(4, len(container_id)):
+        name = f"{_pick(_ADJECTIVES)}-{_pick(_NOUNS)}-{container_id[:digits]}"
+        if not connection.execute("SELECT 1 FROM containers WHERE name = ?", (name,)).fetchone():
+            break
+    return name
+
+
 def _argv(spec: ContainerSpec, image: Image) -> tuple[str, ...]:
     """OCI image-spec config.md: Entrypoint, then Cmd as its arguments; a new entrypoint drops the image's Cmd."""
     entrypoint = image.config.entrypoint if spec.entrypoint is None else spec.entrypoint
@@ -158,7 +168,7 @@ def _health(spec: ContainerSpec, image: Image) -> HealthCheck | None:
 
 
 def _complete(spec: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
-    """The spec with every default filled in, so that what runs can be read from it."""
+    """The spec with every default but the name filled in, so that what runs can be read from it."""
     default = policy.default_limits()
     memory = spec.limits.memory_bytes or default.memory_bytes
     limits = dataclasses.replace(
@@ -172,7 +182,6 @@ def _complete(spec: ContainerSpec, image: Image, container_id: str) -> Container
     host = HOST in (spec.network, spec.namespaces.uts)
     return dataclasses.replace(
         spec,
-        name=spec.name or f"{_pick(_ADJECTIVES)}-{_pick(_NOUNS)}-{container_id[:4]}",
         limits=limits,
         env=names.environment(
             (f"PATH={DEFAULT_PATH}", *(("TERM=xterm",) if spec.tty else ()), *image.config.env, *spec.env)

@@ -13,10 +13,21 @@ from pathlib import Path
 import pytest
 
 from console.supervisor import answering
-from engine import Container, ContainerSpec, Engine, EngineError, ExecSpec, Limits, NetworkMode, State, VolumeMount
+from engine import (
+    Container,
+    ContainerSpec,
+    Engine,
+    EngineError,
+    ExecSpec,
+    Limits,
+    NetworkMode,
+    State,
+    VolumeMount,
+    names,
+)
 from engine.cgroups import manager
 from engine.config import Config
-from engine.containers import state
+from engine.containers import create, state
 from engine.errors import (
     AlreadyExists,
     Busy,
@@ -192,6 +203,15 @@ def test_a_name_is_free_again_when_its_container_is_gone(dock: Engine) -> None:
     assert caught.value.hint
     dock.remove(first.id)
     assert dock.create(spec("true", name="wanted")).id != first.id
+
+
+def test_a_name_that_nobody_chose_is_never_one_that_is_taken(dock: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "new_id", iter([f"abcd{number}" + "0" * 59 for number in range(3)]).__next__)
+    monkeypatch.setattr(create, "_ADJECTIVES", ["calm"])
+    monkeypatch.setattr(create, "_NOUNS", ["dock"])
+    made = [dock.create(spec("true")) for _ in range(3)]
+    assert [container.name for container in made] == ["calm-dock-abcd", "calm-dock-abcd1", "calm-dock-abcd2"]
+    assert [dock.inspect(container.name).id for container in made] == [container.id for container in made]
 
 
 @pytest.mark.own_engine  # it changes ids, and what they were is in the names of directories
