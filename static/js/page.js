@@ -4,15 +4,19 @@ import { clock, day, now } from "./words.js";
 // Times go on.
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 const style = document.documentElement.lang.startsWith("zh") ? "short" : "long"; // as the server writes it
-const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { style });
-const lasting = Object.fromEntries(UNITS.map(([unit]) => [unit, new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: style })]));
+// What writes in a language is made when it is first needed: all of it at once would hold up the page's first paint.
+const made = new Map();
+const writer = (name, make) => made.get(name) ?? made.set(name, make(document.documentElement.lang)).get(name);
+const since = (count, unit) => writer("ago", (language) => new Intl.RelativeTimeFormat(language, { style })).format(-count, unit);
+const lasting = (count, unit) =>
+  writer(unit, (language) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: style })).format(count);
 setInterval(() => {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[data-tick]")) {
     const seconds = Math.max(0, (now() - Date.parse(time.dateTime)) / 1000);
     const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
     const count = Math.floor(seconds / length);
-    const words = time.dataset.tick === "for" ? lasting[unit].format(count) : ago.format(-count, unit);
+    const words = time.dataset.tick === "for" ? lasting(count, unit) : since(count, unit);
     if (time.textContent !== words) time.textContent = words;
   }
 }, 1000);
