@@ -174,7 +174,8 @@ def happened(event: Event) -> str:
         "untag": _("lost a name"),
     }
     kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume")}
-    return f"{kinds.get(event.kind, event.kind)} {acts.get(event.action, event.action)}"
+    words = {"kind": kinds.get(event.kind, event.kind), "act": acts.get(event.action, event.action)}
+    return _("%(kind)s %(act)s") % words
 
 
 @register.filter
