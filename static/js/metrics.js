@@ -4,6 +4,7 @@ import { topic } from "./live.js";
 
 const root = document.querySelector("[data-metrics]");
 const chooser = document.querySelector("[data-span]");
+const none = document.querySelector("[data-metrics-none]");
 const LONGEST_S = 3600;
 
 const charts = [...root.querySelectorAll("figure")].map((figure) => [
@@ -27,6 +28,7 @@ topic("metrics", {
   wish: () => ({ id: root.dataset.metrics, since: points.t.at(-1) ?? 0 }),
   receive: ({ now: at, topic: _topic, id: _id, ...found }) => {
     now = at;
+    if (found.t.length) none.hidden = true;
     const old = points.t.findIndex((time) => time >= now - LONGEST_S);
     for (const [field, values] of Object.entries(found)) points[field] = [...(points[field] ?? []).slice(Math.max(0, old)), ...values];
     draw();

@@ -167,6 +167,16 @@ def test_charts_go_on_and_say_their_figures(page: Page, console: Console, fleet:
     picture(page, "metrics-phone", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
+    # One that has not run has no curves, and gets them when it runs.
+    fleet.create(ContainerSpec(image="wharfie/starter", name="asleep", command=("sleep", "1000")))
+    page.goto(f"{console.address}/containers/asleep/metrics/")
+    nothing = page.locator("main").get_by_text("Nothing was recorded in the last hour.").first
+    expect(nothing).to_be_visible()
+    expect(memory).to_be_hidden()
+    fleet.start("asleep")
+    expect(memory).to_be_visible(timeout=20_000)
+    expect(nothing).to_be_hidden()
+
 
 def test_a_change_can_be_taken_back(page: Page, console: Console, fleet: Engine) -> None:
     sign_up(page, console)

@@ -57,7 +57,9 @@ LATER = (
     "leads_out[stopped", "leads_out[running-/proc", "leads_out[running-..", "on_a_link[/etc", "exit_record[empty",
     "exit_record[missing", "exit_record[huge", "exit_record[of", "exit_record[zeros", "exit_record[a", "again[empty",
     "again[missing", "again[no", "again[cut", "again[without", "is_lost[log", "is_lost[work", "commands[1",
-    "commands[25", "commands[3", "commands[4", "says_why[True", "says_why[False",
+    "commands[25", "commands[3", "commands[4", "says_why[True", "says_why[False", "says_and_nothing_else[--ulimit",
+    "says_and_nothing_else[--group-add", "says_and_nothing_else[--oom", "says_and_nothing_else[--shm",
+    "says_and_nothing_else[--uts",
 )  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 # A guest each: it takes eight seconds to be ready.
