@@ -37,19 +37,24 @@ class Asset(NamedTuple):
     media_type: str
 
 
-@functools.lru_cache(maxsize=64)
+_assets: dict[str, Asset] = {}  # those that are there: what a stranger asks for in vain makes none of them go
+
+
 def asset(name: str) -> Asset | None:
     """The static file of that name, or None. Names come from URLs: finders refuse what leaves their directory."""
+    if found := _assets.get(name):
+        return found
     path = finders.find(name)
     if not path or not Path(path).is_file():
         return None
     content = Path(path).read_bytes()
-    return Asset(
+    _assets[name] = Asset(
         content,
         gzip.compress(content, 9, mtime=0),
         hashlib.sha256(content).hexdigest()[:12],
         mimetypes.guess_type(name)[0] or "application/octet-stream",
     )
+    return _assets[name]
 
 
 class VersionedStorage(StaticFilesStorage):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.db import DatabaseError
 from django.http import QueryDict
 from django.http.request import split_domain_port, validate_host
 from django.utils import translation
@@ -17,12 +20,16 @@ from django.utils import translation
 from console import gateway, rights
 from console.live import tickets
 from console.middleware import language_of, signed_in
+from engine import errors
+
+log = logging.getLogger(__name__)
 
 
 class SignedInConsumer(AsyncWebsocketConsumer):
     """Lets in with the right Origin, a session and a ticket of it, and looks again every minute, and when told to.
 
-    A consumer says what it does in `admitted`, where it accepts, and in `left`, which is called only after that.
+    A consumer says what it does in `admitted`, where it accepts, in `heard`, and in `left`, which is called only after
+    `admitted`, and then always: also when the server ends this without a word.
     """
 
     REFUSED, SIGNED_OUT, MALFORMED, CHANGED, BROKEN = 4403, 4401, 4400, 4409, 1011
@@ -36,9 +43,22 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         """Accept the connection, or close it."""
         raise NotImplementedError
 
+    async def heard(self, text: str | None, data: bytes | None) -> None:
+        """One message of the page. What it makes no sense of it may raise."""
+        raise NotImplementedError
+
     async def left(self) -> None:
         """Give back what `admitted` took."""
         raise NotImplementedError
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Speak with the page until one of both ends it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Channels knows of an end by a message alone. There is none when something fails here, and none is read
+            # while a message is waited with: the server cancels that. A second cancel must not stop this.
+            await asyncio.shield(self._leave())
 
     def query(self, name: str) -> str:
         """A parameter of the address that was opened."""
@@ -65,21 +85,38 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         self._recheck_task = asyncio.create_task(self._recheck())
         await self.admitted()
 
-    async def disconnect(self, code: int) -> None:
-        """Stop looking, then `left`."""
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """One message of the page; what makes no sense, or what cannot be answered, ends the connection."""
+        try:
+            await self.heard(text_data, bytes_data)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            await self.close(code=self.MALFORMED)
+        except (errors.EngineError, DatabaseError) as error:  # the page comes back, and meets it or not
+            log.warning("a page's connection is closed: %s", error)
+            await self.close(code=self.BROKEN)
+
+    async def _leave(self) -> None:
+        """Stop looking, then `left`; once."""
         _inside.discard(self)
-        if self._recheck_task is not None:
-            self._recheck_task.cancel()
-            await asyncio.gather(self._recheck_task, return_exceptions=True)
+        looking, self._recheck_task = self._recheck_task, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             await self.left()
 
     async def _recheck(self) -> None:
-        """Close when the session ended or the account was switched off behind our back."""
+        """Close when the session ended or the account was switched off behind our back; and when nobody can say."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._again.wait(), self.RECHECK_S)
             self._again.clear()
-            if not await self.look():
+            try:
+                stays = await self.look()
+            except Exception:
+                log.exception("who is behind an open page cannot be asked: it is closed")
+                await self.close(code=self.BROKEN)
+                return
+            if not stays:
                 return
 
     async def look(self) -> bool:

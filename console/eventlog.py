@@ -18,7 +18,6 @@ KINDS = (
     ("container", _("Containers")),
     ("image", _("Images")),
     ("volume", _("Volumes")),
-    ("network", _("Networks")),
 )
 
 

@@ -1,6 +1,8 @@
 """Behind a TLS proxy its X-Forwarded-* headers are believed; anybody else's are words of the client's own.
 
-ASVS 4.1.3. Without this, whoever reaches the port beside the proxy could claim https, or another's address.
+ASVS 4.1.3. Without this, whoever reaches the port beside the proxy could claim https, or another's address. Nobody is
+believed where the console is mounted: daphne takes that from a header of the request (Daphne-Root-Path), and Django
+would put it before every address that it writes, those among them that are kept for the next who asks.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ def believe_only(proxy: str, application: Application) -> Application:
     trusted = ipaddress.ip_address(proxy) if proxy else None
 
     async def filtered(scope: Scope, receive: Any, send: Any) -> None:
+        scope = {**scope, "root_path": ""}
         if "headers" in scope and (trusted is None or _peer(scope) != trusted):
             headers = [pair for pair in scope["headers"] if not pair[0].lower().startswith(b"x-forwarded-")]
             scope = {**scope, "headers": headers}

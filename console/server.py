@@ -38,10 +38,10 @@ NO_LENGTH = _("Send Content-Length: a body in chunks is not taken.")
 TOO_LARGE = _("""\
 This is too large: %(limit)s KiB at most are taken here.
 An image is uploaded at %(address)s, and a file on the page of a container's files, by somebody who is signed in.
-Sign in again, or import an image by its path on the server.""")
+Sign in again; an admin can import an image by its path on the server, too.""")
 NO_ROOM = _("""\
 %(why)s.
-Make room on the server's disk first, or import an image by its path on the server.""")
+Make room on the server's disk first; an admin can import an image by its path on the server, too.""")
 
 
 def _view(path: bytes) -> str:

@@ -40,6 +40,13 @@ def size(count: float | None) -> str:
     return f"{count:.0f} {units[0]}" if count >= 10 or units[0] == "B" else f"{count:.1f} {units[0]}"
 
 
+def whole(asked: str, most: int = 10**7) -> int | None:
+    """The whole number from 1 to ``most`` that an address holds; None for anything else, however long it is."""
+    if not asked.isascii() or not asked.isdigit() or len(asked) > 18:
+        return None
+    return value if 0 < (value := int(asked)) <= most else None
+
+
 def lines(text: str) -> list[str]:
     """The lines of a text that are neither empty nor a # comment."""
     return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]

@@ -276,9 +276,7 @@ class Engine:
 
     def recreate(self, ref: str, spec: ContainerSpec, *, caller: Caller = ROOT) -> tuple[Container, Container]:
         """Another container in the place of one: its name, its volumes, and it runs if that did. Returns both.
-
-        The old one is stopped and kept as ``<name>-before-<n>``; when anything fails it is as it was.
-        """
+        The old one is stopped and kept as ``<name>-before-<n>``; when anything fails it is as it was."""
         from engine.containers.replacing import recreate
 
         return recreate(self, self._records.find(ref), spec, caller)
@@ -364,11 +362,9 @@ class Engine:
         return self._processes.watch(self._records.find(ref), caller)
 
     def signal_process(self, ref: str, pid: int, start_time: int, signal: str | int, *, caller: Caller = ROOT) -> None:
-        """Send a signal to one process, of that pid on the host and that start time. NotFound when it has ended.
-
-        In a paused container it is acted on once that goes on, which the first process's lets it do at once, as `kill`
-        does. Denied for who may not enter the container.
-        """
+        """Send a signal to one process, of that pid on the host and that start time. NotFound when it has ended, Denied
+        for who may not enter the container. In a paused one it is acted on once that goes on, which the first
+        process's lets it do at once, as `kill` does."""
         number = names.signal_number(signal)
         self._processes.signal(self._records.find(ref), pid, start_time, number, caller)
 
@@ -396,9 +392,12 @@ class Engine:
         """One image, by tag, id or unique prefix of an id."""
         return self._images.get(ref)
 
-    def load_image(self, source: Path | BinaryIO, *, name: str = "", progress: Progress | None = None) -> list[Image]:
-        """Import a `docker save` tar, an OCI layout tar or a root file system tar, compressed or not."""
-        return self._images.load(source, name=name, progress=progress)
+    def load_image(
+        self, source: Path | BinaryIO, *, name: str = "", progress: Progress | None = None, caller: Caller = ROOT
+    ) -> list[Image]:
+        """Import a `docker save` tar, an OCI layout tar or a root file system tar, compressed or not. Denied for a
+        member who names a file of the host."""
+        return self._images.load(policy.archive(source, caller), name=name, progress=progress)
 
     def make_starter_image(self, progress: Progress | None = None) -> Image:
         """Make ``wharfie/starter`` from this host's own Debian files, without any network."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
+from typing import BinaryIO
 
 from engine import names
 from engine.cgroups import bounds
@@ -121,6 +123,13 @@ def check(spec: ContainerSpec, caller: Caller) -> None:
             "whose network it shares is not said", hint="use container:NAME, none or host", field="network"
         )
     checks.check(spec.security, spec.namespaces, own_network=spec.network is NetworkMode.NONE)
+
+
+def archive(source: Path | BinaryIO, caller: Caller) -> Path | BinaryIO:
+    """What an image is read from. A path is opened as the host's root, so it is for admins: Denied for a member."""
+    if isinstance(source, Path):
+        _allow(caller, {"path": "a file of the host"})
+    return source
 
 
 def enter(container: ContainerSpec, caller: Caller) -> None:

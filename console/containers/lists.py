@@ -13,6 +13,7 @@ from console import gateway, recorder
 from console.containers import filters
 from console.containers.present import drawn, rows
 from console.containers.tabs import head_of
+from console.text import whole
 from engine import Listing
 
 FIGURES = ("cpu", "memory")
@@ -53,7 +54,7 @@ def _wishes(text: str, state: str, order: str) -> dict[str, str]:
 
 
 def _window(text: str, state: str, order: str, page: str, size: int) -> dict[str, object]:
-    number = int(page) if page.isascii() and page.isdigit() and 0 < int(page) < 10_000 else 1
+    number = whole(page, 10_000) or 1
     figures = recorder.recorder().history.averages(order) if order in FIGURES else None
     engine = gateway.engine()
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from console import disk, gateway
-from engine import errors, names
+from engine import Caller, Role, errors, names
 
 
 class ImportForm(forms.Form):
@@ -36,6 +36,12 @@ class ImportForm(forms.Form):
         help_text=gettext_lazy("Empty: as the archive says, or as the file of a plain root filesystem is called"),
         widget=forms.TextInput(attrs={"class": "mono", "placeholder": "team/debian:12", "spellcheck": "false"}),
     )
+
+    def __init__(self, *args: Any, caller: Caller, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if caller.role is not Role.ADMIN:  # a path is opened by the host's root
+            del self.fields["path"]
+            self.fields["upload"].required = not self.announced
 
     @property
     def announced(self) -> bool:
@@ -65,6 +71,7 @@ class ImportForm(forms.Form):
                 disk.require_room(self.data.get("upload_bytes", ""))
             except errors.InvalidRequest as error:
                 self.add_error(None, gateway.sentences(error))
-        if "path" in data and "upload" in data and bool(data["path"]) == (self.announced or bool(data["upload"])):
+        both = "path" in data and "upload" in data
+        if both and bool(data["path"]) == (self.announced or bool(data["upload"])):
             self.add_error("path", _("Choose either a file or a path."))
         return data

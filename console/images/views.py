@@ -27,16 +27,17 @@ def show_list(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def load(request: HttpRequest) -> HttpResponse:
     """Import a tar: `docker save`, OCI layout, or a plain root filesystem."""
+    caller = gateway.caller(request.user)
     if request.method != "POST":
         given = {field: request.GET.get(field, "") for field in ("path", "name")}
-        return render(request, "images/import.html", {"form": ImportForm(initial=given)})
-    form = ImportForm(request.POST, request.FILES)
+        return render(request, "images/import.html", {"form": ImportForm(initial=given, caller=caller)})
+    form = ImportForm(request.POST, request.FILES, caller=caller)
     if not form.is_valid():
         part = "images/_fields.html" if form.announced or request.htmx else "images/import.html"
         return render(request, part, {"form": form}, status=400)
     if form.announced:
         return HttpResponse(status=204)
-    upload, path, name = form.cleaned_data["upload"], form.cleaned_data["path"], form.cleaned_data["name"]
+    upload, path, name = form.cleaned_data["upload"], form.cleaned_data.get("path"), form.cleaned_data["name"]
     title = _("Import %(name)s") % {"name": upload.name if upload else path}
     again = f"{reverse('images:import')}?{urlencode({'path': path or '', 'name': name})}"
     given = {"path": str(path) if path else "", "name": name}
@@ -48,9 +49,9 @@ def load(request: HttpRequest) -> HttpResponse:
 def take_in(job: jobs.Job, *, path: str, name: str) -> jobs.Results:
     """Import what was uploaded, or what is at a path of this host."""
     if path:
-        return _made(gateway.engine().load_image(Path(path), name=name, progress=job.step))
+        return _made(gateway.engine().load_image(Path(path), name=name, progress=job.step, caller=job.caller))
     with job.open_upload() as upload:
-        return _made(gateway.engine().load_image(upload, name=name, progress=job.step))
+        return _made(gateway.engine().load_image(upload, name=name, progress=job.step, caller=job.caller))
 
 
 def _made(images: list[Image]) -> jobs.Results:

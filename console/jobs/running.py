@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from console.jobs.models import Record, Status
 from console.jobs.work import Cancelled, Job, Work, named, news
 from console.said import said
+from console.text import clean
 from engine import acting, errors
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def begin(
         )
     marked = hasattr(work, "resumes")
     record = Record(
-        title=title[:300],
+        title=clean(title)[:300],
         owner_id=user.pk,
         kind=f"{work.__module__}:{work.__qualname__}" if marked else "",
         arguments=arguments if marked else {},
@@ -182,6 +183,7 @@ def _run(job: Job, work: Work, arguments: dict[str, Any], held: int) -> None:
 
 def _end_of(job: Job, work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
+        _ = job.caller  # Denied when that account is closed by now, whatever the work
         return {"status": Status.DONE, "results": [[str(word), url] for word, url in work(job, **arguments) or ()]}
     except Cancelled:
         return {"status": Status.CANCELLED}

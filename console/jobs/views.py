@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from console import downloads, gateway
 from console.jobs import running
 from console.jobs.models import Record, Status
+from console.text import whole
 from engine import errors
 
 PAGE = 50  # rows
@@ -31,8 +32,7 @@ def show_list(request: HttpRequest) -> HttpResponse:
         found = found.filter(owner=request.user.pk)
     counts = dict(found.order_by().values_list("status").annotate(Count("pk")))
     status = wish if wish in Status.values else ""
-    asked = request.GET.get("page", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10_000 else 1
+    number = whole(request.GET.get("page", "")) or 1
     matching = counts.get(status, 0) if status else sum(counts.values())
     number = min(number, max(1, -(-matching // PAGE)))
     rows = (found.filter(status=status) if status else found)[(number - 1) * PAGE : number * PAGE]

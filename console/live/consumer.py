@@ -56,21 +56,19 @@ class LiveConsumer(SignedInConsumer):
             return
         self._joined = False
         self._sender.cancel()
-        for topic in self._topics.values():
-            await topic.unsubscribe()
-        await asyncio.gather(self._sender, return_exceptions=True)
+        ends = (self._sender, *(topic.unsubscribe() for topic in self._topics.values()))
+        for error in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(error, Exception):  # the others are let go of all the same
+                log.error("leaving a live page", exc_info=error)
         await self.hub.leave(self)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """One message of the page; what makes no sense ends the connection."""
-        try:
-            if len(text_data or "") > self.MOST_BYTES:
-                raise ValueError("too long")
-            message = json.loads(text_data or "")
-            if self._joined:
-                await self._obey(message)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            await self.close(code=self.MALFORMED)
+    async def heard(self, text: str | None, data: bytes | None) -> None:
+        """One message of the page."""
+        if len(text or "") > self.MOST_BYTES:
+            raise ValueError("too long")
+        message = json.loads(text or "")
+        if self._joined:
+            await self._obey(message)
 
     def put(self, topic: str, frame: dict[str, Any]) -> None:
         """Send a snapshot; see `console.live.topic.Page`."""

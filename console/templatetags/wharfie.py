@@ -54,6 +54,7 @@ def import_map() -> SafeString:
 
 
 register.filter("size", text.size)
+register.filter("clean", text.clean)
 register.filter("sentence", said.sentence)
 register.filter("said", said.said)
 register.filter("listed", said.listed)

@@ -10,9 +10,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from engine.containers.endings import stored
 from engine.containers.records import Records
@@ -69,7 +69,7 @@ class Census:
         self._ordered: list[Entry] | None = None
         self._stamps: dict[tuple[str, str], Stamp] = {}
         self._scanned: Stamp | None = None
-        self._turns: deque[str] = deque()
+        self._turns: dict[str, None] = {}  # those that run, each once: who is asked next
 
     def look(self) -> list[Entry]:
         """All containers, the newest first."""
@@ -89,10 +89,12 @@ class Census:
 
     def _look(self) -> list[Entry]:
         touched = self._news() | self._moved()
-        turn = [self._turns.popleft() for _ in range(min(ASKED, len(self._turns)))]
+        turn = list(islice(self._turns, ASKED))
+        for container_id in turn:
+            del self._turns[container_id]
         for container_id in touched.union(turn):
             self._ask(container_id)
-        self._turns.extend(each for each in turn if each in self._now and self._now[each].state.alive)
+        self._turns |= {each: None for each in turn if each in self._now and self._now[each].state.alive}
         if self._ordered is None:
             self._ordered = sorted(self._now.values(), key=lambda entry: entry.created_at_ns, reverse=True)
         return self._ordered
@@ -172,7 +174,7 @@ class Census:
             entry = replace(rest, state=now or rest.state, status=self._status(rest, now) if now else rest.status)
             self._now[container_id] = entry
             if entry.state.alive and not (before and before.state.alive):
-                self._turns.append(container_id)
+                self._turns[container_id] = None
         if entry != before:
             self._ordered = None
 

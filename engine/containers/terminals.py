@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 
@@ -11,7 +12,7 @@ from engine.shim import terminal
 
 
 class Terminal:
-    """One person in front of a container's terminal. Non-blocking towards the program; see `engine.shim.terminal`."""
+    """One person in front of a container's terminal. Who does not read is dropped; see `engine.shim.terminal`."""
 
     def __init__(self, connection: socket.socket, info: TerminalInfo) -> None:
         self.info = info
@@ -26,19 +27,29 @@ class Terminal:
 
     def write(self, data: bytes) -> None:
         """Type ``data``. Blocks while the program takes none; Unavailable when it has ended."""
-        for at in range(0, len(data), terminal.MAX_FRAME_BYTES):
-            self._send(terminal.DATA, data[at : at + terminal.MAX_FRAME_BYTES])
+        self._send(_typed(data))
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the program how large the terminal is now; 1 to 65535 each, else nothing happens."""
-        if 0 < rows < 65536 and 0 < columns < 65536:
-            self._send(terminal.RESIZE, terminal.SIZE.pack(rows, columns))
+        self._send(_sized(rows, columns))
 
-    def _send(self, kind: int, payload: bytes) -> None:
+    def _send(self, frames: bytes) -> None:
         try:
-            self._connection.sendall(terminal.frame(kind, payload))
+            self._connection.sendall(frames)
         except OSError as error:
-            raise Unavailable("the terminal is closed", hint="open another one") from error
+            raise _closed() from error
+
+    def without_blocking(self) -> None:
+        """For who serves many on one event loop: from now on it is read with `take` and written to with `send`."""
+        self._connection.setblocking(False)
+
+    async def send(self, what: bytes | tuple[int, int]) -> None:
+        """As `write`, or as `resize` for (rows, columns); on the event loop, without a thread of its own."""
+        frames = _typed(what) if isinstance(what, bytes) else _sized(*what)
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._connection, frames)
+        except OSError as error:
+            raise _closed() from error
 
     def read(self) -> bytes:
         """What was shown since the last call; blocks until there is some. b"" at the end: then `exit_code` is set,
@@ -52,6 +63,8 @@ class Terminal:
         if not self.closed:
             try:
                 data = self._connection.recv(65536)
+            except BlockingIOError:
+                return b""
             except ConnectionError:
                 data = b""
             self.closed = not data
@@ -77,3 +90,18 @@ class Terminal:
     def close(self) -> None:
         """Leave; the program goes on, and its terminal can be attached to again."""
         self._connection.close()
+
+
+def _typed(data: bytes) -> bytes:
+    most = terminal.MAX_FRAME_BYTES
+    return b"".join(terminal.frame(terminal.DATA, data[at : at + most]) for at in range(0, len(data), most))
+
+
+def _sized(rows: int, columns: int) -> bytes:
+    if 0 < rows < 65536 and 0 < columns < 65536:
+        return terminal.frame(terminal.RESIZE, terminal.SIZE.pack(rows, columns))
+    return b""
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the terminal is closed", hint="open another one")

@@ -50,6 +50,10 @@ class Waiting:
                 raise WrongState(
                     f"container {container.name!r} was never started", hint="start it first", subject=container.name
                 )
+            if found.broken:
+                raise WrongState(
+                    f"container {container.name!r} is broken: {found.broken}", hint="remove it", subject=container.name
+                )
             if time.monotonic() >= deadline:
                 raise _not_yet(container, "ended", "wait longer, or stop it")
             shims.ask(self._paths, container.id, {"op": "wait"}, _left(deadline))

@@ -29,6 +29,7 @@ from engine.shim import birth, protocol, starter
 from engine.shim import main as shim
 
 OOM_SCORE = -500
+MOST_MESSAGES_BYTES = 2**20
 IDLE_MS = 3000
 ENDING_S, LEAVING_S = 0.5, 5.0  # how long shims that may go on, and others, are waited for at the end
 AT_REST_MS = 8  # after a request: it has started its container, and there is time for the next spare child
@@ -67,6 +68,8 @@ def main(run: str, instance: str, idle: bool) -> int:
 
     # Nothing of the caller's terminal: shims live longer, and a pipe held open would never end for its reader.
     messages = os.open(f"{run}/launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.fstat(messages).st_size > MOST_MESSAGES_BYTES:  # of launchers before this one; they lie in memory
+        os.ftruncate(messages, 0)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     for source, target in ((null, 0), (messages, 1), (messages, 2)):
         os.dup2(source, target)

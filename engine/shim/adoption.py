@@ -8,6 +8,7 @@ nobody knows.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -17,12 +18,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from engine.cgroups import manager
 from engine.linux import files, pidfds, process, unix
-from engine.shim import protocol, restarts, starter, stdio
+from engine.shim import ending, protocol, restarts, starter, stdio
 from engine.shim.custody import Deposit
 from engine.shim.handover import Handover
 from engine.shim.stdio import STDERR, STDOUT
 from engine.shim.supervise import Supervisor
+from engine.storage import wakeups
 
 STATUS = struct.Struct("<i")  # a wait status, from the launcher
 PATIENCE_S = 5.0  # until a dead process is reaped by whoever has to
@@ -67,11 +70,29 @@ def adopt(shims: str, container_id: str, kept: Deposit | None = None, status: in
                 return
             if process.start_time(record["shim_pid"]) == record["shim_start_time"]:
                 return
+            if _is_over(request, record):
+                return
             supervisor = _take_over(request, record, kept, status)
     with supervisor.deposit() as deposit:
         deposit.send(request["custody"])
     last = record["history"][-1] if record.get("resting") else None
     supervisor.run(last)
+
+
+def _is_over(request: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether the last shim has said how it ended, and was killed while it gave up the file system. Then that stands,
+    and what is left is cleared away."""
+    try:
+        ended = json.loads(files.content(request["exit"]))
+    except (FileNotFoundError, ValueError):
+        return False
+    if not isinstance(ended, dict) or ended.get("started_at_ns", 0) < record["started_at_ns"]:
+        return False
+    with contextlib.suppress(OSError):  # the engine tries that again before the next start, and says so
+        manager.clear(manager.group(request["instance"], request["id"]))
+    ending.clear_away(request)
+    wakeups.wake(request["events"])
+    return True
 
 
 def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | None, status: int) -> Supervisor:
@@ -88,7 +109,7 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
         facts["resting"] = False
     listener = protocol.listen(request["socket"])
     files.replace(request["record"], json.dumps(facts).encode())
-    handed = facts | {"request": {key: request[key] for key in starter.SHIM_NEEDS}, "log": log.state()}
+    handed = facts | {"request": starter.needed(request), "log": log.state()}
     run = Handover(
         name=b"",
         raw=json.dumps(handed).encode(),
@@ -103,9 +124,10 @@ def _take_over(request: dict[str, Any], record: dict[str, Any], kept: Deposit | 
         log=log.fd,
         listener=listener.detach(),
     )
-    supervisor = Supervisor(
-        run, lambda: _learn(pidfd, status), restarts=record.get("restarts", 0), history=record.get("history", [])
-    )
+    before, history = record.get("restarts", 0), record.get("history", [])
+    if record.get("resting"):  # the last end is judged, counted and noted once more
+        before, history = before - 1, history[:-1]
+    supervisor = Supervisor(run, lambda: _learn(pidfd, status), restarts=before, history=history)
     if server:
         supervisor.look_after(server)
     elif request["tty"] and given >= 0:

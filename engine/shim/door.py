@@ -54,10 +54,13 @@ class Door:
             if operation is not None:
                 return operation(request, client)
             told = {"class": "Unsupported", "message": f"unknown request {request.get('op')!r}"}
-            protocol.send(client, {"error": told})
         except EngineError as error:
-            protocol.send(client, {"error": error.to_wire()})
-        except (OSError, EOFError, ValueError):  # a client that breaks off or talks nonsense is its own loss
+            told = error.to_wire()
+        except protocol.NONSENSE:
+            return False
+        try:
+            protocol.send(client, {"error": told})
+        except OSError:
             return False
         return True
 

@@ -12,6 +12,8 @@ from engine.cgroups.manager import Group
 from engine.errors import EngineError
 from engine.linux import files
 
+TOLD_CHARACTERS = 300  # of an error: nine of these have a place on a full disk
+
 
 def note_asked(record: str, started_at_ns: int, number: int) -> None:
     """A run is about to get a signal that somebody asked for: noted beside its run record, so that a shim which takes
@@ -68,7 +70,8 @@ def record(status: int | None, oom: Oom, signalled: int, lost_bytes: int) -> dic
 
 def failure(error: EngineError, before_ns: int) -> dict[str, Any]:
     """Of a run that did not begin, after one that did at ``before_ns``."""
-    reasons = [f"it could not be started again: {error.message}"]
+    message = error.message[:TOLD_CHARACTERS]
+    reasons = [f"it could not be started again: {message}"]
     if error.hint:
         reasons.append(error.hint)
     began_ns = max(time.time_ns(), before_ns + 1)

@@ -14,11 +14,13 @@ import socket
 import struct
 from typing import Any, NamedTuple
 
+from engine.errors import KernelError
+
 EXECUTED, FAILED = b"!", b"E"
 # The shim's name, how many outputs, whether there is a health check, and which of the descriptors there are.
 _HEAD = struct.Struct("<15sB?B")
-_MAX_BYTES = 65536
-_MAX_ERROR_BYTES = 4096
+_MAX_BYTES = 65536  # of a message; what could be longer stays in the request's file
+_TOLD_CHARACTERS = 1000  # of each part of an error
 _FDS = struct.Struct("10i")
 _FDS_BYTES = _socket.CMSG_SPACE(_FDS.size)
 _USUAL = 0b11100111  # without an input and a desk, as most are
@@ -51,6 +53,8 @@ class Handover(NamedTuple):
         held = (self.pidfd, self.root, self.tree, self.input, self.desk, self.exit, self.log, self.listener)
         present = sum(1 << place for place, descriptor in enumerate(held) if descriptor >= 0)
         head = _HEAD.pack(self.name[:15], len(self.outputs), self.checked, present)
+        if len(self.raw) > _MAX_BYTES - _HEAD.size:  # it would get a part of it, and know nothing
+            raise KernelError("what its shim has to know is too long", hint="use shorter names and paths")
         sent = [descriptor if descriptor >= 0 else absent for descriptor in held]
         outputs = (*self.outputs, absent, absent)[:2]
         socket.send_fds(shim, [head, self.raw], [*sent, *outputs])
@@ -66,7 +70,7 @@ def take(ours: _socket.socket) -> Handover | dict[str, Any] | None:
         return _error(data) if data else None
     held = _FDS.unpack(ancillary[0][2])
     name, outputs, checked, present = _HEAD.unpack_from(data)
-    told = ours.recv(_MAX_ERROR_BYTES)
+    told = ours.recv(_MAX_BYTES)
     if told != EXECUTED:
         for descriptor in held:
             os.close(descriptor)
@@ -92,7 +96,8 @@ def _closed(descriptor: int) -> int:
 
 def refuse(shim: socket.socket, error: dict[str, Any]) -> None:
     """Say that it could not be started."""
-    shim.send(FAILED + json.dumps(error).encode())
+    told = {key: value[:_TOLD_CHARACTERS] if isinstance(value, str) else value for key, value in error.items()}
+    shim.send(FAILED + json.dumps(told).encode())
 
 
 def _error(data: bytes) -> dict[str, Any]:

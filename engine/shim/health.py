@@ -102,10 +102,10 @@ def _judge(status: str, streak: int, code: int | None, retries: int, *, grace: b
 def _run(request: dict[str, Any], init_pidfd: int, group: manager.Group) -> tuple[int | None, bytes]:
     """(exit code or None when it was killed for its slowness, the beginning of what it wrote)."""
     check = request["health"]
-    wish = {"argv": check["test"], "tty": False, "stdin": False, "output": True}
     try:
-        with open(request["request"], "rb") as file:  # the rest is as at its start, and too much to be kept in memory
-            wish = json.load(file) | wish
+        with open(request["request"], "rb") as file:  # as at its start, and too much to be kept in memory
+            wish = json.load(file)
+        wish |= {"argv": wish["health"]["test"], "tty": False, "stdin": False, "output": True}
         pid, pidfd, held, _ = session.start(wish, init_pidfd, request["uid_base"], group)
     except EngineError as error:
         return error.exit_code, str(error).encode()

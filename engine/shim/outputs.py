@@ -26,6 +26,7 @@ class Outputs:
         self._poll = poll
         self._log = log
         self._pumps: dict[int, Pump] = {}
+        self._full = False  # and that is said, once for as long as it lasts: where it is written is in memory
         self._listen()
 
     def _listen(self) -> None:
@@ -39,11 +40,17 @@ class Outputs:
 
     def move(self, descriptor: int) -> None:
         """Take what one holds. On a full disk it stays, and a container that goes on writing waits for that."""
-        if self.retry_at == math.inf and not self._pump(descriptor).move():
-            print("wharfie shim: the disk is full, and output waits", file=sys.stderr, flush=True)
+        if self.retry_at != math.inf:
+            return
+        moved = self._pump(descriptor).move()
+        if not moved:
+            if not self._full:
+                where = self._log().directory
+                print(f"wharfie shim: the disk is full, and output for {where} waits", file=sys.stderr, flush=True)
             self.retry_at = time.monotonic() + FULL_RETRY_S
             for each in self.descriptors:
                 self._poll.unregister(each)
+        self._full = not moved
 
     def retry(self) -> None:
         """Look again, at `retry_at`."""

@@ -25,6 +25,9 @@ from engine.linux import unix
 VERSION = 3
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_FDS = 64
+# What reading and answering a client's message may raise: who breaks off or talks nonsense is its own loss, and nobody
+# else's. Not raised by what is ours: that has an EngineError.
+NONSENSE = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _LENGTH = struct.Struct("<I")
 
 

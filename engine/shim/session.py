@@ -45,12 +45,18 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
     }  # fmt: skip
     listener = protocol.listen(request["socket"]) if master >= 0 else None
     try:
-        protocol.send(client, about, held)
+        try:
+            protocol.send(client, about, held)
+        except OSError:
+            if listener is None:
+                raise
+            client.close()  # a terminal is there for whoever comes next, to use it or to hang up
         for descriptor in held:
             os.close(descriptor)
         if listener is not None:
             terminal = Terminal(master, pidfd, listener, about)
-            terminal.add(client)
+            if client.fileno() >= 0:
+                terminal.add(client)
             terminal.serve()
             terminal.farewell(_ended(pid))
         else:

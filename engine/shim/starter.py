@@ -19,13 +19,15 @@ from contextlib import ExitStack
 from typing import Any
 
 from engine.cgroups import manager
-from engine.errors import EngineError, InvalidRequest, KernelError
+from engine.errors import EngineError, InvalidRequest, KernelError, WrongState
 from engine.linux import devices, files, process, unix
-from engine.shim import birth, handover, init, protocol, rootfs, stdio
+from engine.shim import birth, handover, init, protocol, restarts, rootfs, stdio
 from engine.shim.custody import Deposit
 
+LOOK_S = 0.2  # how often one that waits looks whether it is still wanted
 ONCE = "once"  # whoever sits down first takes the container's input along
 SHIM_OOM_SCORE = -998
+EXIT_BYTES = 16384  # how the last runs ended, with what each was told
 SHIM_KILLED = "its shim was killed while it started"
 
 
@@ -79,12 +81,23 @@ def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
             # come to nothing. The second against copies of its files. An older engine sent neither.
             for name in ("lock", "root_lock"):
                 if name in request:
-                    held.enter_context(files.locked(request[name]))
+                    _wait_for(request[name], request["restart"], held)
             start(request, None, shim, again)
     except EngineError as error:
         handover.refuse(shim, error.to_wire())
     except OSError as error:
         handover.refuse(shim, KernelError.from_os(error, "start").to_wire())
+
+
+def _wait_for(lock: str, restart: str, held: ExitStack) -> None:
+    """Hold a lock, however long somebody reads the container's files; WrongState once it is to run no more."""
+    while True:
+        try:
+            held.enter_context(files.locked(lock, LOOK_S))
+            return
+        except TimeoutError:
+            if restarts.wish(restart)[0] == restarts.NO:
+                raise WrongState("it was stopped before it ran again", hint="start it") from None
 
 
 def _set_up(
@@ -121,7 +134,7 @@ def _set_up(
     before_ns = again["history"][-1]["started_at_ns"] if again else request["before_ns"]
     facts = _facts(child.pid, shim, before_ns) | {"pipes": [os.fstat(pipe).st_ino for pipe in outputs]}
     facts |= again or {}
-    handed = facts | {"request": {key: request[key] for key in SHIM_NEEDS}}
+    handed = facts | {"request": needed(request)}
     ended, log, door = -1, -1, -1
     if listener is not None:
         begun = stdio.Log.begun(request["log"], request["log_segment_bytes"], request["log_segments"])
@@ -131,7 +144,7 @@ def _set_up(
         # Open, and empty, from the start: at the end one flush makes name and content durable.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         ended = os.open(request["exit"], flags, 0o600)
-        files.reserve(ended, 4096)  # how it ended must find room on a full disk
+        files.reserve(ended, EXIT_BYTES)  # how it ended must find room on a full disk
         door = listener.fileno()
     desk = protocol.listen(request["terminal"]) if request["tty"] else None
     if desk is not None:
@@ -183,10 +196,18 @@ def _streams(request: dict[str, Any]) -> tuple[tuple[int, ...], int, list[int]]:
     return outputs, write_end, [read_end, *ends]
 
 
-# What of the request outlives the start, and what of these facts the run record of a container that rests keeps.
-SHIM_NEEDS = (
+def needed(request: dict[str, Any]) -> dict[str, Any]:
+    """What of the request outlives the start in the shim's memory. Commands, which may be long, are read from its file
+    when they are wanted."""
+    health = request["health"]
+    checks = health and {name: value for name, value in health.items() if name != "test"}
+    return {key: request[key] for key in _SHIM_NEEDS} | {"health": checks}
+
+
+# Of these facts the run record of a container that rests keeps the last.
+_SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
-    "restart", "health", "health_record", "argv", "user", "tty", "stdin", "terminal",
+    "restart", "health_record", "user", "tty", "stdin", "terminal",
 )  # fmt: skip
 RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 

@@ -57,7 +57,7 @@ class Log:
         self, directory: str, segment_bytes: int, segments: int, fd: int, numbers: list[int], lost: int,
         size: int = FRAME.size, previous: int = 0,
     ) -> None:  # fmt: skip
-        self._directory = directory
+        self.directory = directory
         self._segment_bytes = max(segment_bytes, 4 * FRAME.size)
         self._segments = max(segments, 2)
         self.fd = fd  # of the segment that is written
@@ -113,12 +113,12 @@ class Log:
     def _rotate(self, most: int) -> None:
         """Begin a segment, once no more than ``most`` others are left."""
         while len(self._numbers) > most:
-            path = f"{self._directory}/{self._numbers[0]:010d}"
+            path = f"{self.directory}/{self._numbers[0]:010d}"
             self._lost += count_lines(path)
             os.unlink(path)
             del self._numbers[0]
         number = self._numbers[-1] + 1 if self._numbers else 1
-        path = f"{self._directory}/{number:010d}"
+        path = f"{self.directory}/{number:010d}"
         oldest = self._numbers[0] if self._numbers else number
         # Not O_APPEND: splice(2) refuses such a target.
         new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -65,8 +65,9 @@ class Supervisor(Watch):
         status = self._status() if self._status else os.waitpid(self._facts["pid"], 0)[1]
         if self._request["tty"]:
             self._outputs.finish()
-        lost = self._outputs.end()
         group = self._group()
+        group.kill()  # with processes that it shares with others, some of its own may write on
+        lost = self._outputs.end()
         began_ns = self._facts["started_at_ns"]
         asked = ending.asked_for(self._request["record"], began_ns)
         ended = ending.record(status, ending.oom(group), asked, lost) | {
@@ -142,6 +143,8 @@ class Supervisor(Watch):
         for pid in set(process.children()) - {pid for pid, _ in self._children.values()}:  # its starter was killed
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        if policy.wish(self._request["restart"])[0] == policy.NO:
+            return {}  # it was stopped meanwhile, and stays as it is
         error = from_wire(made) if made else KernelError("its starter was killed")
         print(f"wharfie shim: starting it again: {error}", file=sys.stderr, flush=True)
         return ending.failure(error, self._history[-1]["started_at_ns"]) | {"restarts": self._restarts}
@@ -150,7 +153,9 @@ class Supervisor(Watch):
         """It has ended for good: say so, and clear everything away."""
         request = self._request
         policy.give_up(request["restart"])
-        os.write(self._first.exit, json.dumps(ended | {"history": self._history}).encode())
+        told = json.dumps(ended | {"history": self._history}).encode()
+        files.write_all(self._first.exit, told)
+        os.ftruncate(self._first.exit, len(told))
         self._door.close(ended)
         os.fsync(self._first.exit)  # those who wait need not wait for the disk
         wakeups.wake(request["events"])

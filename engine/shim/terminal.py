@@ -24,7 +24,7 @@ import time
 from collections import deque
 from typing import Any
 
-from engine.linux import tty
+from engine.linux import files, tty
 from engine.shim import protocol
 
 HEADER = struct.Struct("<BI")
@@ -185,7 +185,10 @@ class Terminal:
                 self._drop(client)
                 return
             client.incoming += data
-            self._understand(client)
+            try:
+                self._understand(client)
+            except protocol.NONSENSE:
+                self._drop(client)
 
     def _understand(self, client: Client) -> None:
         """Act on what has come in whole."""
@@ -255,8 +258,9 @@ def attend_first(facts: dict[str, Any], master: int, pidfd: int, desk: int, copy
     How it ended is for the shim to find out, and for the caller to ask.
     """
     request = facts["request"]
+    argv = json.loads(files.content(request["request"]))["argv"]
     about = {
-        "pid": facts["pid"], "argv": request["argv"], "user": request["user"], "started_at_ns": facts["started_at_ns"],
+        "pid": facts["pid"], "argv": argv, "user": request["user"], "started_at_ns": facts["started_at_ns"],
         "server": os.getpid(),
     }  # fmt: skip
     terminal = Terminal(master, pidfd, socket.socket(fileno=desk), about, copy)

@@ -1,5 +1,7 @@
 // Toasts. One about a failure stays until it is closed, stands there once however often it comes, and is kept under the
 // bell: in this tab, over reloads, for this account.
+import { moment } from "./words.js";
+
 const STAYS_MS = 6000;
 const MOST = 20; // failures that are kept, the newest
 const toasts = document.getElementById("toasts");
@@ -25,7 +27,7 @@ function show() {
     item.querySelector("p").textContent = text;
     item.querySelector("b").textContent = repeated(times);
     const when = item.querySelector("time");
-    [when.dateTime, when.title] = [new Date(at).toISOString(), new Date(at).toLocaleString()];
+    [when.dateTime, when.title] = [new Date(at).toISOString(), moment(new Date(at))];
     return item;
   }));
 }

@@ -1,19 +1,14 @@
 // A file may be gigabytes: everything else in its form is looked at first, and stays as it is when that fails. While the
 // file is sent the form says how far it is, and can be told to stop.
+import { size } from "./words.js";
+
 const form = document.querySelector("form[data-announce]");
 const file = form.querySelector("[type=file]");
 const fields = form.querySelector("[data-fields]");
 const place = form.querySelector("[data-upload]");
 const words = place.querySelector("[data-upload-words]");
 const meter = place.querySelector("meter");
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 let sending = null;
-
-function size(bytes) {
-  let at = 0;
-  while (bytes >= 1024 && at < UNITS.length - 1) { bytes /= 1024; at += 1; }
-  return `${bytes >= 10 || at === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${UNITS[at]}`;
-}
 
 function busy(on) {
   form.classList.toggle("htmx-request", on);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
+from django.db import DatabaseError
 from django.test import Client
 
-from console import gateway
+from console import door, gateway
 from console.accounts.models import User
 from console.live import tickets
 from console.live.consumer import LiveConsumer
+from console.live.hub import hub
 from console.live.numbers import Rates
 from console.live.outbox import Outbox
 from console.live.source import Source
-from engine import ContainerSpec, Engine, ExecSpec, Image, Sample
+from engine import ContainerSpec, Engine, ExecSpec, Image, Sample, errors
 from tests.images import small_starter
 
 HOST = "127.0.0.1:8000"
@@ -153,14 +156,67 @@ def test_a_page_says_how_far_the_events_were_before_it_looked(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "text", ["[]", "nonsense", '{"sub":"all"}', '{"sub":"logs","id":"../x"}', '{"ack":"x"}', '{"sub":[]}']
-)
+    "text",
+    [
+        "[]", "nonsense", '{"sub":"all"}', '{"sub":"logs","id":"../x"}', '{"ack":"x"}', '{"sub":[]}', '{"ack":1e999}',
+        "[" * 100_000,
+    ],
+)  # fmt: skip
 async def test_a_message_without_sense_ends_the_connection(page: Client, host: Engine, text: str) -> None:
     communicator = socket(page, await sync_to_async(fetch_ticket)(page))
     await communicator.connect()
     await communicator.send_to(text_data=text)
     assert await communicator.receive_output() == {"type": "websocket.close", "code": 4400}
     await communicator.disconnect()
+    assert not door._inside
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [errors.Corrupt("state.db cannot be read"), DatabaseError("locked")])
+async def test_what_cannot_be_answered_ends_the_connection_and_gives_all_back(
+    page: Client, host: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(_key: str) -> None:
+        raise error
+
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    monkeypatch.setattr(door, "signed_in", fails)
+    await communicator.send_to(text_data='{"sub":"containers"}')
+    assert await communicator.receive_output() == {"type": "websocket.close", "code": 1011}
+    await communicator.disconnect()
+    assert not door._inside
+    assert not hub()._clients
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_whose_server_gives_up_on_it_leaves_nothing(page: Client, host: Engine) -> None:
+    """What ends this is no message: a cancel, as when a message is waited with for too long."""
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    assert len(door._inside) == len(hub()._clients) == 1
+    communicator.future.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await communicator.future
+    assert not door._inside
+    assert not hub()._clients
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_whose_rights_cannot_be_asked_for_is_shown_nothing_more(
+    page: Client, host: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_key: str) -> None:
+        raise DatabaseError("locked")
+
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page))
+    await communicator.connect()
+    monkeypatch.setattr(door, "signed_in", fails)
+    (inside,) = door._inside
+    inside._again.set()
+    assert await communicator.receive_output() == {"type": "websocket.close", "code": 1011}
+    await communicator.disconnect()
+    assert not door._inside
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.templatetags.static import static
+from django.test.utils import override_script_prefix
 
 from console.proxy import believe_only
 
@@ -41,6 +43,21 @@ async def test_the_proxys_are(proxy: str, peer: str) -> None:
 )
 async def test_nobody_elses_are(proxy: str, client: tuple[str, int] | None) -> None:
     assert await seen(proxy, client) == OTHERS
+
+
+@pytest.mark.parametrize("proxy", ["", "192.0.2.1"])
+async def test_nobody_says_where_the_console_is_mounted(proxy: str) -> None:
+    """Django writes it before every address; daphne takes it from a header of whoever asks."""
+    found: list[dict[str, Any]] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        found.append(scope)
+
+    scope = {"client": ("192.0.2.1", 1), "headers": OTHERS, "root_path": "https://evil.example"}
+    await believe_only(proxy, application)(scope, None, None)
+    assert found[0]["root_path"] == ""
+    with override_script_prefix("https://evil.example/"):
+        assert static("js/live.js").startswith("/static/")
 
 
 async def test_what_has_no_headers_passes() -> None:

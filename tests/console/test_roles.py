@@ -7,20 +7,26 @@ import json
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from console import gateway
+from console import gateway, jobs
 from console.accounts.forms import SetupForm
 from console.accounts.models import User
 from console.commandline import parser
 from console.commands import spec
+from console.images.views import take_in
+from console.jobs.models import Record
+from console.system.backups import save
 from engine import Caller, ContainerSpec, Engine, ExecSpec, Image, Namespaces, NetworkMode, Role, Security
 from engine.errors import Denied, InvalidRequest
 from tests.console.conftest import PASSWORD
+from tests.images import busybox_rootfs
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
-ASKED = {"create", "update", "exec", "terminal", "attach", "input"}  # methods of Engine that policy looks at
+# Methods of Engine that policy looks at.
+ASKED = {"create", "update", "exec", "terminal", "attach", "input", "load_image"}
 
 
 @pytest.fixture
@@ -77,6 +83,34 @@ def test_a_member_is_refused_at_the_field_and_nothing_is_made(mate: Client, host
     assert "is for admins only" in answer.content.decode()
     assert host.containers() == []
     assert mate.post(reverse("containers:create"), fields | {"network": "none"}).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_of_the_host_is_no_image_of_a_members(page: Client, host: Engine, tmp_path: Path) -> None:
+    """It is opened by root, who may read what the member may not."""
+    member, mate = User.objects.create_user("mate", password=PASSWORD), Client()
+    mate.force_login(member)
+    secret = busybox_rootfs(tmp_path / "secret.tar")
+    assert 'name="path"' not in mate.get(reverse("images:import")).content.decode()
+    assert 'name="path"' in page.get(reverse("images:import")).content.decode()
+    assert mate.post(reverse("images:import"), {"path": str(secret)}).status_code == 400
+    assert Record.objects.count() == 0
+    with pytest.raises(Denied) as caught:
+        host.load_image(secret, caller=Caller(Role.MEMBER, "mate"))
+    assert caught.value.field == "path"
+    # Nor one of who was an admin when it was asked for.
+    record = jobs.begin(member, "Import", take_in, path=str(secret), name="")
+    assert jobs.finished(record).status == "failed"
+    assert "for admins only" in record.error
+    assert host.images() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_backup_is_not_made_for_who_is_no_admin_any_more(host: Engine) -> None:
+    record = jobs.begin(User.objects.create_user("mate"), "Back up everything", save, images=False, volumes=False)
+    assert jobs.finished(record).status == "failed"
+    assert "for admins" in record.error
+    assert not settings.PATHS.backups.exists()
 
 
 def test_an_admin_is_not_refused(page: Client, host: Engine, image: Image) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from console import gateway
+from console import door, gateway
 from console.containers.terminals.consumer import TerminalConsumer
 from engine import ContainerSpec, Engine, ExecSpec
 from tests.conftest import eventually
@@ -64,6 +66,30 @@ async def until(page: WebsocketCommunicator, text: bytes) -> bytes:
         seen += shown
         await page.send_to(text_data=json.dumps({"drawn": len(shown)}))
     return seen
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_programs_that_read_nothing_hold_up_no_thread_and_no_other_page(
+    page: Client, host: Engine, sea: str
+) -> None:
+    """However much is pasted: asyncio has as many threads as processors and a few more, for all of the console."""
+    pages = []
+    for _ in range((os.cpu_count() or 1) + 5):
+        session = await sync_to_async(opened)(host, sea, "sleep", "1000")
+        communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+        assert (await communicator.connect())[0]
+        for _ in range(40):
+            await communicator.send_to(bytes_data=b"a line\r" * 1500)
+        pages.append(communicator)
+    session = await sync_to_async(opened)(host, sea, "sh")
+    communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+    assert (await communicator.connect())[0]
+    await communicator.send_to(bytes_data=b"echo he''re\r")
+    await until(communicator, b"here")
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+    for each in (communicator, *pages):
+        await each.disconnect()
+    assert not door._inside
 
 
 @pytest.mark.django_db(transaction=True)

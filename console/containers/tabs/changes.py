@@ -37,8 +37,8 @@ class Row:
 def show(request: HttpRequest, ref: str) -> HttpResponse:
     """A page of changes. All are read to be counted; those of the page alone are kept."""
     container = gateway.engine().inspect(ref)
-    asked, wish = request.GET.get("page", ""), request.GET.get("kind", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10**7 else 1
+    wish = request.GET.get("kind", "")
+    number = text.whole(request.GET.get("page", "")) or 1
     kind = ChangeKind(wish) if wish in list(ChangeKind) else None
     first = (number - 1) * PAGE
     counts: Counter[ChangeKind] = Counter()

@@ -106,8 +106,7 @@ def _directory(
     filled: dict[str, forms.Form] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    asked = request.GET.get("page", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) < 10**7 else 1
+    number = text.whole(request.GET.get("page", "")) or 1
     found = gateway.engine().browse.list(
         container.id, path, first=(number - 1) * PAGE, count=PAGE, caller=gateway.caller(request.user)
     )

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from console import gateway
 from console.containers import tabs
 from console.loglines import wanted, wire
+from console.text import whole
 from engine import LogPage, LogPages, LogPlace, Wanted, errors
 
 ROWS = 200  # on a page
@@ -79,8 +80,7 @@ def download(request: HttpRequest, ref: str) -> HttpResponse | StreamingHttpResp
 def _page(pages: LogPages, request: HttpRequest) -> tuple[LogPage, Wanted, bool]:
     """What is asked for, with what filter, and whether it is the log's end, from where one can follow."""
     chosen = wanted(request.GET)
-    count = int(request.GET["count"]) if request.GET.get("count", "").isdecimal() else ROWS
-    count = min(max(count, 1), MOST_ROWS)
+    count = min(whole(request.GET.get("count", "")) or ROWS, MOST_ROWS)
     if before := request.GET.get("before"):
         return pages.before(LogPlace.parse(before), count, chosen), chosen, False
     if after := request.GET.get("after"):

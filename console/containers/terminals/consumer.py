@@ -45,6 +45,7 @@ class TerminalConsumer(SignedInConsumer):
             await self.accept()  # a refused handshake has no code that a page could read
             await self.close(code=self.GONE)
             return
+        self._terminal.without_blocking()
         await self.accept()
         self._typed = asyncio.Queue[bytes | tuple[int, int]](maxsize=64)
         self._shown = asyncio.Queue[bytes]()  # bounded by MOST_UNDRAWN_BYTES
@@ -62,34 +63,28 @@ class TerminalConsumer(SignedInConsumer):
         self._terminal.close()
         self._terminal = None
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Something typed, or a word about the page; what makes no sense ends the connection."""
+    async def heard(self, text: str | None, data: bytes | None) -> None:
+        """Something typed, or a word about the page."""
         if self._terminal is None:
             return
-        try:
-            if bytes_data is not None:
-                if len(bytes_data) > self.MOST_TYPED_BYTES:
-                    raise ValueError("too much at once")
-                await self._typed.put(bytes_data)
-                return
-            message = json.loads(text_data or "")
-            if "drawn" in message:
-                self._undrawn = max(0, self._undrawn - int(message["drawn"]))
-                self._read_on()
-            else:
-                await self._typed.put((int(message["rows"]), int(message["columns"])))
-        except (ValueError, TypeError, KeyError):
-            await self.close(code=self.MALFORMED)
+        if data is not None:
+            if len(data) > self.MOST_TYPED_BYTES:
+                raise ValueError("too much at once")
+            await self._typed.put(data)
+            return
+        message = json.loads(text or "")
+        if "drawn" in message:
+            self._undrawn = max(0, self._undrawn - int(message["drawn"]))
+            self._read_on()
+        else:
+            await self._typed.put((int(message["rows"]), int(message["columns"])))
 
     async def _type(self) -> None:
-        """Pass on what was typed; the program may not take it, and then only this waits."""
+        """Pass on what was typed; the program may not take it, and then only this waits, and no thread."""
         while self._terminal is not None:
             what = await self._typed.get()
             with contextlib.suppress(errors.Unavailable):  # it has ended, which the reader tells
-                if isinstance(what, bytes):
-                    await asyncio.to_thread(self._terminal.write, what)
-                else:
-                    await asyncio.to_thread(self._terminal.resize, *what)
+                await self._terminal.send(what)
 
     async def _beat(self) -> None:
         """Whatever else waits for whom: the page waits for this."""

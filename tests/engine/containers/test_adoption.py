@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import children, eventually, name_of
-from tests.engine.killing import adopted, kill, kill_keepers, launcher, shim, tells_exits
+from tests.engine.killing import TOP, adopted, kill, kill_keepers, launcher, shim, tells_exits
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
@@ -252,6 +254,50 @@ def test_a_shim_that_is_killed_while_its_container_waits_for_its_next_run_is_rep
     restarts = dock.inspect(container.id).restarts
     assert eventually(lambda: dock.inspect(container.id).restarts > restarts, timeout_s=20)
     dock.remove(container.id, force=True)
+
+
+def test_a_run_is_not_counted_twice_whose_shim_was_killed_before_the_next(dock: Engine) -> None:
+    container = start(dock, "echo run; exit 9", "on-failure:4")
+    assert eventually(lambda: dock.inspect(container.id).restarts == 4 and not dock.inspect(container.id).pid, 20)
+    first = shim(dock, container)
+    kill(first)  # in the last pause, of 0.8 s
+    assert adopted(dock, container, first)
+    assert eventually(lambda: dock.inspect(container.id).state is State.EXITED, 20)
+    assert [line.text for line in dock.logs(container.id)] == ["run"] * 5
+    assert dock.inspect(container.id).restarts == 4
+    died = [event for event in dock.events() if (event.object_id, event.action) == (container.id, "die")]
+    assert len(died) == 5
+
+
+def test_what_a_shim_has_said_of_the_end_stands_if_it_is_killed_while_it_gives_up_the_files(dock: Engine) -> None:
+    container = start(dock, "sleep 100")
+    left = {path: path.read_bytes() for path in (dock.paths.run_record(container.id), dock.paths.request(container.id))}
+    dock.kill(container.id)
+    assert dock.wait(container.id, timeout_s=20).code == 137
+    assert eventually(lambda: not dock.paths.run_record(container.id).exists())
+    said = dock.paths.exit_record(container.id).read_bytes()
+    for path, data in left.items():  # as it was then: the next shim finds them
+        path.write_bytes(data)
+    script = "import sys; from engine.shim import adoption; adoption.adopt(sys.argv[1], sys.argv[2])"
+    subprocess.run([sys.executable, "-c", script, str(dock.paths.shims), container.id], cwd=TOP, check=True)
+    assert dock.paths.exit_record(container.id).read_bytes() == said
+    assert not any(path.exists() for path in left)
+    assert dock.start(container.id).state is State.RUNNING
+
+
+def test_a_restart_that_waits_for_who_reads_the_files_can_be_stopped(dock: Engine) -> None:
+    container = start(dock, "exit 9", "always")
+    reader = os.open(dock.paths.root_lock(container.id), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        assert eventually(lambda: dock.inspect(container.id).state is State.RESTARTING)
+        time.sleep(0.5)  # the pause is over: its starter waits
+        stopped = dock.stop(container.id)
+        assert (stopped.state, stopped.exit and stopped.exit.code) == (State.EXITED, 9)
+    finally:
+        os.close(reader)
+    assert eventually(lambda: dock._records.shim(container.id) is None)
+    assert dock.inspect(container.id).state is State.EXITED
 
 
 def test_it_waits_for_its_next_run_and_can_be_stopped_while_nobody_is_there_to_start_it(dock: Engine) -> None:

@@ -36,6 +36,8 @@ from engine.errors import (
     Unavailable,
     WrongState,
 )
+from engine.linux import unix
+from engine.shim import protocol
 from engine.shim import terminal as server
 from tests.conftest import eventually, name_of
 from tests.engine.conftest import groups
@@ -327,6 +329,39 @@ def test_who_does_not_read_holds_up_nobody(dock: Engine, up: Container) -> None:
         for each in (asleep, awake):
             each.close()
         os.kill(asleep.info.pid, signal.SIGKILL)
+
+
+def test_a_terminal_whose_asker_went_before_the_answer_is_there_for_the_next(
+    dock: Engine, up: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def goes(_connection: object) -> None:
+        raise EOFError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(protocol, "receive", goes)
+        with pytest.raises(Unavailable):
+            dock.terminal(up.id, ExecSpec(("sh",)))
+    assert eventually(lambda: len(dock.terminals(up.id)) == 1)
+    terminal = dock.attach(up.id, dock.terminals(up.id)[0].session)
+    terminal.write(b"exit 3\r")
+    while terminal.read():
+        continue
+    assert terminal.exit_code == 3
+    terminal.close()
+
+
+def test_who_breaks_off_or_talks_nonsense_does_the_shim_no_harm(dock: Engine, up: Container) -> None:
+    before = dock._records.shim(up.id)
+    for message in ({"op": "signal"}, {"op": "signal", "signal": "x"}, {"op": "exec"}, {"op": "toolbox"}, ["op"], 7):
+        with unix.connect(str(dock.paths.shim_socket(up.id))) as client:
+            protocol.send(client, message)  # type: ignore[arg-type]
+    dock.pause(up.id)
+    with unix.connect(str(dock.paths.shim_socket(up.id))) as client:  # nobody is there for what it is told
+        protocol.send(client, {"op": "exec", "id": up.id})
+    dock.unpause(up.id)
+    with dock.exec(up.id, ExecSpec(("echo", "well"))) as execution:
+        assert execution.output(timeout_s=20)[1] == b"well\n"
+    assert dock._records.shim(up.id) == before
 
 
 def test_nonsense_from_a_client_is_its_own_loss(dock: Engine, up: Container) -> None:

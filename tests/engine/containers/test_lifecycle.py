@@ -19,7 +19,9 @@ from engine import (
     Engine,
     EngineError,
     ExecSpec,
+    HealthCheck,
     Limits,
+    Namespaces,
     NetworkMode,
     State,
     VolumeMount,
@@ -203,6 +205,32 @@ def test_a_name_is_free_again_when_its_container_is_gone(dock: Engine) -> None:
     assert caught.value.hint
     dock.remove(first.id)
     assert dock.create(spec("true", name="wanted")).id != first.id
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_commands_may_be_as_long_as_the_kernel_takes_them(dock: Engine, tty: bool) -> None:
+    long = "x" * 100_000  # execve(2): an argument may have 128 KiB
+    script = ("sh", "-c", f": {long}; echo up; exec sleep 1000")
+    check = HealthCheck(("sh", "-c", f": {long}"), interval_s=0.2)
+    container = dock.start(dock.create(ContainerSpec(image="busybox", command=script, tty=tty, health=check)).id)
+    assert eventually(lambda: (found := dock.inspect(container.id).health) and found.status == "healthy")
+    with dock.exec(container.id, ExecSpec(("echo", "well"))) as execution:
+        assert execution.output(timeout_s=20)[1] == b"well\n"
+    before = dock._records.shim(container.id)
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    assert eventually(lambda: dock._records.shim(container.id) not in (None, before))
+    assert [line.text.rstrip() for line in dock.logs(container.id)] == ["up"]
+    ended = dock.stop(container.id, timeout_s=0).exit
+    assert ended is not None
+    assert ended.code == 137
+
+
+def test_who_writes_on_with_shared_processes_ends_with_its_container(dock: Engine) -> None:
+    script = ("sh", "-c", "yes & sleep 0.3; exit 4")
+    container = dock.create(ContainerSpec(image="busybox", command=script, namespaces=Namespaces(pid="host")))
+    dock.start(container.id)
+    assert dock.wait(container.id, timeout_s=20).code == 4
 
 
 def test_a_name_that_nobody_chose_is_never_one_that_is_taken(dock: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import Container, ContainerSpec, Engine, EngineError, State, VolumeMount
-from engine.errors import Corrupt, Unavailable
+from engine.errors import Corrupt, Unavailable, WrongState
 from engine.storage import database, instance
 from tests.conftest import eventually, stop_launcher
 from tests.engine.conftest import groups
@@ -56,6 +56,8 @@ def test_a_containers_record(dock: Engine, neighbour: Container, part: str, how:
     found = {container.name: container for container in dock.containers()}["bad"]
     assert found.state is State.BROKEN
     assert "damaged" in found.broken
+    with pytest.raises(WrongState, match="is broken"):
+        dock.wait(found.id)
     for act in (dock.start, dock.stop, dock.kill, dock.pause, lambda ref: dock.rename(ref, "other")):
         with pytest.raises(EngineError):
             act("bad")
