@@ -8,6 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SETTLE_S = 0.05
+# What is asked of rows with several peers, by name and peer: of the figure itself, or of its ratio.
+TARGETS = {
+    ("exec", "docker"): "ratio <= 0.125",
+    ("exec-tty", "docker"): "<= 8",
+    ("start-rate", "-"): ">= 100",
+    ("pause", "docker"): "ratio <= 0.25",
+    ("stop-t0", "docker"): "ratio <= 0.25",
+    ("rm", "docker"): "ratio <= 0.25",
+    ("log-ingest", "cat"): ">= 100",
+    ("log-ingest", "docker json-file"): "ratio >= 2",
+    ("log-read", "read()"): ">= 200",
+    ("log-tail", "tail"): "< 50",
+    ("of-1000-list", "-"): "p95 < 50",
+    ("of-1000-idle-cpu", "-"): "< 1",
+    ("of-1000-start-late", "the first 10"): "ratio <= 1.3",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,9 @@ def table(rows: Sequence[Row]) -> str:
         figures = [
             f"{value:.2f}" if value is not None else "-" for value in (row.wharfie, row.peer, row.ratio, row.p95)
         ]
+        target = TARGETS.get((row.name, row.peer_name), row.target)
         lines.append(
-            (row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3], row.target)
+            (row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3], target)
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(

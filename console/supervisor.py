@@ -121,12 +121,13 @@ class Supervisor:
         self.lifeline, self._lifeline_writer = os.pipe()
 
     def run(self) -> int:
-        """Serve until told to stop."""
+        """Serve until told to stop. SIGHUP: with another web process, which reads certificate and code anew."""
         bell, ring = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.set_wakeup_fd(ring)
-        _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)  # a logout is not a wish to stop
-        for signal in (_signal.SIGTERM, _signal.SIGINT):
+        for signal in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
             _signal.signal(signal, lambda _number, _frame: None)  # the byte in the pipe is what counts
+        if os.isatty(0):  # there it is a logout, which is no wish
+            _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
         if self.listen_fd >= 0:
             os.set_inheritable(self.listen_fd, False)
         children = (self.launcher, self.web)
@@ -142,7 +143,11 @@ class Supervisor:
             waits = [max(0.0, child.due_s - time.monotonic()) for child in children if child.pidfd < 0]
             ready = {fd for fd, _events in poll.poll(min(waits) * 1000 + 1 if waits else None)}
             if bell in ready:
-                return self.stop()
+                if set(os.read(bell, 64)) != {int(_signal.SIGHUP)}:
+                    return self.stop()
+                self.web.stop()
+                self.web.due_s = 0.0
+                continue
             for child in children:
                 if child.pidfd in ready:
                     self.restart_later(child)

@@ -76,21 +76,15 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
                "time_ns": job.ended_at_ns, "url": job.get_absolute_url()}  # fmt: skip
 
 
-def _ended_badly(engine: Engine) -> Iterator[Container]:
+def _ended_badly(engine: Engine) -> list[Container]:
     """Containers whose last run ended with an error in the last day, and that nobody has started since."""
     wish = EventFilter(kind="container", action="die", since_ns=time.time_ns() - DAY_NS)
-    bad = [event.object_id for event in engine.find_events(wish, 500) if event.detail.get("code") != 0]
-    shown = 0
-    for container_id in dict.fromkeys(bad):
-        try:
-            container = engine.inspect(container_id)
-        except errors.NotFound:
-            continue
-        if look(container) == "failed":
-            yield container
-            shown += 1
-        if shown == SHOWN:
-            return
+    ended: dict[str, int] = {}
+    for event in engine.find_events(wish, 500):  # the newest first
+        if event.detail.get("code") != 0:
+            ended.setdefault(event.object_id, event.time_ns)
+    found = engine.listing(states=["failed"], order="ended", figures=ended, count=SHOWN).containers
+    return [container for container in found if container.id in ended and look(container) == "failed"]
 
 
 def _users(engine: Engine) -> list[dict[str, Any]]:

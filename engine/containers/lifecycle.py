@@ -94,10 +94,9 @@ class Lifecycle:
                 if isinstance(error, OSError):
                     raise KernelError.from_os(error, "writing down what to start") from error
                 raise
-            if answer is None:
-                return  # it runs; the next look takes that from its record
-            with self._database.transaction() as connection:
-                self._records.begun(connection, container.id, answer["started_at_ns"])
+            if answer is not None:  # else it runs, and the next look takes that from its record
+                with self._database.transaction() as connection:
+                    self._records.begun(connection, container.id, answer["started_at_ns"])
         self._events.wake()
 
     def _await_end(self, container: Container) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import EngineError, KernelError
-from engine.linux import files
+from engine.linux import files, pidfds
 from engine.shim import session
 from engine.storage import wakeups
 
@@ -67,6 +67,8 @@ def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, gra
         "started_at_ns": began_ns, "finished_at_ns": time.time_ns(), "code": code,
         "output": output.decode("utf-8", "replace"),
     }  # fmt: skip
+    if pidfds.ended(init_pidfd, 0):  # the record that is there may be of the next run by now
+        return False
     path = request["health_record"]
     known = read(path)
     status, streak = _judge(known["status"], known["failing_streak"], code, request["health"]["retries"], grace=grace)

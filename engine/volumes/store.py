@@ -61,6 +61,7 @@ class VolumeStore:
             if made:
                 with suppress(EngineError):  # the first error is what is told, and the note stays for `tidy`
                     self._clear(name)
+            self._trash.delete(grave)
             raise
         atomic.agree(directory, self._paths.trash)
         self._events.wake()

@@ -21,7 +21,7 @@ PASSWORD = "a long and quiet harbour"
 class Serve:
     """A running `manage.py serve`, its output read line by line."""
 
-    def __init__(self, config: Config, **settings: str) -> None:
+    def __init__(self, config: Config, stdin: int = subprocess.DEVNULL, **settings: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
         environment |= {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
         environment |= {"WHARFIE_LISTEN": "127.0.0.1:0", "WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
@@ -29,7 +29,7 @@ class Serve:
             [sys.executable, "manage.py", "serve"],
             cwd=TOP,
             env=environment | settings,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

@@ -103,11 +103,29 @@ def test_a_killed_supervisor_takes_web_along_and_the_next_one_takes_over(serve: 
     assert gone(launcher)
 
 
-def test_a_logout_does_not_stop_it(serve: Serve) -> None:
+def test_a_logout_changes_nothing(config: Config) -> None:
+    master, terminal = os.openpty()
+    serve = Serve(config, terminal)
+    try:
+        url = serve.until(r"listens on (http://\S+)\s")
+        web = serve.child("web")
+        serve.process.send_signal(signal.SIGHUP)
+        assert status_of(url) == 302
+        assert serve.child("web") == web
+    finally:
+        assert serve.end() == 0
+        os.close(terminal)
+        os.close(master)
+
+
+def test_told_to_reload_it_has_another_web_process_and_no_page_is_refused(serve: Serve) -> None:
     url = serve.until(r"listens on (http://\S+)\s")
+    web, launcher = serve.child("web"), serve.child("launcher")
     serve.process.send_signal(signal.SIGHUP)
-    assert status_of(url) == 302
-    assert serve.process.poll() is None
+    assert eventually(lambda: not os.path.exists(f"/proc/{web}"), timeout_s=15)
+    assert status_of(url) == 302, "who comes meanwhile waits at the socket, which is the supervisor's"
+    assert serve.child("web") != web
+    assert serve.child("launcher") == launcher
 
 
 def test_the_own_certificate_is_served_and_its_fingerprint_told(config: Config) -> None:

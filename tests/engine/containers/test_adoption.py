@@ -262,7 +262,8 @@ def test_a_run_is_not_counted_twice_whose_shim_was_killed_before_the_next(dock: 
     first = shim(dock, container)
     kill(first)  # in the last pause, of 0.8 s
     assert adopted(dock, container, first)
-    assert eventually(lambda: dock.inspect(container.id).state is State.EXITED, 20)
+    assert eventually(lambda: not dock.paths.run_record(container.id).exists(), 20), "it has ended for good"
+    assert dock.inspect(container.id).state is State.EXITED
     assert [line.text for line in dock.logs(container.id)] == ["run"] * 5
     assert dock.inspect(container.id).restarts == 4
     died = [event for event in dock.events() if (event.object_id, event.action) == (container.id, "die")]
