@@ -183,7 +183,7 @@ def _run(job: Job, work: Work, arguments: dict[str, Any], held: int) -> None:
 
 def _end_of(job: Job, work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
-        _ = job.caller  # Denied when that account is closed by now, whatever the work
+        job.admitted()
         return {"status": Status.DONE, "results": [[str(word), url] for word, url in work(job, **arguments) or ()]}
     except Cancelled:
         return {"status": Status.CANCELLED}

@@ -59,11 +59,15 @@ class Job:
     @property
     def caller(self) -> Caller:
         """Who asks, for the engine, with the rights of this moment."""
+        return gateway.caller(self.admitted())
+
+    def admitted(self) -> AbstractUser:
+        """Who began it; Denied when that account is closed by now."""
         if self.owner is None or not self.owner.is_active:
             raise errors.Denied(
                 _("The account of whoever began this is closed"), hint=_("begin it again as somebody else")
             )
-        return gateway.caller(self.owner)
+        return self.owner
 
     @property
     def cancelled(self) -> bool:

@@ -302,9 +302,10 @@ def copies(engine: Engine) -> list[int]:
     for pid in descendants(launcher) if launcher else ():
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            name = Path(f"/proc/{pid}/comm").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if "Seccomp:\t2" in lines and Path(f"/proc/{pid}/comm").read_text().startswith("wharfie"):
+        if "Seccomp:\t2" in lines and name.startswith("wharfie"):
             found.append(pid)
     return found
 
