@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SETTLE_S = 0.05
 # What is asked of rows with several peers, by name and peer: of the figure itself, or of its ratio.
@@ -45,6 +45,11 @@ class Row:
         return self.wharfie / self.peer if self.peer else None
 
 
+def aimed(row: Row) -> Row:
+    """The same row, with what is asked of it."""
+    return replace(row, target=TARGETS.get((row.name, row.peer_name), row.target))
+
+
 def settle() -> None:
     """Between two parties' turns: a daemon works on after its answer, and that would count as the next one's."""
     time.sleep(SETTLE_S)
@@ -81,9 +86,8 @@ def table(rows: Sequence[Row]) -> str:
         figures = [
             f"{value:.2f}" if value is not None else "-" for value in (row.wharfie, row.peer, row.ratio, row.p95)
         ]
-        target = TARGETS.get((row.name, row.peer_name), row.target)
         lines.append(
-            (row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3], target)
+            (row.name, row.unit, figures[0], row.peer_name, figures[1], figures[2], str(row.n), figures[3], row.target)
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(

@@ -44,7 +44,7 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         raise NotImplementedError
 
     async def heard(self, text: str | None, data: bytes | None) -> None:
-        """One message of the page. What it makes no sense of it may raise."""
+        """One message of the page. What makes no sense may raise what Python does: `receive` ends the connection."""
         raise NotImplementedError
 
     async def left(self) -> None:
@@ -56,8 +56,8 @@ class SignedInConsumer(AsyncWebsocketConsumer):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Channels knows of an end by a message alone. There is none when something fails here, and none is read
-            # while a message is waited with: the server cancels that. A second cancel must not stop this.
+            # Channels knows of an end by a message alone. There is none when something fails here, and it is not read
+            # while the one before it is dealt with: the server cancels that. A second cancel must not stop this.
             await asyncio.shield(self._leave())
 
     def query(self, name: str) -> str:

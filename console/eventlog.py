@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from console import gateway
+from console.text import LARGEST, whole
 from engine import EventFilter
 
 PAGE = 100  # rows
@@ -26,9 +27,8 @@ def page(request: HttpRequest, object_id: str = "") -> dict[str, Any]:
     asked = {name: request.GET.get(name, "").strip() for name in ("kind", "name", "by", "from", "until")}
     if asked["kind"] not in dict(KINDS):
         asked["kind"] = ""
-    before = request.GET.get("before", "")
     wish = EventFilter(
-        before=int(before) if before.isascii() and before.isdigit() and len(before) < 18 else 0,
+        before=whole(request.GET.get("before", ""), LARGEST) or 0,
         kind="container" if object_id else asked["kind"],
         object_id=object_id,
         name="" if object_id else asked["name"],

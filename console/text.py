@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 8192  # characters of one line that are shown
+LARGEST = 10**17  # number of an address: what is counted with it stays what a database can hold
 
 # ESC sequences (ECMA-48 5.4 CSI, 5.6 control strings, two-byte escapes), then what is left of C0 and C1 but tab.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
@@ -42,7 +43,7 @@ def size(count: float | None) -> str:
 
 def whole(asked: str, most: int = 10**7) -> int | None:
     """The whole number from 1 to ``most`` that an address holds; None for anything else, however long it is."""
-    if not asked.isascii() or not asked.isdigit() or len(asked) > 18:
+    if not asked.isascii() or not asked.isdigit() or len(asked) > len(str(LARGEST)):
         return None
     return value if 0 < (value := int(asked)) <= most else None
 

@@ -1,5 +1,5 @@
-"""What may be asked for, and by whom: called by every path that makes a container, changes its limits or enters it.
-Whoever has an account may start, stop and remove what there is.
+"""What may be asked for, and by whom: called by every path that makes a container, changes its limits or enters it, and
+by what makes an image of a file of the host. Whoever has an account may start, stop and remove what there is.
 
 A member gets containers with every default of isolation, and into those alone. What opens more is for admins; one table
 says what that is (`for_admins`), whatever the way in.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from console import downloads, gateway, jobs
 from console.said import said
-from engine import Role, errors
+from engine import errors
 
 NAME = re.compile(r"wharfie-\d{8}T\d{6}Z\.tar")
 
@@ -42,7 +43,7 @@ def found() -> list[Backup]:
 @require_POST
 def begin(request: HttpRequest) -> HttpResponse:
     """Make one, as a job."""
-    _admins_only(request)
+    _admins_only(request.user)
     wish = {part: request.POST.get(part) == "yes" for part in ("images", "volumes")}
     return redirect(jobs.begin(request.user, _("Back up everything"), save, **wish))
 
@@ -50,7 +51,7 @@ def begin(request: HttpRequest) -> HttpResponse:
 @jobs.repeatable(resumes=True)  # from its beginning: what is half written is gone
 def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
     """Write it elsewhere; under its name it is there when it is whole, and not before."""
-    _for_admins(admin=job.caller.role is Role.ADMIN)  # who asked may be one no more
+    _admins_only(job.admitted())  # who asked may be one no more
     directory = settings.PATHS.backups
     directory.mkdir(mode=0o700, exist_ok=True)
     name = time.strftime("wharfie-%Y%m%dT%H%M%SZ.tar", time.gmtime())
@@ -72,14 +73,14 @@ def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
 @require_safe
 def download(request: HttpRequest, name: str) -> HttpResponseBase:
     """All of one."""
-    _admins_only(request)
+    _admins_only(request.user)
     return downloads.file(settings.PATHS.backups / _known(name), name)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove(request: HttpRequest, name: str) -> HttpResponse:
     """Say what goes, then delete it."""
-    _admins_only(request)
+    _admins_only(request.user)
     if request.method != "POST":
         backup = next((each for each in found() if each.name == _known(name)), None)
         part = "system/_remove.html" if request.htmx else "system/remove.html"
@@ -95,10 +96,6 @@ def _known(name: str) -> str:
     return name
 
 
-def _admins_only(request: HttpRequest) -> None:
-    _for_admins(admin=request.user.is_superuser)
-
-
-def _for_admins(*, admin: bool) -> None:
-    if not admin:
+def _admins_only(user: AbstractUser | AnonymousUser) -> None:
+    if not user.is_superuser:
         raise errors.Denied(_("Backups are for admins"), hint=_("ask one"))

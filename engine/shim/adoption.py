@@ -8,7 +8,6 @@ nobody knows.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -88,9 +87,7 @@ def _is_over(request: dict[str, Any], record: dict[str, Any]) -> bool:
         return False
     if not isinstance(ended, dict) or ended.get("started_at_ns", 0) < record["started_at_ns"]:
         return False
-    with contextlib.suppress(OSError):  # the engine tries that again before the next start, and says so
-        manager.clear(manager.group(request["instance"], request["id"]))
-    ending.clear_away(request)
+    ending.clear_away(request, manager.group(request["instance"], request["id"]))
     wakeups.wake(request["events"])
     return True
 

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from engine.cgroups import manager
 from engine.cgroups.counters import Oom
 from engine.cgroups.manager import Group
 from engine.errors import EngineError
@@ -79,12 +80,22 @@ def failure(error: EngineError, before_ns: int) -> dict[str, Any]:
     return record(None, Oom(0, None), 0, 0) | told
 
 
-def clear_away(request: dict[str, Any]) -> None:
-    """The files of a container that runs."""
+def clear_away(request: dict[str, Any], group: Group) -> None:
+    """The files of a container that runs, and what is left of its control groups.
+
+    If that cannot be removed its socket stays: by that the engine finds it, before the next start or at the removal,
+    and tries again.
+    """
+    gone = [request["socket"], request["request"], request["record"]]  # the record last: it tells that we live
+    try:
+        manager.clear(group)
+    except OSError as error:
+        print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
+        gone.remove(request["socket"])
     directory, _, name = request["socket"].rpartition("/")
     for left in os.listdir(directory):
         if left.startswith(f"{request['id']}.") and left != name and left.endswith(".sock"):
             files.remove(f"{directory}/{left}")  # a session that was killed left it, or one is just ending
     files.remove(asked_path(request["record"]))
-    for path in (request["socket"], request["request"], request["record"]):  # the record last: it tells that we live
+    for path in gone:
         files.remove(path)

@@ -14,13 +14,13 @@ import socket
 import struct
 from typing import Any, NamedTuple
 
-from engine.errors import KernelError
+from engine.errors import EngineError, KernelError
+from engine.shim import protocol
 
 EXECUTED, FAILED = b"!", b"E"
 # The shim's name, how many outputs, whether there is a health check, and which of the descriptors there are.
 _HEAD = struct.Struct("<15sB?B")
 _MAX_BYTES = 65536  # of a message; what could be longer stays in the request's file
-_TOLD_CHARACTERS = 1000  # of each part of an error
 _FDS = struct.Struct("10i")
 _FDS_BYTES = _socket.CMSG_SPACE(_FDS.size)
 _USUAL = 0b11100111  # without an input and a desk, as most are
@@ -94,10 +94,9 @@ def _closed(descriptor: int) -> int:
     return -1
 
 
-def refuse(shim: socket.socket, error: dict[str, Any]) -> None:
+def refuse(shim: socket.socket, error: EngineError) -> None:
     """Say that it could not be started."""
-    told = {key: value[:_TOLD_CHARACTERS] if isinstance(value, str) else value for key, value in error.items()}
-    shim.send(FAILED + json.dumps(told).encode())
+    shim.send(FAILED + json.dumps(protocol.brief(error)).encode())
 
 
 def _error(data: bytes) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, gra
         "started_at_ns": began_ns, "finished_at_ns": time.time_ns(), "code": code,
         "output": output.decode("utf-8", "replace"),
     }  # fmt: skip
-    if pidfds.ended(init_pidfd, 0):  # the record that is there may be of the next run by now
+    if pidfds.ended(init_pidfd):  # the record that is there may be of the next run by now
         return False
     path = request["health_record"]
     known = read(path)

@@ -17,6 +17,7 @@ import socket
 import struct
 from typing import Any
 
+from engine.errors import EngineError
 from engine.linux import unix
 
 # Raised with each message that is new or changed. A shim keeps the version that it was started with for its container's
@@ -28,6 +29,7 @@ MAX_FDS = 64
 # What reading and answering a client's message may raise: who breaks off or talks nonsense is its own loss, and nobody
 # else's. Not raised by what is ours: that has an EngineError.
 NONSENSE = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+TOLD_CHARACTERS = 1024  # of each part of an error: a command's name may be a hundred times that
 _LENGTH = struct.Struct("<I")
 
 
@@ -46,6 +48,11 @@ def tell(connection: socket.socket, message: dict[str, Any]) -> None:
     data = encode(message)
     while data:
         data = data[os.write(connection.fileno(), data) :]
+
+
+def brief(error: EngineError) -> dict[str, str]:
+    """An error as plain data that fits into one message, however long the names in it are."""
+    return {key: value[:TOLD_CHARACTERS] for key, value in error.to_wire().items()}
 
 
 def exited(status: int) -> dict[str, Any]:

@@ -25,8 +25,6 @@ JOINED = (
     | process.CLONE_NEWCGROUP | process.CLONE_NEWTIME
 )  # fmt: skip
 
-TOLD_CHARACTERS = 1024  # of each part of an error: a command's name may be a hundred times that
-
 
 def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_base: int, group: manager.Group) -> None:
     """Serve one session, in a process forked for it, until its command has ended and the caller knows."""
@@ -50,13 +48,12 @@ def run(request: dict[str, Any], client: socket.socket, init_pidfd: int, uid_bas
         except OSError:
             if listener is None:
                 raise
-            client.close()  # a terminal is there for whoever comes next, to use it or to hang up
+            # A terminal is there for whoever comes next, to use it or to hang up; who left is dropped as others are.
         for descriptor in held:
             os.close(descriptor)
         if listener is not None:
             terminal = Terminal(master, pidfd, listener, about)
-            if client.fileno() >= 0:
-                terminal.add(client)
+            terminal.add(client)
             terminal.serve()
             terminal.farewell(_ended(pid))
         else:
@@ -253,4 +250,4 @@ def _become(
 
 def _refuse(door: socket.socket, error: EngineError) -> None:
     """In one piece: a process that is stopped between two would stop who reads it."""
-    protocol.tell(door, {"error": {key: value[:TOLD_CHARACTERS] for key, value in error.to_wire().items()}})
+    protocol.tell(door, {"error": protocol.brief(error)})

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from engine.cgroups import manager
-from engine.errors import EngineError, InvalidRequest, KernelError, WrongState
+from engine.errors import EngineError, InvalidRequest, KernelError
 from engine.linux import devices, files, process, unix
 from engine.shim import birth, handover, init, protocol, restarts, rootfs, stdio
 from engine.shim.custody import Deposit
@@ -80,24 +80,24 @@ def start_again(path: str, shim: socket.socket, again: dict[str, Any]) -> None:
             # The first against a new shim, should ours be killed meanwhile: it is not to begin before this start has
             # come to nothing. The second against copies of its files. An older engine sent neither.
             for name in ("lock", "root_lock"):
-                if name in request:
-                    _wait_for(request[name], request["restart"], held)
+                if name in request and not _took(request[name], request["restart"], held):
+                    return
             start(request, None, shim, again)
     except EngineError as error:
-        handover.refuse(shim, error.to_wire())
+        handover.refuse(shim, error)
     except OSError as error:
-        handover.refuse(shim, KernelError.from_os(error, "start").to_wire())
+        handover.refuse(shim, KernelError.from_os(error, "start"))
 
 
-def _wait_for(lock: str, restart: str, held: ExitStack) -> None:
-    """Hold a lock, however long somebody reads the container's files; WrongState once it is to run no more."""
+def _took(lock: str, restart: str, held: ExitStack) -> bool:
+    """Hold a lock, however long somebody reads the container's files; False once it is to run no more."""
     while True:
         try:
             held.enter_context(files.locked(lock, LOOK_S))
-            return
+            return True
         except TimeoutError:
             if restarts.wish(restart)[0] == restarts.NO:
-                raise WrongState("it was stopped before it ran again", hint="start it") from None
+                return False
 
 
 def _set_up(
@@ -204,11 +204,11 @@ def needed(request: dict[str, Any]) -> dict[str, Any]:
     return {key: request[key] for key in _SHIM_NEEDS} | {"health": checks}
 
 
-# Of these facts the run record of a container that rests keeps the last.
 _SHIM_NEEDS = (
     "id", "instance", "uid_base", "log", "log_segment_bytes", "log_segments", "record", "request", "socket", "events",
     "restart", "health_record", "user", "tty", "stdin", "terminal",
 )  # fmt: skip
+# What of the facts the run record of a container that rests keeps.
 RECORDED = ("version", "pid", "start_time", "shim_pid", "shim_start_time", "boot_id", "started_at_ns", "pipes")
 
 

@@ -42,7 +42,6 @@ class Supervisor(Watch):
         self._restarts = restarts
         self._history = history or []  # for who has not looked since
         self._pauses = policy.Pauses()
-        self._left: manager.Group | None = None  # a group that could not be removed at the end of a run
 
     def run(self, ended: dict[str, Any] | None = None) -> None:
         """Until the container has ended for good and everybody knows; ``ended``: it waits for its next run already."""
@@ -67,7 +66,10 @@ class Supervisor(Watch):
         if self._request["tty"]:
             self._outputs.finish()
         group = self._group()
-        group.kill()  # with processes that it shares with others, some of its own may write on
+        try:
+            group.kill()  # with processes that it shares with others, some of its own may write on
+        except OSError as error:  # descriptors are short, say
+            print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
         lost = self._outputs.end()
         began_ns = self._facts["started_at_ns"]
         asked = ending.asked_for(self._request["record"], began_ns)
@@ -79,7 +81,6 @@ class Supervisor(Watch):
             manager.clear(group)
         except OSError as error:  # somebody hangs in the kernel, for whom the exit record must not wait
             print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
-            self._left = group
         self._reap_commands()
         if self._run.checked:
             files.remove(self._request["health_record"])
@@ -162,6 +163,4 @@ class Supervisor(Watch):
         os.fsync(self._first.exit)  # those who wait need not wait for the disk
         wakeups.wake(request["events"])
         self._give_up_files()  # nobody has to wait for that but the next start of this container
-        if self._left is not None:
-            manager.clear(self._left)  # if that fails too, what is below tells whoever looks that something is left
-        ending.clear_away(request)
+        ending.clear_away(request, self._group())

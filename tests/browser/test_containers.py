@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from engine import ContainerSpec, Engine, Limits
 from tests.browser.conftest import Console, picture, sign_up
+from tests.conftest import eventually
 from tests.images import small_starter
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_console]
@@ -254,6 +255,9 @@ def test_dates_are_the_readers_own_and_are_sent_as_utc(
         told = datetime.fromisoformat(signed_in.get_attribute("datetime") or "")
         assert shown == (told.astimezone(UTC) + timedelta(hours=8)).replace(second=0, microsecond=0, tzinfo=None)
         reader.goto(f"{console.address}/containers/anchor/")
-        reader.wait_for_timeout(3000)  # some seconds are on record by then
-        reader.reload()
-        assert len(json.loads(reader.locator('[data-draw="mem"]').get_attribute("data-past") or "[]")) >= 2
+
+        def begins_with() -> int:
+            reader.reload()
+            return len(json.loads(reader.locator('[data-draw="mem"]').get_attribute("data-past") or "[]"))
+
+        assert eventually(lambda: begins_with() >= 2)

@@ -144,6 +144,34 @@ def test_the_own_certificate_is_served_and_its_fingerprint_told(config: Config) 
         serve.end()
 
 
+def test_told_to_reload_it_shows_a_renewed_certificate(config: Config, tmp_path: Path) -> None:
+    names = {part: tmp_path / f"{part}.pem" for part in ("cert", "key")}
+
+    def renew() -> None:
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=console", "-days", "2"]
+        subprocess.run([*make, "-keyout", names["key"], "-out", names["cert"]], check=True, stderr=subprocess.DEVNULL)
+
+    renew()
+    serve = Serve(config, WHARFIE_TLS_CERT=str(names["cert"]), WHARFIE_TLS_KEY=str(names["key"]))
+    try:
+        host, _colon, port = serve.until(r"listens on https://(\S+)\s").partition(":")
+
+        def shows() -> bool:
+            try:
+                seen = ssl.get_server_certificate((host, int(port)), timeout=10)
+            except OSError:  # the web process binds by itself, and has not yet
+                return False
+            return seen.strip() == names["cert"].read_text().strip()
+
+        assert eventually(shows)
+        renew()
+        assert not shows()
+        serve.process.send_signal(signal.SIGHUP)
+        assert eventually(shows, timeout_s=30)
+    finally:
+        serve.end()
+
+
 def test_a_setup_link_from_another_shell_leads_to_where_the_console_serves(config: Config) -> None:
     serve = Serve(config, WHARFIE_TLS="self")
     try:

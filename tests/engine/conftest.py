@@ -67,8 +67,6 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
             half = shared / "debian.part.tar"
             make = ["mmdebstrap", "--quiet", "--variant=essential", "bookworm", str(half)]
             environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(shared)}
-            made = subprocess.run(make, stderr=subprocess.PIPE, env=environment)
-            if made.returncode:
-                pytest.skip(f"no Debian mirror: {made.stderr.decode(errors='replace')[-200:]}")
+            subprocess.run(make, check=True, env=environment)
             half.rename(archive)
     return archive

@@ -28,8 +28,7 @@ def facts(part: FilePart) -> dict[str, Any]:
 
 def piece(request: HttpRequest, container: Container, path: str) -> dict[str, Any]:
     """A page of a file, from the byte that the address says."""
-    asked = request.GET.get("offset", "")
-    offset = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 18 else 0
+    offset = text.whole(request.GET.get("offset", ""), text.LARGEST) or 0
     part = gateway.engine().browse.read(
         container.id, path, offset=offset, length=PIECE, caller=gateway.caller(request.user)
     )

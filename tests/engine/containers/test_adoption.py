@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
 from tests.conftest import children, eventually, name_of
+from tests.engine.conftest import groups
 from tests.engine.killing import TOP, adopted, kill, kill_keepers, launcher, shim, tells_exits
 
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
@@ -284,6 +287,30 @@ def test_what_a_shim_has_said_of_the_end_stands_if_it_is_killed_while_it_gives_u
     assert dock.paths.exit_record(container.id).read_bytes() == said
     assert not any(path.exists() for path in left)
     assert dock.start(container.id).state is State.RUNNING
+
+
+def test_a_group_that_cannot_be_removed_at_the_end_is_found_again(
+    dock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = start(dock, "sleep 100")
+    request = json.loads(dock.paths.request(container.id).read_text())
+    dock.kill(container.id)
+    dock.wait(container.id, timeout_s=20)
+    assert eventually(lambda: not dock.paths.run_record(container.id).exists())
+    group = manager.group(dock.instance, container.id)
+    group.create()
+    dock.paths.shim_socket(container.id).touch()
+
+    def hangs(_group: manager.Group) -> None:
+        raise OSError(errno.EBUSY, "a process hangs in the kernel")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager, "clear", hangs)
+        ending.clear_away(request, group)
+    assert dock.paths.shim_socket(container.id).exists()
+    dock.remove(container.id)
+    assert groups(dock, container.id) == []
+    assert not dock.paths.shim_socket(container.id).exists()
 
 
 def test_a_restart_that_waits_for_who_reads_the_files_can_be_stopped(dock: Engine) -> None:
