@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("tests.grounds",)
 _numbers = itertools.count(1)
+_seen_last: dict[str, str] = {}  # instances that had control groups at the end of a test, and of which
 SHOWN = 60  # leaks listed; a container alone makes twenty
 
 
@@ -86,12 +87,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     if _is_worker(config):
         before = {"descriptor": config.stash[DESCRIPTORS]}
         config.workeroutput["leaks"] = leaks.remaining(before, lambda: {"descriptor": leaks.descriptors()})
+        config.workeroutput["seen last"] = _seen_last
         return
     if not config.getoption("numprocesses", None):
         before = {"descriptor": config.stash[DESCRIPTORS]}
         found += leaks.remaining(before, lambda: {"descriptor": leaks.descriptors()})
     found += leaks.remaining(config.stash[BEFORE])
     if found:
+        found += [f"({name} is of {test})" for name, test in _seen_last.items() if any(name in line for line in found)]
         rest = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         # As a failed test it is counted in the closing line and listed above it.
         report = pytest.TestReport(
@@ -111,6 +114,7 @@ def pytest_testnodedown(node: object, error: object) -> None:
     """Take over what an xdist worker found in itself."""
     output = getattr(node, "workeroutput", {})
     node.config.stash.setdefault(FOUND, []).extend(output.get("leaks", ()))  # type: ignore[attr-defined]
+    _seen_last.update(output.get("seen last", {}))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -141,7 +145,11 @@ def new_config() -> Iterator[Config]:
                 engine.remove(container.id, force=True)
         stop_launcher(config)
     if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
-        (leaks.UID_CLAIMS / paths.instance.read_text()).unlink(missing_ok=True)
+        instance = paths.instance.read_text()
+        (leaks.UID_CLAIMS / instance).unlink(missing_ok=True)
+        groups = [path for pattern in ("", "*/") for path in leaks.CGROUPS.glob(f"{pattern}wharfie-{instance}")]
+        if groups:  # who is in them may be about to end
+            _seen_last[instance] = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
     for directory in (config.root, config.run):
         shutil.rmtree(directory)
 

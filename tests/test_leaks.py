@@ -55,9 +55,13 @@ def test_a_namespace_is_seen(before: leaks.Snapshot) -> None:
         assert f"namespace: {os.readlink(f'/proc/{pid}/ns/uts')}" in found_since(before)
 
 
+def hierarchy() -> Path:
+    """The top of one of the control groups' hierarchies, if not of the only one."""
+    return next(path for path in (leaks.CGROUPS, *leaks.CGROUPS.iterdir()) if (path / "cgroup.procs").exists())
+
+
 def test_a_cgroup_is_seen_in_a_hierarchy(before: leaks.Snapshot) -> None:
-    hierarchy = next(path for path in (leaks.CGROUPS, *leaks.CGROUPS.iterdir()) if (path / "cgroup.procs").exists())
-    group = hierarchy / named()
+    group = hierarchy() / named()
     group.mkdir()
     try:
         assert f"cgroup: {group}" in found_since(before)
@@ -225,9 +229,21 @@ def test_what_another_living_session_does_is_not_ours(before: leaks.Snapshot, mo
                 path.unlink()
 
 
+INNER = """
+from pathlib import Path
+from engine.storage.instance import instance_id
+
+def test_it(config):
+    group = Path({hierarchy!r}) / f"wharfie-{{instance_id(config)}}"
+    group.mkdir()
+    (Path("/run") / f"{{group.name}}-outlives").touch()
+    Path({leaked!r}).write_text(str(group))
+"""
+
+
 def test_a_leak_fails_the_run(tmp_path: Path) -> None:
-    leaked = Path("/run") / f"wharfie-outlives-{os.getpid()}"  # the inner run is another session: no session's name
-    (tmp_path / "test_it.py").write_text(f"from pathlib import Path\ndef test_it(): Path({str(leaked)!r}).touch()\n")
+    leaked = tmp_path / "leaked"
+    (tmp_path / "test_it.py").write_text(INNER.format(leaked=str(leaked), hierarchy=str(hierarchy())))
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
     command += ["--rootdir", str(tmp_path), "-p", "no:django", str(tmp_path / "test_it.py")]
@@ -236,7 +252,10 @@ def test_a_leak_fails_the_run(tmp_path: Path) -> None:
     try:
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
         assert run.returncode == 1
-        assert f"file: {leaked}" in run.stdout
+        for path in (group := Path(leaked.read_text())), Path("/run") / f"{group.name}-outlives":
+            assert f": {path}" in run.stdout
+        assert f"({group.name.removeprefix('wharfie-')} is of test_it.py::test_it)" in run.stdout
         assert "1 passed, 1 error" in run.stdout
     finally:
-        leaked.unlink(missing_ok=True)
+        (Path("/run") / f"{Path(leaked.read_text()).name}-outlives").unlink(missing_ok=True)
+        Path(leaked.read_text()).rmdir()

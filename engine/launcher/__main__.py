@@ -60,10 +60,17 @@ def main(run: str, instance: str, idle: bool) -> int:
     process.protect_from_oom(OOM_SCORE)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # four for each container
-    manager.join_engine(instance, f"{run}/groups.lock")
+    try:
+        manager.join_engine(instance, f"{run}/groups.lock")
+        _live(run, instance, idle, lock, signals)
+    finally:  # whatever it met: nobody else takes the groups away
+        _leave(run, instance)
+    return 0
 
-    path = f"{run}/launcher.sock"
-    listener = unix.bind(path)  # the lock is ours, so who was there is dead
+
+def _live(run: str, instance: str, idle: bool, lock: int, signals: int) -> None:
+    """From the first request to the last."""
+    listener = unix.bind(f"{run}/launcher.sock")  # the lock is ours, so who was there is dead
     listener.listen(256)
 
     # Nothing of the caller's terminal: shims live longer, and a pipe held open would never end for its reader.
@@ -81,16 +88,12 @@ def main(run: str, instance: str, idle: bool) -> int:
         _rehearse(f"{run}/.rehearsal")
     gc.collect()
     gc.freeze()
-    spare, keeping = _serve(listener, signals, lock, idle, run, instance)
+    keeping = _serve(listener, signals, lock, idle, run, instance)
 
-    for left in (path, f"{run}/custody.sock"):
-        files.remove(left)
+    listener.shutdown(socket.SHUT_RD)  # the spare ends of that, if nobody has come to it meanwhile
     listener.close()
-    for helper in (spare, keeping):
-        if helper:
-            os.kill(helper, signal.SIGKILL)
-    _leave(run, instance)
-    return 0
+    files.remove(f"{run}/custody.sock")
+    os.kill(keeping, signal.SIGKILL)
 
 
 def _leave(run: str, instance: str) -> None:
@@ -120,24 +123,25 @@ def _is_shim(pid: int) -> bool:
         return False
 
 
-def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str, instance: str) -> tuple[int, int]:
-    """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. Its pid or 0, and the keeper's.
+def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str, instance: str) -> int:
+    """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. The keeper's pid.
+
+    Who has come by then is served: nobody else comes once the socket has no name any more.
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
     """
     reports, report = os.pipe2(os.O_CLOEXEC)
-    at_rest, asking = select.poll(), select.poll()
+    at_rest, asking, door = select.poll(), select.poll(), select.poll()
     for poll in (at_rest, asking):
         poll.register(signals, select.POLLIN)
         poll.register(reports, select.POLLIN)
-    asking.register(listener.fileno(), select.POLLIN)
+    for poll in (asking, door):
+        poll.register(listener.fileno(), select.POLLIN)
     keeping, tell = keeper.begin(run, instance)
-    spare, ahead, launcher_pid = 0, True, os.getpid()
-    while True:
-        if spare:
-            ready = at_rest.poll(IDLE_MS if idle else None)
-        else:
-            ready = asking.poll(AT_REST_MS if ahead else IDLE_MS if idle else None)
+    spare, ahead, until, launcher_pid = 0, True, 0.0, os.getpid()
+    while not until or (door.poll(0) and time.monotonic() < until):
+        patience = ENDING_S * 1000 if until else IDLE_MS if idle else None
+        ready = at_rest.poll(patience) if spare else asking.poll(AT_REST_MS if ahead else patience)
         asked = False
         for descriptor, _ in ready:
             if descriptor == reports:
@@ -145,7 +149,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
                 spare, ahead = 0, True
             elif descriptor == signals:
                 if os.read(signals, 128)[0] == signal.SIGTERM:
-                    return spare, keeping
+                    until = time.monotonic() + LEAVING_S
                 ended = _reap(tell)
                 if keeping in ended:
                     os.close(tell)
@@ -159,7 +163,10 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
             if not spare:
                 _child(listener, report, launcher_pid, (reports, signals, lock, tell), run, instance)
         elif not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
-            return spare, keeping
+            until = time.monotonic() + LEAVING_S
+        if until:
+            files.remove(f"{run}/launcher.sock")
+    return keeping
 
 
 def _needed(run: str) -> bool:
@@ -246,12 +253,17 @@ def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: s
 def _accept(
     listener: socket.socket, handover: socket.socket, launcher: int, timeout_ms: int | None
 ) -> socket.socket | None:
-    """The next connection; None when there is none in time, or when the shim or the launcher is dead."""
+    """The next connection; None when there is none in time, or when the shim or the launcher is dead or ends."""
     poll = select.poll()
-    for descriptor in (listener.fileno(), launcher):
-        poll.register(descriptor, select.POLLIN)
+    poll.register(listener.fileno(), select.POLLIN | select.POLLRDHUP)
+    poll.register(launcher, select.POLLIN)
     poll.register(handover.fileno(), 0)  # its POLLHUP is told without being asked for
-    while [descriptor for descriptor, _ in poll.poll(timeout_ms)] == [listener.fileno()]:
+    shut = 0
+    while not shut:
+        events = dict(poll.poll(timeout_ms))
+        if list(events) != [listener.fileno()]:
+            break
+        shut = events[listener.fileno()] & select.POLLRDHUP  # by the launcher at its end: who came before is served
         try:
             return listener.accept()[0]
         except BlockingIOError:  # another one took it

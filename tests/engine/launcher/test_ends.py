@@ -1,0 +1,63 @@
+"""How a launcher ends: who has come to it is served, and its control groups go with it, whatever it ended of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from console.supervisor import answering
+from engine.config import Config
+from engine.errors import Unsupported
+from engine.launcher import start
+from engine.launcher.client import LauncherClient
+from engine.storage.instance import instance_id
+from tests.conftest import eventually, stop_launcher
+from tests.engine.conftest import instance_groups
+from tests.soak import amount
+
+ASKERS = 4
+
+
+@pytest.mark.parametrize("in_the_way", ["launcher.sock", "launcher.log"])
+def test_one_that_cannot_begin_leaves_no_group(config: Config, in_the_way: str) -> None:
+    (config.run / in_the_way / "something").mkdir(parents=True)
+    begun = subprocess.run(start.command(config, idle=False), capture_output=True, text=True, timeout=30, check=False)
+    assert begun.returncode != 0
+    assert in_the_way in begun.stderr
+    assert not instance_groups(instance_id(config))
+
+
+def test_who_asks_while_one_ends_is_answered_by_it_or_by_the_next(config: Config) -> None:
+    """Nobody is told that it broke off: what a request that is no start does might be half done then."""
+    client = LauncherClient(config, spawn=True)
+    over = threading.Event()
+    answers: list[int] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            with pytest.raises(Unsupported, match="unknown request"):
+                client.call("nothing", {})
+            answers.append(len(ended))
+
+    ended: set[int] = set()
+    with ThreadPoolExecutor(ASKERS) as pool:
+        asking = [pool.submit(ask) for _ in range(ASKERS)]
+        until_s = time.monotonic() + amount(60, 300)
+        while len(ended) < amount(20, 100) and time.monotonic() < until_s and not any(each.done() for each in asking):
+            pid = answering(f"{config.run}/launcher.sock")
+            if pid and pid not in ended and answers[-1:] == [len(ended)]:  # it has answered somebody
+                os.kill(pid, signal.SIGTERM)
+                ended.add(pid)
+            time.sleep(0.001 * (len(ended) % 7))
+        over.set()
+        for each in asking:
+            each.result(30)
+    assert len(ended) > 10
+    stop_launcher(config)
+    assert eventually(lambda: not instance_groups(instance_id(config)))
