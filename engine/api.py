@@ -111,7 +111,7 @@ class Engine:
         )  # fmt: skip
         self._executions = Executions(self.paths, self.image, self._records)
         self._log_indexes = Indexes()
-        self._sampler = Sampler(self.instance)
+        self._sampler = Sampler(self.instance, self._events)
         self._volumes = VolumeStore(self.paths, self._database, self._events, self._trash)
 
     def __enter__(self) -> Engine:

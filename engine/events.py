@@ -21,7 +21,7 @@ from engine.storage.paths import Paths
 
 KEPT = 10_000
 # What happens by itself is nobody's act, whoever looks when it is noticed.
-BY_ITSELF = frozenset({"die", "health_status"})
+BY_ITSELF = frozenset({"die", "health_status", "oom"})
 
 _acting: ContextVar[str] = ContextVar("acting", default="")
 

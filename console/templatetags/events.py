@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django import template
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from console import text
 from engine import Event
@@ -13,7 +14,7 @@ register = template.Library()
 
 @register.filter
 def event_detail(event: Event) -> str:
-    """How a container ended, what it was called before; "" when there is nothing more to say."""
+    """How a container ended, what memory ran out for, what it was called before; "" when there is nothing to add."""
     detail = event.detail
     if event.action == "die":
         if detail.get("oom_killed"):
@@ -21,6 +22,9 @@ def event_detail(event: Event) -> str:
         if detail.get("code") is None:
             return _("exit code unknown")
         return _("exit code %(code)s") % {"code": detail["code"]}
+    if event.action == "oom":
+        killed = int(detail.get("killed") or 0)
+        return ngettext("%(n)d process in it was killed", "%(n)d processes in it were killed", killed) % {"n": killed}
     if event.action == "rename" and detail.get("before"):
         return _("was called %(name)s") % {"name": text.clean(str(detail["before"]))}
     if event.action == "health_status":

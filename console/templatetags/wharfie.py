@@ -169,6 +169,7 @@ def happened(event: Event) -> str:
         "commit": _("became an image"),
         "reveal": _("had the values of its variables shown"),
         "health_status": _("changed its health"),
+        "oom": _("ran out of memory"),
         "remove": _("removed"),
         "load": _("imported"),
         "tag": _("named"),

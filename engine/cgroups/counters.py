@@ -22,6 +22,7 @@ class Usage(NamedTuple):
     cpu_time_ns: int
     memory_bytes: int  # without the page cache that the kernel can drop (inactive_file), as Docker shows it
     pids: int
+    oom_kills: int  # since the group was made
 
 
 class Cpu(NamedTuple):

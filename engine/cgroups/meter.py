@@ -22,8 +22,8 @@ class Place(NamedTuple):
 class Meter:
     """Open files of one group. `read` raises OSError ENODEV once the group is gone, be there another of its name."""
 
-    def __init__(self, cpu: Place, memory: Place, inactive: Place, pids: Place) -> None:
-        self._places = (cpu, memory, inactive, pids)
+    def __init__(self, cpu: Place, memory: Place, inactive: Place, pids: Place, oom_kills: Place) -> None:
+        self._places = (cpu, memory, inactive, pids, oom_kills)
         self._files: list[int] = []
         try:
             for place in self._places:
@@ -34,8 +34,8 @@ class Meter:
 
     def read(self) -> Usage:
         """What it uses now."""
-        cpu, held, inactive, pids = map(_number, self._files, self._places)
-        return Usage(cpu_time_ns=cpu, memory_bytes=max(0, held - inactive), pids=pids)
+        cpu, held, inactive, pids, oom_kills = map(_number, self._files, self._places)
+        return Usage(cpu_time_ns=cpu, memory_bytes=max(0, held - inactive), pids=pids, oom_kills=oom_kills)
 
     def close(self) -> None:
         """Give the files back."""

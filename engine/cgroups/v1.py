@@ -122,6 +122,7 @@ class Group:
             memory=Place(self._path("memory", "memory.usage_in_bytes")),
             inactive=Place(self._path("memory", "memory.stat"), b"total_inactive_file"),
             pids=Place(self._path("pids", "pids.current")),
+            oom_kills=Place(self._path("memory", "memory.oom_control"), b"oom_kill"),
         )
 
     def counters(self) -> Counters:

@@ -107,6 +107,7 @@ class Group:
             memory=Place(self._path("memory.current")),
             inactive=Place(self._path("memory.stat"), b"inactive_file"),
             pids=Place(self._path("pids.current")),
+            oom_kills=Place(self._path("memory.events"), b"oom_kill"),
         )
 
     def counters(self) -> Counters:

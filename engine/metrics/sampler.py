@@ -12,6 +12,7 @@ from engine.cgroups.counters import Counters, UnlessGone, Usage
 from engine.cgroups.meter import Meter
 from engine.containers.spec import Container, Limits
 from engine.errors import WrongState
+from engine.events import Events
 from engine.metrics.spec import Sample
 
 
@@ -20,6 +21,8 @@ class Running(Protocol):
 
     @property
     def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
     @property
     def limits(self) -> Limits: ...
 
@@ -37,16 +40,22 @@ def counters(instance: str, container: Container) -> Counters:
 class Sampler:
     """Takes samples, and keeps open what it reads them from. Thread-safe; close it."""
 
-    MOST_KEPT = 128  # containers, of four files each; of more, the others' are opened each time
+    MOST_KEPT = 128  # containers, of five files each; of more, the others' are opened each time
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, events: Events) -> None:
         self._instance = instance
+        self._events = events
         self._meters: dict[str, Meter] = {}
+        self._oom_kills: dict[str, int] = {}  # at the last look, of those that ran then
         self._lock = threading.Lock()
 
     def sample(self, containers: Iterable[Running]) -> dict[str, Sample]:
-        """A sample of each of these that runs, by id; one that ended meanwhile is left out."""
-        found = {}
+        """A sample of each of these that runs, by id; one that ended meanwhile is left out.
+
+        An event tells of processes that the kernel has killed since the last look because memory ran out: the container
+        may well go on without them.
+        """
+        found, kills, struck = {}, {}, []
         with self._lock:
             for container in containers:
                 used = self._used(container.id)
@@ -60,8 +69,16 @@ class Sampler:
                     pids=used.pids,
                     cpus=container.limits.cpus or 0.0,
                 )
+                kills[container.id] = used.oom_kills
+                before = self._oom_kills.get(container.id, used.oom_kills)
+                killed = used.oom_kills - (before if before <= used.oom_kills else 0)  # fewer: of its next run
+                if killed:
+                    struck.append((container, killed))
+            self._oom_kills = kills
             for gone in self._meters.keys() - found.keys():
                 self._meters.pop(gone).close()
+        for container, killed in struck:
+            self._events.publish("container", "oom", container.id, container.name, killed=killed)
         return found
 
     def _used(self, container_id: str) -> Usage | None:

@@ -1,11 +1,15 @@
-"""Most of what can be done to a container, to many, to images, volumes, users and backups, by clicks alone: in
-`make test` in two of the eight ways of languages, themes and widths, in `make soak` in all. What changes is asked of
-the engine. Nothing is found by its words, which differ. axe-core looks at the dialogs and at the pages after acts.
+"""What can be done to a container and in it, to many, to images, volumes, jobs, users, backups and one's own account,
+by clicks alone: in `make test` in two of the eight ways of languages, themes and widths, in `make soak` in all. What
+changes is asked of the engine. Nothing is found by its words, which differ. axe-core looks at the dialogs and at the
+pages after acts.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import tarfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -14,13 +18,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine, HealthCheck, State, VolumeMount
-from tests.browser.conftest import Console, picture, sign_up
+from tests.browser.conftest import PASSWORD, Console, picture, sign_up
 from tests.browser.looking import WIDTHS, faults
 from tests.conftest import eventually
 from tests.images import small_starter
 from tests.soak import amount
 
 pytestmark = pytest.mark.browser
+SAYS = "echo in port; echo '[ERROR] aground'; echo 'a leak' >&2"
+BIG_MIB = 400
+NEXT = "another long and quiet harbour"
 ALL = tuple(product(("en", "zh-hans"), ("light", "dark"), WIDTHS))
 WAYS = amount((("en", "dark", "phone"), ("zh-hans", "light", "desk")), ALL)
 
@@ -86,12 +93,14 @@ class Hands:
 def harbour(console: Console) -> Iterator[Engine]:
     """A container with all that can be acted upon."""
     check = HealthCheck(("sh", "-c", "echo well"), interval_s=1000)
-    command = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    command = ("sh", "-c", f"trap 'exit 0' TERM; {SAYS}; while :; do sleep 0.1; done")
     with Engine(console.config) as engine:
         small_starter(engine)
         engine.create_volume("hold")
         mount = (VolumeMount("hold", "/data"),)
-        spec = ContainerSpec("wharfie/starter", name="web", command=command, health=check, volumes=mount)
+        spec = ContainerSpec(
+            "wharfie/starter", name="web", command=command, health=check, volumes=mount, env=("SECRET=seven seas",)
+        )
         engine.start(engine.create(spec).id)
         yield engine
         for container in engine.containers():
@@ -241,4 +250,165 @@ def test_what_is_done_to_many_and_to_what_else_there_is(hands: Hands, harbour: E
     hands.ask("a[href*='/backups/'][href$='/remove/']", "backup-remove")
     hands.answer()
     expect(page.locator("a[href*='/backups/'][href$='/remove/']")).to_have_count(0)
+    assert not hands.wrong, "\n".join(hands.wrong)
+
+
+def test_what_is_done_inside_of_one(hands: Hands, harbour: Engine) -> None:
+    page = hands.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    hands.go("/containers/web/")
+    hands.press("#environment summary", then="#environment button")
+    hands.press("#environment button", then="#environment >> text=SECRET=seven seas")
+    hands.look("variables")
+    hands.press("dl.kv [data-copy]")
+    assert "trap 'exit 0' TERM" in page.evaluate("navigator.clipboard.readText()")
+
+    hands.go("/containers/web/logs/")
+    for option in ("wrap", "times", "fields"):
+        hands.press(f"[data-log-toggle={option}]")
+        expect(page.locator(f"[data-log-toggle={option}]")).to_have_attribute("aria-pressed", "false")
+    hands.look("log")
+    line = page.locator("ol.log li", has_text="aground")
+    line.hover()
+    line.locator(".copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "[ERROR] aground"
+    page.locator("form.logbar [name=q]").fill("port|ground")
+    page.locator("form.logbar [name=regex]").check()
+    with page.expect_navigation():
+        page.locator("form.logbar button").click()
+    expect(page.locator("ol.log li")).to_have_count(2)
+    with page.expect_download() as lines:
+        page.locator("[data-log-file]").click()
+    assert lines.value.path().read_text().count("\n") == 2
+    page.locator("ol.log li a").first.click()
+    expect(page.locator("ol.log li.chosen")).to_contain_text("in port")
+    hands.look("line")
+
+    hands.go("/containers/web/files/?path=/tmp")
+    page.locator("form[enctype] [type=file]").set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"one"}
+    )
+    with page.expect_navigation():
+        page.locator("form[enctype] button").first.click()
+    page.locator("form[action*='/folder/'] [name=name]").fill("hold")
+    with page.expect_navigation():
+        page.locator("form[action*='/folder/'] button").click()
+    hands.look("uploaded")
+    page.locator("td.entry a", has_text="notes.txt").click()
+    page.locator("main a.primary").click()
+    hands.fill(text="two\n")
+    hands.send("edited")
+    expect(page.locator("pre.content")).to_have_text("two\n")
+    hands.ask("main a[href*='/rename/']", "file-rename")
+    hands.fill(name="log.txt")
+    hands.answer()
+    with page.expect_download() as file:
+        page.locator("tr", has_text="log.txt").locator("a[download]").click()
+    assert file.value.path().read_text() == "two\n"
+    for name in ("log.txt", "hold"):
+        page.locator("tr", has_text=name).locator("a.danger").click()
+        hands.look(f"file-remove-{name.partition('.')[0]}")
+        hands.answer()
+        expect(page.locator("td.entry", has_text=name)).to_have_count(0)
+    with page.expect_download() as tree:
+        page.locator(".files-bar a[download]").click()
+    assert tree.value.suggested_filename.endswith(".tar")
+
+    hands.go("/containers/web/terminals/")
+    with page.expect_navigation():
+        page.locator("main form button.primary").click()
+    shown = ".xterm-rows"
+    expect(page.locator(shown)).to_contain_text("#")
+    page.keyboard.type("x=6; echo it is $((x*7))\n")
+    expect(page.locator(shown)).to_contain_text("it is 42")
+    hands.look("terminal")
+    other = page.context.new_page()  # a second tab comes to the same one, and both type
+    other.goto(page.url)
+    expect(other.locator(shown)).to_contain_text("it is 42")
+    other.keyboard.type("echo $((x*8)) more\n")
+    expect(page.locator(shown)).to_contain_text("48 more")
+    other.close()
+    hands.ask("main a.danger[href$='/end/']", "hang-up")
+    hands.answer()
+    expect(page.locator("[data-terminal]")).to_have_count(0)
+    assert eventually(lambda: not harbour.terminals("web"), 20)
+    assert not hands.wrong, "\n".join(hands.wrong)
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A root file system that takes seconds to read."""
+    path = tmp_path_factory.mktemp("big") / "big.tar"
+    noise = os.urandom(2**20)
+    with tarfile.open(path, "w") as tar:
+        about = tarfile.TarInfo("srv/noise")
+        about.size = 2**20
+        for number in range(BIG_MIB):
+            about.name = f"srv/noise-{number}"
+            tar.addfile(about, io.BytesIO(noise))
+    yield path
+    path.unlink()
+
+
+def test_what_is_done_with_jobs_and_with_ones_own_account(hands: Hands, harbour: Engine, big: Path) -> None:
+    page = hands.page
+    hands.go("/images/import/")
+    hands.fill(path=str(big), name="team/big:1")
+    hands.send("import")
+    page.wait_for_url(re.compile("/jobs/"))
+    hands.press("form[action$='/cancel/'] button", then="main form[action$='/forget/'] button")
+    hands.look("cancelled")
+    assert {image.tags for image in harbour.images()} == {("wharfie/starter:latest",)}
+    hands.press("main a.primary, main form button.primary")  # tries again: as it was, or from the form
+    if not re.search("/jobs/", page.url):
+        hands.send("again")
+    hands.job()
+    assert harbour.image("team/big:1")
+    hands.press("form[action$='/forget/'] button", then="main h1")
+    hands.look("jobs")
+
+    page.keyboard.press("Control+k")
+    expect(page.locator("#palette[open]")).to_be_visible()
+    page.keyboard.type("web")
+    expect(page.locator("#palette a, #palette button").filter(has_text="web").first).to_be_visible()
+    hands.look("palette")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/containers/"))
+
+    hands.go("/account/tokens/create/")
+    hands.fill(password=PASSWORD)
+    hands.send("confirmed")
+    hands.fill(name="nightly")
+    hands.send("token")
+    page.locator("main a.primary").click()
+    with page.expect_navigation():
+        page.locator("form[action*='/tokens/'] button.danger").click()
+    expect(page.locator("form[action*='/tokens/']")).to_have_count(0)
+    elsewhere = page.context.browser.new_context()  # type: ignore[union-attr]
+    there = elsewhere.new_page()
+    there.goto(page.url)
+    there.locator("[name=username]").fill("captain")
+    there.locator("[type=password]").fill(PASSWORD)
+    there.locator("main form button.primary").first.click()
+    there.wait_for_url(page.url)
+    hands.go("/account/")
+    hands.look("sessions")
+    with page.expect_navigation():
+        page.locator("main header form button").click()
+    there.wait_for_url(re.compile("/sign-in/"), timeout=20_000)
+    elsewhere.close()
+    hands.go("/account/password/")
+    for field, text in zip(page.locator("main [type=password]").all(), (PASSWORD, NEXT, NEXT), strict=True):
+        field.fill(text)
+    hands.send("password")
+    page.locator("[popovertarget=user]:visible").first.click()
+    expect(page.locator("#user")).to_be_visible()
+    hands.look("user")
+    page.locator("#user form[data-leaves] button").click()
+    page.wait_for_url(re.compile("/sign-in/"))
+    hands.look("signed-out")
+    page.locator("[name=username]").fill("captain")
+    page.locator("[type=password]").fill(NEXT)
+    page.locator("main form button.primary").first.click()
+    page.wait_for_url(re.compile("^[^/]+//[^/]+/$"))
     assert not hands.wrong, "\n".join(hands.wrong)

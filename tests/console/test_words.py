@@ -9,7 +9,8 @@ import pytest
 
 from console.endings import explain, short
 from console.secret import read_or_make_key
-from console.templatetags.wharfie import look, span
+from console.templatetags.events import event_detail
+from console.templatetags.wharfie import happened, look, span
 from engine import Container, ContainerSpec, EndedBy, Event, ExitRecord, Limits, State
 
 
@@ -70,6 +71,12 @@ def test_a_list_has_the_reason_in_a_few_words() -> None:
     assert short(ExitRecord(127, None, False, 1)) == "exit code 127: not found"
     assert short(ExitRecord(143, 15, False, 1, ended_by=EndedBy.ENGINE)) == "was stopped, exit code 143"
     assert short(ExitRecord(139, 11, False, 1)) == "SIGSEGV, exit code 139"
+
+
+@pytest.mark.parametrize(("killed", "words"), [(1, "1 process in it was killed"), (2, "2 processes in it were killed")])
+def test_memory_that_ran_out_is_an_event_in_words(killed: int, words: str) -> None:
+    event = Event(1, 1, "container", "oom", "f" * 64, "web", {"killed": killed})
+    assert (happened(event), event_detail(event)) == ("Container ran out of memory", words)
 
 
 def test_a_span_takes_its_largest_unit() -> None:

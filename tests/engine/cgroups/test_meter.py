@@ -16,11 +16,13 @@ def meter(tmp_path: Path, inactive: bytes) -> Meter:
     (tmp_path / "held").write_text("100\n")
     (tmp_path / "stat").write_text(STAT)
     (tmp_path / "pids").write_text("2\n")
+    (tmp_path / "oom").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
     return Meter(
         Place(str(tmp_path / "cpu"), b"usage_usec", 1000),
         Place(str(tmp_path / "held")),
         Place(str(tmp_path / "stat"), inactive),
         Place(str(tmp_path / "pids")),
+        Place(str(tmp_path / "oom"), b"oom_kill"),
     )
 
 
@@ -31,7 +33,7 @@ def test_a_number_is_found_by_its_whole_key_wherever_it_is(tmp_path: Path, key: 
     made = meter(tmp_path, key)
     used = made.read()
     made.close()
-    assert (used.cpu_time_ns, used.memory_bytes, used.pids) == (5000, held, 2)
+    assert used == (5000, held, 2, 4)
 
 
 def test_it_is_read_anew_each_time_and_never_below_nothing(tmp_path: Path) -> None:
@@ -48,5 +50,5 @@ def test_what_is_not_there_leaves_nothing_open(tmp_path: Path) -> None:
     place = Place(str(tmp_path / "held"))
     (tmp_path / "held").write_text("1\n")
     with pytest.raises(FileNotFoundError):
-        Meter(place, place, place, Place(str(tmp_path / "absent")))
+        Meter(place, place, place, place, Place(str(tmp_path / "absent")))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
