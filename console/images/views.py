@@ -58,7 +58,12 @@ def _made(images: list[Image]) -> jobs.Results:
     """What one does next with an image."""
     names = [image.tags[0] if image.tags else image.id for image in images]
     word = _("Create container from %(name)s")
-    return [(word % {"name": name}, f"{reverse('containers:create')}?{urlencode({'image': name})}") for name in names]
+    return [(word % {"name": name}, begin_with(name)) for name in names]
+
+
+def begin_with(name: str) -> str:
+    """The address of the form for a container from this image."""
+    return f"{reverse('containers:create')}?{urlencode({'image': name})}"
 
 
 @require_POST

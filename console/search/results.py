@@ -1,4 +1,4 @@
-"""What a few typed words mean: `vol` is a page, `web` a container, `restart web` an act upon it."""
+"""What a few typed words mean: `vol` is a page, `web` a container, `restart web` an act upon it, `debian` an image to run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
+from console.images.views import begin_with
 from console.navigation import BEGINNINGS, Place, places
 from engine import Container, Engine
 from engine.errors import EngineError
@@ -79,11 +80,24 @@ def find(text: str, engine: Engine, admin: bool, here: str = "") -> list[tuple[s
     pages = [_place(place) for place in places(admin) if _sounds(wish, place.word)]
     begun = [_place(place) for place in BEGINNINGS if _sounds(wish, place.word)]
     headings += [(_("Go to"), pages), (_("Begin"), begun)]
+    if wish:
+        headings += [(_("Images"), _images(wish, engine)), (_("Volumes"), _volumes(wish, engine))]
     return [(heading, results) for heading, results in headings if results]
 
 
 def _called(wish: str, engine: Engine) -> list[Container]:
     return engine.listing(wish, order="match", count=SHOWN).containers
+
+
+def _images(wish: str, engine: Engine) -> list[Result]:
+    """What one does with an image is to run it."""
+    tags = [tag for image in engine.images() for tag in image.tags if wish in tag.casefold()]
+    return [Result("image", tag, begin_with(tag), beside=_("Create container")) for tag in tags[:SHOWN]]
+
+
+def _volumes(wish: str, engine: Engine) -> list[Result]:
+    names = [volume.name for volume in engine.volumes() if wish in volume.name.casefold()]
+    return [Result("volume", name, f"{reverse('volumes:list')}#volume-{name}") for name in names[:SHOWN]]
 
 
 def _acts(wish: str, engine: Engine, here: str) -> list[Result]:

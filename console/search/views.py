@@ -1,4 +1,4 @@
-"""The command palette: pages, what can be begun, containers by name and what can be done to them."""
+"""The command palette: pages, what can be begun, containers, what can be done to them, images and volumes."""
 
 from __future__ import annotations
 

@@ -31,6 +31,16 @@ def test_a_few_letters_find_pages_and_beginnings(web: Engine) -> None:
     assert words("nothing is called so", web) == []
 
 
+def test_images_are_found_to_be_run_and_volumes_in_their_list(web: Engine) -> None:
+    web.create_volume("empty-hold")
+    found = [(result.word, result.url) for _heading, results in find("EMPTY", web, admin=False) for result in results]
+    assert found[-2:] == [
+        ("team/empty:1", "/containers/-/create/?image=team%2Fempty%3A1"),
+        ("empty-hold", "/volumes/#volume-empty-hold"),
+    ]
+    assert "team/empty:1" not in words("", web)
+
+
 def test_a_verb_and_a_name_are_an_act_that_makes_sense_now(web: Engine) -> None:
     assert words("start web-c", web) == ["Start web-cache"]
     assert words("re web-c", web) == ["Remove web-cache…"]  # what does not run cannot be restarted
