@@ -78,7 +78,10 @@ class Hub:
 
     def source(self, name: str, make: Callable[[], Callable[[], Any]], period_s: float) -> Source[Any]:
         """What is read once for all pages; the first who asks for the name makes it."""
-        return self._sources.setdefault(name, Source(make, period_s))
+        if name not in self._sources:  # and those that nobody watches any more, of containers long gone, go
+            self._sources = {each: source for each, source in self._sources.items() if source.watched}
+            self._sources[name] = Source(make, period_s)
+        return self._sources[name]
 
     def follow(self, container_id: str, wake: asyncio.Event) -> None:
         """Set ``wake`` whenever the container's log may have grown or ended."""

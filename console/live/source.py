@@ -25,6 +25,11 @@ class Source(Generic[Snapshot]):
         self._task: asyncio.Task[None] | None = None
         self._latest: Snapshot | None = None
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody does."""
+        return bool(self._listeners)
+
     def watch(self, listener: Callable[[Snapshot], None]) -> None:
         """Call it with each snapshot, and with the last one at once; again is the same as once."""
         self._listeners.add(listener)

@@ -1,4 +1,4 @@
-"""What a few typed words mean: `vol` is a page, `web` a container, `restart web` an act upon it, `debian` an image to run."""
+"""What a few typed words mean: `vol` is a page, `web` a container, `restart web` an act, `deb` an image to run."""
 
 from __future__ import annotations
 

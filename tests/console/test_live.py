@@ -19,7 +19,7 @@ from console import door, gateway
 from console.accounts.models import User
 from console.live import tickets
 from console.live.consumer import LiveConsumer
-from console.live.hub import hub
+from console.live.hub import Hub, hub
 from console.live.numbers import Rates
 from console.live.outbox import Outbox
 from console.live.source import Source
@@ -348,6 +348,22 @@ async def test_a_source_is_read_once_for_all_and_not_at_all_for_nobody() -> None
     seen = reads
     await asyncio.sleep(0.5)
     assert reads == seen
+
+
+async def test_a_source_that_nobody_watches_is_kept_no_longer_than_to_the_next() -> None:
+    def told(_number: int) -> None:
+        return None
+
+    hall = Hub()
+    watched = hall.source("processes of one", lambda: lambda: 1, 60)
+    watched.watch(told)
+    for number in range(20):
+        other = hall.source(f"processes of {number}", lambda: lambda: 1, 60)
+        other.watch(told)
+        other.leave(told)
+    assert hall.source("processes of one", lambda: lambda: 1, 60) is watched
+    assert len(hall._sources) == 2
+    watched.close()
 
 
 @pytest.mark.django_db(transaction=True)
