@@ -74,26 +74,27 @@ def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
 def download(request: HttpRequest, name: str) -> HttpResponseBase:
     """All of one."""
     _admins_only(request.user)
-    return downloads.file(settings.PATHS.backups / _known(name), name)
+    return downloads.file(settings.PATHS.backups / _known(name).name, name)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove(request: HttpRequest, name: str) -> HttpResponse:
     """Say what goes, then delete it."""
     _admins_only(request.user)
+    backup = _known(name)
     if request.method != "POST":
-        backup = next((each for each in found() if each.name == _known(name)), None)
         part = "system/_remove.html" if request.htmx else "system/remove.html"
         return render(request, part, {"backup": backup})
-    (settings.PATHS.backups / _known(name)).unlink(missing_ok=True)
+    (settings.PATHS.backups / backup.name).unlink(missing_ok=True)
     messages.success(request, _("Removed the backup %(name)s.") % {"name": name})
     return gateway.go(request, f"{reverse('system:report')}#backups")
 
 
-def _known(name: str) -> str:
-    if not any(backup.name == name for backup in found()):
-        raise errors.NotFound(_("There is no such backup"), hint=_("it may be removed already"), subject=name)
-    return name
+def _known(name: str) -> Backup:
+    for backup in found():
+        if backup.name == name:
+            return backup
+    raise errors.NotFound(_("There is no such backup"), hint=_("it may be removed already"), subject=name)
 
 
 def _admins_only(user: AbstractUser | AnonymousUser) -> None:
