@@ -207,10 +207,11 @@ class Lifecycle:
                 self._events.add(connection, "container", "remove", container.id, container.name)
                 atomic.intend(directory, self._paths.trash)
             try:
-                self._trash.discard(directory)
+                grave = atomic.bury(directory, self._paths.trash)
                 atomic.agree(directory, self._paths.trash)
             except OSError as error:
                 raise KernelError.from_os(
                     error, "deleting its files", hint="this is tried again at the next start of the console"
                 ) from error
         self._events.wake()
+        self._trash.delete(grave)  # at last: its thread would be in the way of this one

@@ -273,6 +273,8 @@ def test_what_is_done_inside_of_one(hands: Hands, harbour: Engine) -> None:
     line.locator(".copy").click()
     assert page.evaluate("navigator.clipboard.readText()") == "[ERROR] aground"
     page.locator("form.logbar [name=q]").fill("port|ground")
+    if not page.locator("form.logbar [name=regex]").is_visible():  # on a phone
+        hands.press("form.logbar summary")
     page.locator("form.logbar [name=regex]").check()
     with page.expect_navigation():
         page.locator("form.logbar button").click()

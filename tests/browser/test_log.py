@@ -87,3 +87,7 @@ def test_a_log_is_read_searched_and_shared(page: Page, console: Console, elsewhe
     expect(log).to_contain_text("unharmed")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     picture(page, "log-phone")
+    expect(page.get_by_label("Regular expression")).to_be_hidden()
+    page.get_by_text("More filters").click()
+    expect(page.get_by_label("Regular expression")).to_be_visible()
+    picture(page, "log-phone-filters")
