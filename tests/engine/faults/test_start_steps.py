@@ -10,7 +10,7 @@ import pytest
 
 from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, EngineError, State, VolumeMount
-from engine.linux import process
+from engine.linux import process, unix
 from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
 from tests.engine.faults.injection import KILL, error, injected
@@ -46,8 +46,9 @@ def container(dock: Engine) -> Container:
 def makers(dock: Engine) -> dict[str, int]:
     """The pids of the starter and the init that will serve the next request, once all is done that is done ahead."""
     found: dict[str, int] = {}
-    launcher = answering(str(dock.paths.launcher_socket))  # asking it takes the one that is ahead
-    assert launcher
+    with unix.connect(str(dock.paths.launcher_socket)) as asking:  # takes the one that is ahead, which must be seen to
+        launcher = unix.peer(asking)
+        assert eventually(lambda: [name_of(pid) for pid in children(launcher)].count("wharfie-spare") == 2)
 
     def ready() -> bool:
         spares = [pid for pid in children(launcher) if waits(pid)]
