@@ -11,6 +11,7 @@
 import { clock, now } from "./words.js";
 
 const OLD_MS = 3000; // figures come every second
+const ANSWERED_MS = 5000;
 const SILENT_MS = 15000; // numbers come every second; this long without any, the connection is dead and does not know it
 
 const page = document.body;
@@ -59,6 +60,12 @@ function receive(event) {
   else requestAnimationFrame(ack);
 }
 
+// The session is over: the page comes anew, as the sign-in. But a new password ends the session that asked for it, and the
+// next one's cookie comes with the answer, which a reload would stop.
+let left = -Infinity;
+addEventListener("beforeunload", () => { left = performance.now(); });
+export const signedOut = () => setTimeout(() => location.reload(), Math.max(0, left + ANSWERED_MS - performance.now()));
+
 // Browsers keep some connections and use them again; after a network went away each of them is dead and does not know it.
 const KEPT = 6;
 async function ask(tries = 0) {
@@ -76,7 +83,7 @@ async function ask(tries = 0) {
 
 export async function ticket() {
   const answer = await ask();
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) signedOut();
   if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
   return (await answer.json()).ticket;
 }
@@ -95,7 +102,7 @@ async function connect() {
   opened.onmessage = receive;
   opened.onclose = (event) => {
     if (socket !== opened) return; // given up before
-    if (event.code === 4401) location.reload();
+    if (event.code === 4401) signedOut();
     else again();
   };
 }

@@ -1,7 +1,7 @@
 // The terminal of a container. The program runs on without us: a reload comes back to it, and sees the last of it.
 import { Terminal } from "../vendor/xterm/xterm.mjs";
 import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
-import { address, ticket } from "./live.js";
+import { address, signedOut, ticket } from "./live.js";
 
 const place = document.querySelector("[data-terminal]");
 const mark = document.querySelector("[data-terminal-state]");
@@ -113,7 +113,7 @@ async function connect() {
   };
   opened.onclose = (event) => {
     if (ended || socket !== opened) return;
-    if (event.code === 4401) return location.reload();
+    if (event.code === 4401) return signedOut();
     if (event.code === 4404) { ended = true; return state("idle", place.dataset.ended); }
     again();
   };

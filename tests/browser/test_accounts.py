@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests import provider as providers
 from tests.browser.conftest import PASSWORD, Console, authenticator, picture, sign_up
 
 pytestmark = pytest.mark.browser
+NEXT = "another long and quiet harbour"
 
 
 @pytest.fixture
@@ -136,6 +138,28 @@ def test_an_admin_makes_a_user_who_chooses_a_password(page: Page, console: Conso
     page.get_by_role("button", name="Switch off").last.click()
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible(timeout=15_000)
     other.close()
+
+
+def test_a_new_password_ends_the_session_that_asked_for_it_only_once_the_next_one_is_there(
+    page: Page, console: Console
+) -> None:
+    """The page's socket is closed as soon as the password is changed, and the answer may come later."""
+    sign_up(page, console)
+    page.goto(f"{console.address}/account/password/")
+    expect(page.locator("[data-connection]").first).to_have_text("Live, 1 s")
+
+    def late(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        answer = route.fetch(max_redirects=0)
+        time.sleep(1)  # the browser goes on meanwhile
+        return route.fulfill(response=answer)
+
+    page.route("**/account/password/", late)
+    for field, text in zip(page.locator("main [type=password]").all(), (PASSWORD, NEXT, NEXT), strict=True):
+        field.fill(text)
+    page.get_by_role("button", name="Change password").click()
+    expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
 
 
 def test_a_token_is_shown_once(page: Page, console: Console) -> None:
