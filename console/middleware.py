@@ -10,6 +10,9 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions import middleware as sessions
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils import translation
@@ -37,6 +40,28 @@ class ContentPolicyMiddleware:
         if not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"  # pages hold what a signed-out browser must not show
         return response
+
+
+class SessionMiddleware(sessions.SessionMiddleware):
+    """Takes the cookie from who signs out, and from nobody else.
+
+    A new password exchanges the session of who asked for it, and a fragment may be on its way with the one before. It
+    is refused; would its answer take the cookie away, it would take the next session's.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Send the session's cookie when it is due."""
+        response = super().process_response(request, response)
+        cookie = response.cookies.get(settings.SESSION_COOKIE_NAME)
+        if cookie is not None and not cookie.value and not getattr(request, "signed_out", False):
+            del response.cookies[settings.SESSION_COOKIE_NAME]
+        return response
+
+
+@receiver(user_logged_out)
+def _sign_out(request: HttpRequest | None, **_more: object) -> None:
+    if request is not None:
+        request.signed_out = True  # type: ignore[attr-defined]
 
 
 class SignInMiddleware(LoginRequiredMiddleware):

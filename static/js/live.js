@@ -65,6 +65,11 @@ function receive(event) {
 let left = -Infinity;
 addEventListener("beforeunload", () => { left = performance.now(); });
 export const signedOut = () => setTimeout(() => location.reload(), Math.max(0, left + ANSWERED_MS - performance.now()));
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.status !== 401) return;
+  event.preventDefault(); // it leads to the sign-in at once
+  signedOut();
+});
 
 // Browsers keep some connections and use them again; after a network went away each of them is dead and does not know it.
 const KEPT = 6;

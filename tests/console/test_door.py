@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 from django_htmx.middleware import HtmxDetails
 
 from console import gateway
+from console.accounts.models import User
 from engine import Engine, errors
 from tests.console.conftest import PASSWORD
 
@@ -83,6 +85,26 @@ def test_a_post_without_the_csrf_token_is_refused(user: object, route: str) -> N
     strict.force_login(user)
     refused = 401 if route.startswith("api/") else 403  # a session is no way into the API
     assert strict.post(example(route), {"name": "x"}).status_code == refused
+
+
+@pytest.mark.django_db
+def test_only_who_signs_out_loses_the_cookie(page: Client, user: User) -> None:
+    """Else an answer to a session that has just been exchanged for another one takes the other one's."""
+    name = settings.SESSION_COOKIE_NAME
+    for fragment in ({}, {"HX-Request": "true"}):
+        stranger = Client()
+        stranger.cookies[name] = "0" * 32
+        answer = stranger.get("/jobs/frame/", headers=fragment)
+        assert answer.status_code in (302, 401)
+        assert name not in answer.cookies
+    key = page.cookies[name].value
+    user.set_password("a new and quiet harbour")
+    user.save()
+    answer = page.get("/jobs/frame/", headers={"HX-Request": "true"})
+    assert (answer.status_code, name in answer.cookies) == (401, False)
+    page.force_login(user)
+    assert page.cookies[name].value != key
+    assert page.post("/sign-out/").cookies[name].value == ""
 
 
 @pytest.mark.django_db
