@@ -1,6 +1,6 @@
 // The log pane: some hundreds of lines of a log of any length. Older lines come from the server as one scrolls up, newer
 // ones by the socket; while somebody reads, nothing moves under them.
-import { topic } from "./live.js";
+import { signedOut, topic } from "./live.js";
 import { adopt, dress, fold, gap, raw, row, unfold } from "./rows.js";
 import { count } from "./words.js";
 
@@ -126,7 +126,7 @@ function receive(frame) {
 
 async function fetchRows(query) {
   const answer = await fetch(`${words.lines}?${new URLSearchParams({ ...filter, ...query })}`, { headers: { Accept: "application/json" } });
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) signedOut();
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;

@@ -18,7 +18,8 @@ from console.loglines import wanted, wire
 from console.text import whole
 from engine import LogPage, LogPages, LogPlace, Wanted, errors
 
-ROWS = 200  # on a page
+DRAWN = 100  # on a page: more than a screen, and each takes the browser's time before the first is seen
+ROWS = 200  # for a script at a time, unless it says how many
 MOST_ROWS = 1000
 AT_ONCE = 20_000  # lines read in one go for a file
 FIELDS = ("q", "regex", "inverse", "stream", "since", "until")
@@ -34,12 +35,12 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     status = 200
     pages = engine.log_pages(container.id)
     try:
-        page, chosen, newest = _page(pages, request)
+        page, chosen, newest = _page(pages, request, DRAWN)
     except (errors.InvalidRequest, errors.NotFound) as error:
         status = gateway.status_of(error)
         context |= {"wrong": gateway.sentences(error), "filter": ""}
         chosen = Wanted()
-        page, newest = _end(pages, chosen, ROWS), True
+        page, newest = _end(pages, chosen, DRAWN), True
     context |= {"rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest}
     return tabs.show(request, container, "logs", context, status=status)
 
@@ -49,7 +50,8 @@ def lines(request: HttpRequest, ref: str) -> HttpResponse:
     """Some lines before or after a place."""
     engine = gateway.engine()
     try:
-        page, chosen, _newest = _page(engine.log_pages(engine.inspect(ref).id), request)
+        count = min(whole(request.GET.get("count", "")) or ROWS, MOST_ROWS)
+        page, chosen, _newest = _page(engine.log_pages(engine.inspect(ref).id), request, count)
     except (errors.InvalidRequest, errors.NotFound) as error:
         return JsonResponse({"error": gateway.sentences(error)}, status=gateway.status_of(error))
     rows = [wire(row, chosen.pattern) for row in page.rows]
@@ -77,10 +79,9 @@ def download(request: HttpRequest, ref: str) -> HttpResponse | StreamingHttpResp
     )
 
 
-def _page(pages: LogPages, request: HttpRequest) -> tuple[LogPage, Wanted, bool]:
+def _page(pages: LogPages, request: HttpRequest, count: int) -> tuple[LogPage, Wanted, bool]:
     """What is asked for, with what filter, and whether it is the log's end, from where one can follow."""
     chosen = wanted(request.GET)
-    count = min(whole(request.GET.get("count", "")) or ROWS, MOST_ROWS)
     if before := request.GET.get("before"):
         return pages.before(LogPlace.parse(before), count, chosen), chosen, False
     if after := request.GET.get("after"):
