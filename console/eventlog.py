@@ -19,15 +19,19 @@ KINDS = (
     ("container", _("Containers")),
     ("image", _("Images")),
     ("volume", _("Volumes")),
+    ("account", _("Accounts")),
 )
+FOR_ADMINS = "account"  # who comes and goes, and what they may, is no member's business
 
 
 def page(request: HttpRequest, object_id: str = "") -> dict[str, Any]:
     """What a template shows; ``kind``, ``name``, ``by``, ``from`` and ``until`` narrow it down, ``before`` pages."""
     asked = {name: request.GET.get(name, "").strip() for name in ("kind", "name", "by", "from", "until")}
-    if asked["kind"] not in dict(KINDS):
+    kinds = [each for each in KINDS if request.user.is_superuser or each[0] != FOR_ADMINS]
+    if asked["kind"] not in dict(kinds):
         asked["kind"] = ""
     wish = EventFilter(
+        without="" if request.user.is_superuser else FOR_ADMINS,
         before=whole(request.GET.get("before", ""), LARGEST) or 0,
         kind="container" if object_id else asked["kind"],
         object_id=object_id,
@@ -45,7 +49,7 @@ def page(request: HttpRequest, object_id: str = "") -> dict[str, Any]:
         "is_newest": not wish.before,
         "filtered": bool(given),
         "asked": asked,
-        "chips": [(value, word, urlencode(given | {"kind": value})) for value, word in KINDS],
+        "chips": [(value, word, urlencode(given | {"kind": value})) for value, word in kinds],
     }
 
 

@@ -80,7 +80,7 @@ class Engine:
     """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
 
     Copies of files, and what a container changed of its image, are acts of `files`; looking at single files and
-    directories, and changing them, are those of `browse`.
+    directories, and changing them, are those of `browse`. What happened stands in `journal`; others may write there.
 
     With ``spawn_launcher`` a launcher is started when none answers; the web process leaves that to its supervisor.
     """
@@ -90,7 +90,7 @@ class Engine:
         self.instance = instance.instance_id(self.config)
         self.paths = Paths(self.config)
         self._database = Database(self.paths.database)
-        self._events = Events(self.paths, self._database)
+        self.journal = self._events = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
         self._records = Records(self.instance, self.paths, self._database, self._events)
         self._census = Census(self.paths, self._database, self._events, self._records)
@@ -128,10 +128,8 @@ class Engine:
     def tidy(self) -> None:
         """Clear away what a crash left half done; called once when the console starts."""
         create.tidy(self.paths, self._database)
-        self._volumes.tidy()
-        self._lifecycle.tidy()
-        self._pausing.tidy()
-        self._cloning.tidy()
+        for part in (self._volumes, self._lifecycle, self._pausing, self._cloning):
+            part.tidy()
         self._trash.empty()
         instance.tidy(self.paths)
         self._images.tidy()
@@ -274,12 +272,14 @@ class Engine:
         self._events.publish("container", "reveal", container.id, container.name)
         return container.spec.env
 
-    def recreate(self, ref: str, spec: ContainerSpec, *, caller: Caller = ROOT) -> tuple[Container, Container]:
+    def recreate(
+        self, ref: str, spec: ContainerSpec, *, caller: Caller = ROOT, patience: Patience | None = None
+    ) -> tuple[Container, Container]:
         """Another container in the place of one: its name, its volumes, and it runs if that did. Returns both.
-        The old one is stopped and kept as ``<name>-before-<n>``; when anything fails it is as it was."""
+        The old one is stopped, as by `stop`, and kept as ``<name>-before-<n>``; when anything fails it is as it was."""
         from engine.containers.replacing import recreate
 
-        return recreate(self, self._records.find(ref), spec, caller)
+        return recreate(self, self._records.find(ref), spec, caller, patience)
 
     def remove(self, ref: str, *, force: bool = False, caller: Caller = ROOT) -> None:
         """Remove a container; with ``force`` a running one is killed first. Its volumes stay."""
@@ -347,9 +347,9 @@ class Engine:
         """Hang up a terminal: SIGHUP to its program; asked again, one that ignored it is killed."""
         self._executions.end(self._records.find(ref), session, caller)
 
-    def terminals(self, ref: str) -> list[TerminalInfo]:
-        """A container's open terminals, the oldest first."""
-        return self._executions.open_terminals(self._records.find(ref))
+    def terminals(self, ref: str, *, caller: Caller = ROOT) -> list[TerminalInfo]:
+        """A container's open terminals, the oldest first; Denied for who may not enter it."""
+        return self._executions.open_terminals(self._records.find(ref), caller)
 
     # Processes
 

@@ -42,7 +42,7 @@ class Event:
 
     seq: int  # rising; ask for what came after it
     time_ns: int  # Unix time
-    kind: str  # container, image, volume
+    kind: str  # container, image, volume; account, of the console's
     action: str
     object_id: str
     name: str
@@ -60,6 +60,7 @@ class EventFilter:
 
     before: int = 0  # a sequence number: older ones than that
     kind: str = ""
+    without: str = ""  # a kind
     action: str = ""
     object_id: str = ""
     name: str = ""  # a part of it
@@ -137,6 +138,7 @@ class Events:
         terms = {
             "seq < ?": wish.before or None,
             "kind = ?": wish.kind or None,
+            "kind != ?": wish.without or None,
             "action = ?": wish.action or None,
             "object_id = ?": wish.object_id or None,
             "name LIKE ? ESCAPE '\\'": f"%{_literal(wish.name)}%" if wish.name else None,

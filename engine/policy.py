@@ -149,11 +149,8 @@ def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None
     enter(container, caller)
     _allow(caller, {"privileged": "--privileged"} if spec.privileged else {})
     if spec.privileged and container.namespaces.user == HOST:
-        raise InvalidRequest(
-            "it would have every capability over the host",
-            hint="leave --privileged out: the container has no user namespace of its own",
-            field="privileged",
-        )
+        hint = "leave --privileged out: the container has no user namespace of its own"
+        raise InvalidRequest("it would have every capability over the host", hint=hint, field="privileged")
     if not spec.command or not spec.command[0]:
         raise InvalidRequest("there is no command to run", hint="name a program", field="command")
     if any("\0" in word for word in spec.command):
@@ -257,8 +254,14 @@ def check_health(check: HealthCheck) -> None:
 
 
 def check_update(wanted: Limits, caller: Caller) -> None:
-    """Denied unless this caller may change these limits. What an admin has set stays, whoever changes the rest."""
+    """Denied unless this caller may change these limits."""
     _allow(caller, _limits_for_admins(wanted))
+
+
+def check_kept(before: Limits, after: Limits, caller: Caller) -> None:
+    """Denied when what only an admin may set would be other than before: it stays, whoever changes the rest."""
+    other = {"io": before.io != after.io, "memory_swap": before.memory_swap_bytes != after.memory_swap_bytes}
+    _allow(caller, {field: option for field, option in _limits_for_admins(before).items() if other[field]})
 
 
 def _mounts(spec: ContainerSpec) -> None:

@@ -8,3 +8,7 @@ class AccountsConfig(AppConfig):
 
     name = "console.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Listen to who comes in."""
+        from console.accounts import audit  # noqa: F401

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from console.accounts import audit
 from console.accounts.forms import ChangePasswordForm, TokenForm
 from console.accounts.models import ApiToken
 from engine.errors import WrongState
@@ -83,6 +84,7 @@ def password(request: HttpRequest) -> HttpResponse:
         user = form.save()
         auth.update_session_auth_hash(request, user)
         UserSession.objects.create_from_request(request)
+        audit.tell("password", user)
         messages.success(request, _("The password is changed. Your other sessions have ended."))
         return redirect("mfa_index")
     return render(request, "accounts/password.html", {"form": form}, status=400 if form.is_bound else 200)
@@ -115,7 +117,9 @@ def make_token(request: HttpRequest) -> HttpResponse:
     """Make an API token, and show it this once."""
     form = TokenForm(request.POST or None, user=request.user)
     if request.method == "POST" and form.is_valid():
-        return render(request, "accounts/token_made.html", {"token": form.save()})
+        token = form.save()
+        audit.tell("make_token", request.user)
+        return render(request, "accounts/token_made.html", {"token": token})
     return render(request, "accounts/token.html", {"form": form}, status=400 if form.is_bound else 200)
 
 
@@ -124,6 +128,7 @@ def revoke_token(request: HttpRequest, number: int) -> HttpResponse:
     """It counts no longer."""
     token = get_object_or_404(ApiToken, pk=number, user=request.user)
     token.delete()
+    audit.tell("revoke_token", request.user)
     messages.success(request, _("Revoked token %(name)s.") % {"name": token.name})
     return redirect("mfa_index")
 

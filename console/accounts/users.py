@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console import gateway
+from console.accounts import audit
 from console.accounts.forms import UserForm
 from console.accounts.models import SetupLink, User
 from engine import Role
@@ -55,6 +56,7 @@ def create(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return render(request, "users/create.html", {"form": form}, status=400 if form.is_bound else 200)
     person = form.save()
+    audit.tell("create", person)
     if not form.cleaned_data["password"]:
         return _show_link(request, person)
     messages.success(request, _("Created user %(name)s.") % {"name": person.username})
@@ -69,6 +71,7 @@ def link(request: HttpRequest, number: int) -> HttpResponse:
 
 
 def _show_link(request: HttpRequest, person: User) -> HttpResponse:
+    audit.tell("link", person)
     url = request.build_absolute_uri(reverse("accounts:setup", args=[SetupLink.issue(person)]))
     hours = int(SetupLink.LIFETIME_OF_USERS.total_seconds() // 3600)
     return render(request, "users/link.html", {"person": person, "url": url, "hours": hours})
@@ -90,6 +93,7 @@ def change(request: HttpRequest, number: int, act: str) -> HttpResponse:
     if act == "disable":
         SetupLink.objects.filter(user=person).delete()
         person.end_sessions()
+    audit.tell(act, person)
     return redirect("users:list")
 
 
@@ -99,6 +103,7 @@ def forget_factors(request: HttpRequest, number: int) -> HttpResponse:
     """For who lost phone and codes: the password alone is enough then, until a new factor is set up."""
     person = get_object_or_404(User, pk=number)
     person.forget_factors()
+    audit.tell("remove_factor", person)
     messages.success(request, _("%(name)s has no second factor now.") % {"name": person.username})
     return redirect("users:list")
 
@@ -113,6 +118,7 @@ def remove(request: HttpRequest, number: int) -> HttpResponse:
         return render(request, "users/remove.html", {"person": person})
     _keep_one(person)
     person.end_sessions()
+    audit.tell("remove", person)
     person.delete()
     messages.success(request, _("Deleted user %(name)s.") % {"name": person.username})
     return gateway.go(request, reverse("users:list"))

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from console.accounts import audit
 from console.accounts.forms import PasswordForm, SetupForm, SignInForm
 from console.accounts.models import SetupLink, User
 from console.accounts.throttle import tries, tries_key
@@ -93,6 +94,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         if not SetupLink.redeem(token):
             return render(request, "accounts/expired.html", status=410)
         user = form.save()
+    audit.tell("password", user, by=user.username)
     if request.user.is_authenticated:  # an admin who tries the link out must not stay signed in as himself
         auth.logout(request)
     return perform_login(request, user, redirect_url=resolve_url("overview"))

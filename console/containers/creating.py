@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import compose, gateway, spelling
+from console import compose, gateway, jobs, spelling
+from console.containers import stopping
 from console.containers.forms import CreateForm, initial
 from console.containers.tabs.environment import without_values
 from console.said import said as in_words
 from engine import Container, ContainerSpec, errors
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractUser
 
 
 def _form(request: HttpRequest, **given: Any) -> CreateForm:
@@ -160,8 +165,11 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
         return _with_volume(request, form, title, container)
     if not form.is_valid():
         return _page(request, form, title, 400, container)
+    if stopping.takes_long(container):
+        return redirect(_recreate_behind(request.user, container, form.spec))
     try:
-        made, before = engine.recreate(container.id, form.spec, caller=gateway.caller(request.user))
+        with stopping.stopping(container.id):
+            made, before = engine.recreate(container.id, form.spec, caller=gateway.caller(request.user))
     except errors.EngineError as error:
         form.blame(error)
         return _page(request, form, title, gateway.status_of(error), container)
@@ -171,3 +179,16 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
         },
     )  # fmt: skip
     return redirect("containers:details", made.name)
+
+
+def _recreate_behind(user: AbstractUser, old: Container, spec: ContainerSpec) -> jobs.Record:
+    """The same as a job, for one that may take its time to end. Cancelled before it has, nothing is changed."""
+
+    def work(job: jobs.Job) -> jobs.Results:
+        words = _("Waiting for %(name)s to end") % {"name": old.name}
+        job.step(words)
+        with stopping.stopping(old.id):
+            made, before = gateway.engine().recreate(old.id, spec, caller=job.caller, patience=lambda: job.step(words))
+        return [(each.name, reverse("containers:details", args=(each.id,))) for each in (made, before)]
+
+    return jobs.begin(user, _("Create %(name)s anew") % {"name": old.name}, work)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from console import disk, endings, gateway, hostload, recorder
+from console import disk, endings, eventlog, gateway, hostload, recorder
 from console.jobs.models import Record, Status
 from console.said import said
 from console.templatetags.wharfie import look
@@ -43,7 +43,9 @@ def show(request: HttpRequest) -> HttpResponse:
         "users": _users(engine),
         "images": len(engine.images()),
         "volumes": len(engine.volumes()),
-        "events": engine.find_events(EventFilter(), EVENTS),
+        "events": engine.find_events(
+            EventFilter(without="" if request.user.is_superuser else eventlog.FOR_ADMINS), EVENTS
+        ),
         "host": hostload.figures(),
         "room": disk.room(),
     }

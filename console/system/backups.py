@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console import downloads, gateway, jobs
+from console.accounts import audit
 from console.said import said
 from engine import errors
 
@@ -74,7 +75,9 @@ def save(job: jobs.Job, *, images: bool, volumes: bool) -> jobs.Results:
 def download(request: HttpRequest, name: str) -> HttpResponseBase:
     """All of one."""
     _admins_only(request.user)
-    return downloads.file(settings.PATHS.backups / _known(name).name, name)
+    place = settings.PATHS.backups / _known(name).name
+    audit.tell("backup", request.user)
+    return downloads.file(place, name)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

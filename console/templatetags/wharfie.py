@@ -174,8 +174,20 @@ def happened(event: Event) -> str:
         "load": _("imported"),
         "tag": _("named"),
         "untag": _("lost a name"),
+        "sign_in": _("signed in"),
+        "promote": _("became an admin"),
+        "demote": _("became a member"),
+        "enable": _("was switched on"),
+        "disable": _("was switched off"),
+        "link": _("got a link for a new password"),
+        "password": _("has a new password"),
+        "add_factor": _("has another second factor"),
+        "remove_factor": _("lost a second factor"),
+        "make_token": _("made an API token"),
+        "revoke_token": _("revoked an API token"),
+        "backup": _("downloaded a backup"),
     }
-    kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume")}
+    kinds = {"container": _("Container"), "image": _("Image"), "volume": _("Volume"), "account": _("Account")}
     words = {"kind": kinds.get(event.kind, event.kind), "act": acts.get(event.action, event.action)}
     return _("%(kind)s %(act)s") % words
 

@@ -13,10 +13,12 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from engine.archives.tar import BLOCK, COMPONENT_BYTES, DEPTH, NAME_BYTES, READ_BYTES, printable
+from engine.archives.fields import INT64
+from engine.archives.tar import BLOCK, COMPONENT_BYTES, DEPTH, NAME_BYTES, PAX_BYTES, READ_BYTES, printable
 from engine.backup import attributes
 
 MAX_EXTENTS = 2000  # of one file; they must fit into its extended header
+ATTRIBUTES_BYTES = PAX_BYTES - 2**17  # of one file, for the same reason: names and extents need the rest
 NOTES = 100
 _KINDS = {
     stat.S_IFDIR: tarfile.DIRTYPE,
@@ -90,14 +92,16 @@ class Packer:
             return False
         info = tarfile.TarInfo(path)
         info.type, info.mode = kind, stat.S_IMODE(facts.st_mode)
-        info.uid, info.gid, info.mtime = facts.st_uid, facts.st_gid, facts.st_mtime_ns // 10**9
-        headers = {"mtime": _seconds(facts.st_mtime_ns)}
+        time_ns = min(max(facts.st_mtime_ns, -INT64), INT64 - 1)  # a file system may count on, utimensat(2) does not
+        if time_ns != facts.st_mtime_ns:
+            self._note("a time that cannot be given back", path)
+        info.uid, info.gid, info.mtime = facts.st_uid, facts.st_gid, time_ns // 10**9
+        headers = {"mtime": _seconds(time_ns)}
         info.pax_headers = headers
         if kind == tarfile.SYMTYPE:
             info.linkname = os.readlink("", dir_fd=entry)
         else:
-            for name, value in attributes.read(f"/proc/self/fd/{entry}"):
-                headers[f"SCHILY.xattr.{name}"] = value.decode("utf-8", "surrogateescape")
+            headers |= self._attributes(entry, path)
         if kind not in (tarfile.DIRTYPE, tarfile.CHRTYPE) and facts.st_nlink > 1:  # whiteouts share an inode: no wish
             first = self._links.setdefault((facts.st_dev, facts.st_ino), path)
             if first != path:
@@ -109,6 +113,16 @@ class Packer:
         else:
             self._head(info)
         return kind == tarfile.DIRTYPE
+
+    def _attributes(self, entry: int, path: str) -> dict[str, str]:
+        found, room = {}, ATTRIBUTES_BYTES
+        for name, value in attributes.read(f"/proc/self/fd/{entry}"):
+            room -= len(value) + 2 * COMPONENT_BYTES
+            if room < 0 or any("\ud800" <= letter <= "\udfff" for letter in name):  # of a pax record it is UTF-8
+                self._note("an attribute", path)
+                continue
+            found[f"SCHILY.xattr.{name}"] = value.decode("utf-8", "surrogateescape")
+        return found
 
     def _head(self, info: tarfile.TarInfo) -> None:
         self._out.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))

@@ -152,7 +152,8 @@ class _Stage:
             self._tree(self._paths.layers / key, member)
         elif kind == "volumes" and key in self._volumes:
             self._paths.volume(key).parent.mkdir(mode=0o755)
-            self._tree(self._paths.volume(key), member, ids=ALL_IDS if self._hosts else IDS)
+            # Who wrote to it with the host's ids may be gone by now.
+            self._tree(self._paths.volume(key), member, ids=ALL_IDS)
         elif kind == "containers" and key in self._bases:
             old, new = self._bases[key]
             self._tree(self._paths.container(key), member, old, new, ids=ALL_IDS if key in self._hosts else IDS)
@@ -169,7 +170,7 @@ class _Stage:
         place.mkdir(mode=0o700)
         root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            reader = Reader(_Gunzipped(member, self._guard))
+            reader = Reader(_Gunzipped(member, self._guard), entries=2**63)  # a digest and the disk's guard bound it
             Restorer(root, reader, old_base=old_base, new_base=new_base, ids=ids).run()
         finally:
             os.close(root)

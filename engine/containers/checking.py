@@ -25,7 +25,7 @@ def check(executions: Executions, container: Container, caller: Caller) -> Healt
     with executions.run(container, ExecSpec(wanted.test, stdin=False), caller) as execution:
         start_time = process.start_time(execution.pid)
         try:
-            code, output, complaints = execution.output(timeout_s=wanted.timeout_s)
+            code, output, complaints = execution.output(timeout_s=wanted.timeout_s, most_bytes=OUTPUT_BYTES)
             said = output + complaints
         except Unavailable:
             code, said = None, b"took too long, and was killed"

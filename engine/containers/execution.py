@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from engine import policy
@@ -13,12 +14,12 @@ from engine.containers.pipes import Execution
 from engine.containers.records import Records
 from engine.containers.spec import TOOLBOX_PLACE, Container, ExecSpec, TerminalInfo
 from engine.containers.terminals import Terminal
-from engine.errors import NotFound, Unavailable, WrongState
+from engine.errors import Denied, Late, NotFound, Unavailable, WrongState
 from engine.images.spec import STARTER, Image
 from engine.linux import files
 from engine.names import new_id
 from engine.security.confinement import confinement
-from engine.security.spec import Caller
+from engine.security.spec import ROOT, Caller
 from engine.shim import protocol
 from engine.storage.paths import Paths
 
@@ -58,7 +59,7 @@ class Executions:
         found = [
             (container.name, info.by)
             for container in self._records.several(sorted(set(owners)))
-            for info in self.open_terminals(container)
+            for info in self.open_terminals(container, ROOT)
             if info.session != first_session(container)
         ]
         policy.check_terminals(found, caller)
@@ -98,17 +99,20 @@ class Executions:
         connection.close()
         return descriptor
 
-    def open_terminals(self, container: Container) -> list[TerminalInfo]:
-        """The terminals whose programs run, the oldest first."""
+    def open_terminals(self, container: Container, caller: Caller) -> list[TerminalInfo]:
+        """The terminals whose programs run, the oldest first; of those only that ``caller`` may sit down at."""
+        policy.enter(container.spec, caller)
         found = []
         for path in self._paths.shims.glob(f"{container.id}.*.sock"):
             session = path.name.split(".")[1]
             try:
                 connection, answer = self._greet(container, session, "about")
-            except NotFound:  # it has just ended
+            except (NotFound, Late):  # it has just ended, or is stuck
                 continue
             connection.close()
-            found.append(_info(session, answer))
+            with suppress(Denied):
+                policy.enter_terminal(caller, privileged=answer.get("privileged", False))
+                found.append(_info(session, answer))
         return sorted(found, key=lambda info: info.started_at_ns)
 
     def _open(
@@ -204,6 +208,10 @@ class Executions:
                     connection.settimeout(None)
                     return connection, answer[0]
                 connection.close()
+        except TimeoutError as error:
+            if connection is not None:
+                connection.close()
+            raise Late(f"the terminal has not answered in {ANSWER_S:g} s", hint="try again in a moment") from error
         except (OSError, EOFError):
             if connection is not None:
                 connection.close()

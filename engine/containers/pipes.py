@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -44,30 +45,39 @@ class Execution:
                 return int(protocol.exited(status)["code"])
         raise Unavailable("nobody saw the command's exit code", hint="its shim was killed")
 
-    def output(self, data: bytes = b"", timeout_s: float | None = None) -> tuple[int, bytes, bytes]:
-        """Give it ``data``, and return its exit code and all that it wrote to stdout and stderr."""
+    def output(
+        self, data: bytes = b"", timeout_s: float | None = None, most_bytes: int = sys.maxsize
+    ) -> tuple[int, bytes, bytes]:
+        """Give it ``data``, and return its exit code and what it wrote to stdout and stderr, of each ``most_bytes`` at
+        most: the rest is read and forgotten. Unavailable when it goes on for longer than ``timeout_s``."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        parts: dict[int, list[bytes]] = {self.stdout: [], self.stderr: []}
+        parts = {self.stdout: bytearray(), self.stderr: bytearray()}
         view, reading = memoryview(data), set(parts)
         if not view:
             self.close_stdin()
         while reading:
-            readable, writable, _ = select.select(reading, [self.stdin] if view else (), (), _left(deadline))
-            if not readable and not writable:
+            poll = select.poll()
+            for descriptor in reading:
+                poll.register(descriptor, select.POLLIN)
+            if view:
+                poll.register(self.stdin, select.POLLOUT)
+            left = _left(deadline)
+            ready = [descriptor for descriptor, _ in poll.poll(None if left is None else left * 1000)]
+            if not ready or left == 0:
                 raise _unended()
-            for descriptor in readable:
+            for descriptor in reading & set(ready):
                 if chunk := os.read(descriptor, 65536):
-                    parts[descriptor].append(chunk)
+                    parts[descriptor] += chunk[: most_bytes - len(parts[descriptor])]
                 else:
                     reading.discard(descriptor)
-            if writable:
+            if self.stdin in ready:
                 try:
                     view = view[os.write(self.stdin, view[:4096]) :]
                 except BrokenPipeError:  # it reads no more
                     view = view[:0]
                 if not view:
                     self.close_stdin()
-        return self.wait(_left(deadline)), b"".join(parts[self.stdout]), b"".join(parts[self.stderr])
+        return self.wait(_left(deadline)), bytes(parts[self.stdout]), bytes(parts[self.stderr])
 
     def close_stdin(self) -> None:
         """Its input ends."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from engine import policy
 from engine.containers import state
 from engine.containers.spec import Container, ContainerSpec, Limits, RestartPolicy, State
+from engine.containers.stopping import Patience
 from engine.errors import EngineError
 from engine.security.spec import Caller
 
@@ -18,7 +19,9 @@ class Acts(Protocol):
 
     def create(self, spec: ContainerSpec, *, caller: Caller = ...) -> Container: ...
     def start(self, ref: str) -> Container: ...
-    def stop(self, ref: str, timeout_s: float | None = None, *, caller: Caller = ...) -> Container: ...
+    def stop(
+        self, ref: str, timeout_s: float | None = None, *, caller: Caller = ..., patience: Patience | None = ...
+    ) -> Container: ...
     def inspect(self, ref: str) -> Container: ...
     def update(
         self, ref: str, limits: Limits | None = ..., restart: RestartPolicy | None = ..., *, name: str = ...,
@@ -28,13 +31,15 @@ class Acts(Protocol):
     def remove(self, ref: str, *, force: bool = ...) -> None: ...
 
 
-def recreate(engine: Acts, old: Container, spec: ContainerSpec, caller: Caller) -> tuple[Container, Container]:
+def recreate(
+    engine: Acts, old: Container, spec: ContainerSpec, caller: Caller, patience: Patience | None
+) -> tuple[Container, Container]:
     """The new one and the old one. On any error the old one has its name again, and runs if it did."""
     name, ran = old.name, old.state.alive
     state.require("rename", old.state, name)
     policy.check(dataclasses.replace(spec, name=name), caller)
     before = _free(name, {each.name for each in engine.containers()})
-    engine.stop(old.id, caller=caller)
+    engine.stop(old.id, caller=caller, patience=patience)
     new = None
     try:
         engine.update(old.id, name=before, restart=RestartPolicy(), caller=caller)  # it is not to come back by itself

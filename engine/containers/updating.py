@@ -55,6 +55,7 @@ class Updating:
             after = dataclasses.replace(before, name=name or before.name, restart=restart or before.restart)
             if limits is not None:
                 after = dataclasses.replace(after, limits=limits if exactly else merge(before.limits, limits))
+                policy.check_kept(before.limits, after.limits, caller)
                 bounds.check(after.limits)
             self._require_free(after.name, container)
             # The kernel and the shim's files first, for they may refuse. Killed before the store says so too, the store

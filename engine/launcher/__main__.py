@@ -162,7 +162,7 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
             spare = os.fork()
             if not spare:
                 _child(listener, report, launcher_pid, (reports, signals, lock, tell), run, instance)
-        elif not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
+        elif not until and not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
             until = time.monotonic() + LEAVING_S
         if until:
             files.remove(f"{run}/launcher.sock")

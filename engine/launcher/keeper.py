@@ -128,7 +128,10 @@ class Keeper:
                 print(f"wharfie keeper: nothing is kept of {deposit.id}: {error}", file=sys.stderr, flush=True)
 
     def _keep(self, deposit: Deposit) -> None:
-        _drop(self._kept.pop(deposit.shim, None))
+        before = self._kept.pop(deposit.shim, None)
+        if before is None or before.pid != deposit.pid:
+            self._ended.pop(deposit.pid, None)  # of another process, which had that number before
+        _drop(before)
         self._kept[deposit.shim] = _lifted(deposit)
         try:
             if process.parent(deposit.shim) != self._launcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from engine.cgroups import manager
 from engine.cgroups.counters import Counters, UnlessGone, Usage
 from engine.cgroups.meter import Meter
 from engine.containers.spec import Container, Limits
-from engine.errors import WrongState
+from engine.errors import EngineError, WrongState
 from engine.events import Events
 from engine.metrics.spec import Sample
 
@@ -47,6 +48,7 @@ class Sampler:
         self._events = events
         self._meters: dict[str, Meter] = {}
         self._oom_kills: dict[str, int] = {}  # at the last look, of those that ran then
+        self._looked = False  # what was before that is no news
         self._lock = threading.Lock()
 
     def sample(self, containers: Iterable[Running]) -> dict[str, Sample]:
@@ -57,10 +59,16 @@ class Sampler:
         """
         found, kills, struck = {}, {}, []
         with self._lock:
+            first = not self._looked
+            self._looked = True
             for container in containers:
+                meter = self._meters.get(container.id)
                 used = self._used(container.id)
                 if used is None:
                     continue
+                known = self._oom_kills.get(container.id, 0)
+                same = self._meters.get(container.id) is meter and known <= used.oom_kills  # and no run begun since
+                before = used.oom_kills if first else known if same else 0
                 found[container.id] = Sample(
                     time_ns=time.monotonic_ns(),
                     cpu_time_ns=used.cpu_time_ns,
@@ -70,15 +78,18 @@ class Sampler:
                     cpus=container.limits.cpus or 0.0,
                 )
                 kills[container.id] = used.oom_kills
-                before = self._oom_kills.get(container.id, used.oom_kills)
-                killed = used.oom_kills - (before if before <= used.oom_kills else 0)  # fewer: of its next run
-                if killed:
-                    struck.append((container, killed))
+                if used.oom_kills > before:
+                    struck.append((container, used.oom_kills - before))
             self._oom_kills = kills
             for gone in self._meters.keys() - found.keys():
                 self._meters.pop(gone).close()
         for container, killed in struck:
-            self._events.publish("container", "oom", container.id, container.name, killed=killed)
+            try:
+                self._events.publish("container", "oom", container.id, container.name, killed=killed)
+            except EngineError as error:  # figures are told all the same, and this at the next look
+                print(f"wharfie: an event of {container.name}: {error}", file=sys.stderr, flush=True)
+                with self._lock:
+                    self._oom_kills[container.id] = max(0, self._oom_kills.get(container.id, 0) - killed)
         return found
 
     def _used(self, container_id: str) -> Usage | None:

@@ -52,6 +52,7 @@ class Supervisor(Watch):
             self._rest(ended, pause_s)
             if not self._resting:
                 break
+            self._began = time.monotonic()  # should it come to nothing, it has lasted no time
             failed = self._again()
             if failed is None:
                 self.watch()

@@ -31,6 +31,8 @@ HEADER = struct.Struct("<BI")
 SIZE = struct.Struct("<HH")
 DATA, RESIZE, EXIT = 0, 1, 2
 SCROLLBACK_BYTES = 2**20
+CHUNK_BYTES = 2**12
+LAST_S = 5.0  # for its log to take what it showed at last: on a full disk the shim is done before that
 # Who is further behind is dropped; it may come back, and sees the scrollback.
 BEHIND_BYTES = 2 * SCROLLBACK_BYTES
 INPUT_BYTES = 2**16  # not yet taken by the program: then clients are not read
@@ -82,8 +84,8 @@ class Terminal:
 
     def serve(self) -> None:
         """Until the program has ended and its last output is read. What comes after, `farewell` does."""
-        ended = False
-        while not ended or self._uncopied:
+        ended, until = False, 0.0
+        while not ended or (self._uncopied and time.monotonic() < until):
             poll = select.poll()
             poll.register(self._listener.fileno(), select.POLLIN)
             if not ended:
@@ -96,7 +98,7 @@ class Terminal:
             listening = select.POLLIN if len(self._input) < INPUT_BYTES else 0
             for descriptor, client in self._clients.items():
                 poll.register(descriptor, listening | (select.POLLOUT if client.outgoing else 0))
-            for descriptor, event in poll.poll():
+            for descriptor, event in poll.poll(LAST_S * 1000 if ended else None):
                 if descriptor == self._master:
                     self._exchange(event)
                 elif descriptor == self._listener.fileno():
@@ -105,7 +107,7 @@ class Terminal:
                 elif descriptor == self._copy:
                     self._copy_on()
                 elif descriptor == self._pidfd:
-                    ended = True
+                    ended, until = True, time.monotonic() + LAST_S
                     while self._master >= 0 and self._read():  # no more than the kernel holds for a terminal
                         continue
                 elif descriptor in self._clients:
@@ -149,7 +151,10 @@ class Terminal:
         if self._copy >= 0:
             self._uncopied += data
             self._copy_on()
-        self._scrollback.append(data)
+        if self._scrollback and len(self._scrollback[-1]) + len(data) <= CHUNK_BYTES:  # else a byte may cost a hundred
+            self._scrollback[-1] += data
+        else:
+            self._scrollback.append(data)
         self._scrollback_bytes += len(data)
         while self._scrollback_bytes - len(self._scrollback[0]) >= SCROLLBACK_BYTES:
             self._scrollback_bytes -= len(self._scrollback.popleft())

@@ -8,6 +8,7 @@ import { size } from "./words.js";
 const page = document.body;
 const host = document.querySelector("[data-host]");
 const MOVES_MS = 5000;
+const AGAIN_MS = 5000;
 
 // What stays as it was is left alone: the browser would lay the table out again for it, each second.
 function text(root, name, value) {
@@ -111,6 +112,11 @@ if (document.querySelector('[data-live~="containers"]')) {
   });
 }
 
+// What could not be fetched when something changed is fetched again.
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  if (detail.failed && detail.requestConfig.triggeringEvent?.type === "wharfie:changed") setTimeout(() => htmx.trigger(page, "wharfie:changed"), AGAIN_MS);
+});
+
 let before = "";
 document.addEventListener("htmx:afterSwap", () => {
   const now = shown().join();
@@ -121,5 +127,7 @@ document.addEventListener("htmx:afterSwap", () => {
 });
 
 setInterval(() => {
-  if (!document.hidden) document.querySelectorAll("[data-moving]").forEach((part) => htmx.trigger(part, "moved"));
+  // Nothing moves under a pointer that is about to press, nor from under what is chosen.
+  const still = (part) => part.matches(":hover, :focus-within") || part.querySelector(":checked");
+  if (!document.hidden) document.querySelectorAll("[data-moving]").forEach((part) => still(part) || htmx.trigger(part, "moved"));
 }, MOVES_MS);

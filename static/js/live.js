@@ -12,6 +12,7 @@ import { clock, now } from "./words.js";
 
 const OLD_MS = 3000; // figures come every second
 const ANSWERED_MS = 5000;
+const OUTDATED_MS = 10000; // a page that is younger is refused for another reason, and no reload would help
 const SILENT_MS = 15000; // numbers come every second; this long without any, the connection is dead and does not know it
 
 const page = document.body;
@@ -65,6 +66,8 @@ function receive(event) {
 let left = -Infinity;
 addEventListener("beforeunload", () => { left = performance.now(); });
 export const signedOut = () => setTimeout(() => location.reload(), Math.max(0, left + ANSWERED_MS - performance.now()));
+// Whoever signed in anew in another tab has other tokens than this page: it would be refused for ever.
+const outdated = (answer) => answer.status === 403 && performance.now() > OUTDATED_MS;
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (event.detail.xhr.status !== 401) return;
   event.preventDefault(); // it leads to the sign-in at once
@@ -88,7 +91,7 @@ async function ask(tries = 0) {
 
 export async function ticket() {
   const answer = await ask();
-  if (answer.status === 401) signedOut();
+  if (answer.status === 401 || outdated(answer)) signedOut();
   if (!answer.ok) throw new Error(`ticket: ${answer.status}`);
   return (await answer.json()).ticket;
 }
@@ -105,11 +108,8 @@ async function connect() {
     if (!document.hidden) for (const [name, { wish }] of topics) say({ ...wish(), sub: name });
   };
   opened.onmessage = receive;
-  opened.onclose = (event) => {
-    if (socket !== opened) return; // given up before
-    if (event.code === 4401) signedOut();
-    else again();
-  };
+  // Given up before, or lost; or the session ended, and there may be a next one: who asks for a ticket learns that.
+  opened.onclose = () => { if (socket === opened) again(); };
 }
 
 function again() {

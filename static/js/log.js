@@ -5,6 +5,7 @@ import { adopt, dress, fold, gap, raw, row, unfold } from "./rows.js";
 import { count } from "./words.js";
 
 const NEAR_PX = 400;
+const AGAIN_MS = 3000;
 const list = document.querySelector("[data-log]");
 const words = list.dataset;
 const tail = Number(words.tail);
@@ -124,11 +125,19 @@ function receive(frame) {
   offer();
 }
 
+class Refused extends Error {} // with words of the server's; else there was no answer, or none of ours
+
+// It is tried again: nobody has looked through what did not come.
+function failed(error, retry) {
+  say("bad", error instanceof Refused ? error.message : words.failed);
+  if (!(error instanceof Refused)) setTimeout(retry, AGAIN_MS);
+}
+
 async function fetchRows(query) {
   const answer = await fetch(`${words.lines}?${new URLSearchParams({ ...filter, ...query })}`, { headers: { Accept: "application/json" } });
   if (answer.status === 401) signedOut();
   const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error);
+  if (!answer.ok) throw new Refused(found.error);
   return found;
 }
 
@@ -149,8 +158,9 @@ async function loadOlder() {
       whole = false;
     }
   } catch (error) {
-    say("bad", error.message);
-    older = false;
+    failed(error, loadOlder);
+    if (error instanceof Refused) older = false;
+    return;
   } finally {
     loading = false;
   }
@@ -175,7 +185,7 @@ async function loadNewer() {
     }
     if (!page.more && !subscription) whole = true;
   } catch (error) {
-    say("bad", error.message);
+    failed(error, loadNewer);
   } finally {
     loading = false;
   }
@@ -191,7 +201,7 @@ async function toEnd() {
       [older, whole] = [page.more, true];
       subscription?.renew();
     } catch (error) {
-      return say("bad", error.message);
+      return failed(error, toEnd);
     }
   }
   unseen = 0;

@@ -4,6 +4,8 @@ import { moment } from "./words.js";
 const template = document.querySelector("template[data-log-row]");
 const copier = document.querySelector("template[data-log-copy]");
 
+const { page } = document.querySelector("[data-log]").dataset;
+
 const pad = (number, length) => String(number).padStart(length, "0");
 
 function stamp(when, milliseconds) {
@@ -17,7 +19,7 @@ export function row([place, time, stream, parts], fields) {
   item.id = place;
   if (stream === "e") item.className = "err";
   const [link, source, message] = item.children;
-  link.href = `?line=${place}#${place}`;
+  link.href = `${page}?line=${place}#${place}`;
   stamp(link.firstElementChild, time);
   source.textContent = stream === "e" ? "err" : "out";
   if (typeof parts === "string") message.textContent = parts;

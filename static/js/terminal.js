@@ -1,7 +1,7 @@
 // The terminal of a container. The program runs on without us: a reload comes back to it, and sees the last of it.
 import { Terminal } from "../vendor/xterm/xterm.mjs";
 import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
-import { address, signedOut, ticket } from "./live.js";
+import { address, ticket } from "./live.js";
 
 const place = document.querySelector("[data-terminal]");
 const mark = document.querySelector("[data-terminal-state]");
@@ -69,6 +69,13 @@ terminal.onData((typed) => { if (open()) for (const part of parts(encoder.encode
 terminal.onBinary((typed) => { if (open()) socket.send(Uint8Array.from(typed, (c) => c.charCodeAt(0))); });
 function* parts(bytes) { for (let at = 0; at < bytes.length; at += 32768) yield bytes.subarray(at, at + 32768); }
 
+// All keys go to the program, so one has to lead away; it is named above.
+terminal.attachCustomKeyEventHandler((event) => {
+  if (!(event.ctrlKey && event.shiftKey && event.code === "KeyL")) return true;
+  event.preventDefault();
+  if (event.type === "keydown") mark.parentElement.querySelector("a").focus();
+  return false;
+});
 terminal.onResize(({ rows, cols }) => say({ rows, columns: cols }));
 let waiting = 0;
 new ResizeObserver(() => {
@@ -104,7 +111,7 @@ async function connect() {
     fit.fit();
     say({ rows: terminal.rows, columns: terminal.cols });
     state("ok", place.dataset.connected);
-    terminal.focus();
+    if (document.activeElement === document.body) terminal.focus(); // and takes it from nobody who is somewhere else
   };
   opened.onmessage = (event) => {
     if (socket !== opened) return; // given up before
@@ -113,8 +120,8 @@ async function connect() {
   };
   opened.onclose = (event) => {
     if (ended || socket !== opened) return;
-    if (event.code === 4401) return signedOut();
     if (event.code === 4404) { ended = true; return state("idle", place.dataset.ended); }
+    if (event.code === 4403) { ended = true; return state("bad", place.dataset.denied); }
     again();
   };
 }

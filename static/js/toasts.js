@@ -66,9 +66,16 @@ document.addEventListener("submit", (event) => { if (event.target.matches("[data
 const LEAVING_MS = 10000;
 let left = -Infinity;
 addEventListener("beforeunload", () => { left = performance.now(); });
-document.addEventListener("htmx:sendError", () => {
+function silence() {
   if (performance.now() - left < LEAVING_MS || toasts.querySelector(".silence")) return;
   const toast = document.getElementById("silence").content.cloneNode(true);
   toast.firstElementChild.classList.add("silence");
   toasts.append(toast);
+}
+document.addEventListener("htmx:sendError", silence);
+// What a proxy says of a console that is not there is no part of a page. Ours have a content policy.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.xhr.status < 500 || detail.xhr.getResponseHeader("Content-Security-Policy")) return;
+  detail.shouldSwap = false;
+  silence();
 });

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from console.accounts.models import ApiToken, User
-from engine import Engine
+from engine import Engine, EventFilter
 from tests.console.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +104,26 @@ def test_a_deleted_user_is_gone_with_all_that_signs_in(page: Client, mate: User)
     page.post(f"/users/{mate.pk}/remove/")
     assert not User.objects.filter(username="mate").exists()
     assert (inside(browser), ApiToken.find(token)) == (False, None)
+
+
+def test_what_happens_to_accounts_is_told_to_admins_alone(page: Client, mate: User, user: User, host: Engine) -> None:
+    browser = browser_of(mate)
+    for act in ("promote", "demote", "disable", "enable"):
+        page.post(f"/users/{mate.pk}/{act}/")
+    page.post(f"/users/{mate.pk}/link/")
+    page.post("/users/create/", {"username": "cook", "role": "member", "password": PASSWORD})
+    page.post(f"/users/{User.objects.get(username='cook').pk}/remove/")
+    told = [(event.name, event.action, event.by) for event in host.find_events(EventFilter(kind="account"))]
+    by = "captain"
+    assert told == [
+        ("cook", "remove", by), ("cook", "create", by), ("mate", "link", by), ("mate", "enable", by),
+        ("mate", "disable", by), ("mate", "demote", by), ("mate", "promote", by), ("mate", "sign_in", "mate"),
+    ]  # fmt: skip
+    shown = page.get("/events/?kind=account").content.decode()
+    assert "Account became an admin" in shown
+    assert "Account became an admin" in page.get("/").content.decode()
+    browser = browser_of(mate)
+    for path in ("/events/", "/events/?kind=account", "/"):
+        shown = browser.get(path).content.decode()
+        assert "Account became" not in shown, path
+    assert "kind=account" not in browser.get("/events/").content.decode()

@@ -264,3 +264,14 @@ def test_a_device_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(EngineError) as refused:
         Device.parse(text)
     assert refused.value.field == "devices"
+
+
+def test_what_an_admin_has_limited_no_earlier_version_lifts(dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="busybox", command=("true",)), caller=MEMBER)
+    dock.update(container.id, Limits(memory_swap_bytes=-1), caller=ADMIN)
+    dock.update(container.id, Limits(pids=50), caller=MEMBER)
+    with pytest.raises(Denied, match="--memory-swap"):
+        dock.restore(container.id, 1, caller=MEMBER)
+    assert dock.inspect(container.id).spec.limits.memory_swap_bytes == -1
+    dock.restore(container.id, 1, caller=ADMIN)
+    assert dock.inspect(container.id).spec.limits.memory_swap_bytes != -1

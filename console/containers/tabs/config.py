@@ -32,12 +32,14 @@ CHANGES: dict[str, str | Promise] = {
 
 
 class EditForm(CreateForm):
-    """What can be changed without a new container."""
+    """What can be changed without a new container; and of which version it was filled in."""
+
+    version = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, caller: Caller, **kwargs: Any) -> None:
         super().__init__(*args, caller=caller, **kwargs)
         for name in list(self.fields):
-            if name not in EDITED or (name in FOR_ADMINS and caller.role is not Role.ADMIN):
+            if name not in (*EDITED, "version") or (name in FOR_ADMINS and caller.role is not Role.ADMIN):
                 del self.fields[name]
         for name in ("memory", "cpus", "pids"):
             self.fields[name].help_text = _("Empty: it stays as it is")
@@ -115,7 +117,24 @@ def _form(request: HttpRequest, container: Container) -> EditForm:
     texts = initial(container.spec)
     if texts["memory_swap"] == texts["memory"]:  # so it stays when the memory changes
         texts["memory_swap"] = ""
-    return EditForm(data, caller=gateway.caller(request.user), initial=texts)
+    return EditForm(data, caller=gateway.caller(request.user), initial=texts | {"version": _newest(container)})
+
+
+def _newest(container: Container) -> int:
+    return gateway.engine().versions(container.id)[0].number
+
+
+def _since(container: Container, number: int | None) -> str | None:
+    """What others have changed since the form was filled in, which it would undo; None for nothing."""
+    found = gateway.engine().versions(container.id)
+    if number is None or number >= found[0].number:
+        return None
+    then = next((each for each in found if each.number <= number), found[-1])
+    who = found[0].by or _("the command line")
+    other = changes(then.spec, found[0].spec)
+    what = "; ".join(f"{change.label}: {change.before or '–'} → {change.after or '–'}" for change in other)
+    words = _("%(who)s has changed it meanwhile (%(what)s). Press again to have it as it stands here.")
+    return words % {"who": who, "what": what}
 
 
 def _other(limits: Limits, wanted: Limits) -> Limits:
@@ -134,6 +153,10 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         return _page(request, container, form)
     if not form.is_valid():
         return _page(request, container, form, 400)
+    if (since := _since(container, form.cleaned_data["version"])) is not None:
+        form.add_error(None, since)
+        form.data = form.data | {"version": str(_newest(container))}  # who presses again has read it
+        return _page(request, container, form, 409)
     wanted = form.spec
     try:
         limits = _other(container.spec.limits, wanted.limits)

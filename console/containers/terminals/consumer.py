@@ -41,9 +41,10 @@ class TerminalConsumer(SignedInConsumer):
                 where["session"],
                 caller=gateway.caller(self.scope["user"]),
             )
-        except errors.EngineError:
+        except errors.EngineError as error:
             await self.accept()  # a refused handshake has no code that a page could read
-            await self.close(code=self.GONE)
+            codes = {errors.Denied: self.REFUSED, errors.NotFound: self.GONE, errors.WrongState: self.GONE}
+            await self.close(code=next((codes[kind] for kind in type(error).__mro__ if kind in codes), self.BROKEN))
             return
         self._terminal.without_blocking()
         await self.accept()

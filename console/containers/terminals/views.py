@@ -72,9 +72,13 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
         else:
             terminal.close()  # the page attaches to it
             return redirect("containers:terminals:show", container.id, terminal.info.session)
+    caller = gateway.caller(request.user)
     running = container.state is State.RUNNING
-    terminals = engine.terminals(container.id) if running else []
-    offered = shells.found(container, gateway.caller(request.user)) if running else None
+    try:
+        terminals = engine.terminals(container.id, caller=caller) if running else []
+    except errors.Denied as error:
+        return tabs.show(request, container, "terminal", {"denied": error}, status=gateway.status_of(error))
+    offered = shells.found(container, caller) if running else None
     known = {each.session for each in terminals}
     if not session and terminals and request.method != "POST":
         return redirect("containers:terminals:show", container.id, terminals[-1].session)
@@ -108,7 +112,8 @@ def end(request: HttpRequest, ref: str, session: str) -> HttpResponse:
     if request.method == "POST":
         engine.end_terminal(container.id, session, caller=gateway.caller(request.user))
         return gateway.go(request, reverse("containers:terminals:list", args=(container.id,)))
-    terminal = next((each for each in engine.terminals(container.id) if each.session == session), None)
+    found = engine.terminals(container.id, caller=gateway.caller(request.user))
+    terminal = next((each for each in found if each.session == session), None)
     if terminal is None:
         raise errors.NotFound(_("This terminal has ended"), hint=_("open a new one"), subject=session)
     name = "containers/terminals/_end.html" if request.htmx else "containers/terminals/end.html"

@@ -24,8 +24,9 @@ import pytest
 
 from engine import Config, ContainerSpec, Engine, Namespaces, State, VolumeMount
 from engine.archives.collect import xattrs
+from engine.archives.tar import Reader
 from engine.backup import attributes, manifest
-from engine.backup.pack import MAX_EXTENTS, data_extents
+from engine.backup.pack import MAX_EXTENTS, Packer, data_extents
 from engine.backup.purge import purge
 from engine.backup.restore import restore
 from engine.errors import AlreadyExists, Busy, Corrupt, EngineError
@@ -153,6 +154,46 @@ def fill(top: Path, base: int) -> None:
     os.setxattr(top / "a", "trusted.overlay.opaque", b"y")
     for path in (plain, top / "a" / "b", top / "a", top):
         os.utime(path, ns=(1, -987_654_321))
+
+
+def test_whatever_a_container_leaves_can_be_given_back(dock: Engine, away: Away) -> None:
+    """What a file system takes and a tar, or the next file system, does not, is noted and left out."""
+    dock.create_volume("cargo")
+    data = dock.paths.volume("cargo")
+    for name in ("late", "odd", "large", "stranger"):
+        (data / name).write_text(name)
+    os.utime(data / "late", ns=(0, 10_413_792_000 * 10**9))  # the year 2300
+    os.setxattr(data / "odd", b"user.\xff", b"no UTF-8")
+    os.setxattr(data / "odd", "user.even", b"\xff")
+    os.chown(data / "stranger", 100_000, 4_000_000_000)
+    archive = io.BytesIO()
+    told = dock.backup(archive)
+    kept_late = data.joinpath("late").stat().st_mtime_ns < 2**63  # such a file system cuts it off itself
+    late = [] if kept_late else ["a time that cannot be given back"]
+    assert [note.split(": ")[1] for note in told.notes] == [*late, "an attribute"]
+    there = away()
+    restore(there, io.BytesIO(archive.getvalue()), force=False, progress=quiet)
+    again = Paths(there).volume("cargo")
+    assert {path.name: path.read_text() for path in again.iterdir()} == {name: name for name in os.listdir(data)}
+    assert os.listxattr(again / "odd") == ["user.even"]
+    assert ((again / "stranger").stat().st_uid, (again / "stranger").stat().st_gid) == (100_000, 4_000_000_000)
+    assert (again / "late").stat().st_mtime_ns >= 9_000_000_000 * 10**9 or kept_late
+
+
+def test_attributes_of_one_file_are_saved_as_far_as_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On file systems where they may be more than a header holds."""
+    many = [(f"user.{number}", bytes(2**16)) for number in range(20)]
+    monkeypatch.setattr(attributes, "read", lambda path: iter(many if path.startswith("/proc") else ()))
+    (tmp_path / "full").touch()
+    out = io.BytesIO()
+    packer = Packer(out)
+    top = os.open(tmp_path, os.O_RDONLY)
+    packer.run(top, only=frozenset({"full"}))
+    os.close(top)
+    out.seek(0)
+    entries = {entry.name: entry for entry in Reader(out)}
+    assert 10 < len(entries[b"full"].xattrs) < 20
+    assert len(packer.notes) == 2 * (20 - len(entries[b"full"].xattrs)), "of the directory too, which has them all here"
 
 
 def test_what_a_container_has_comes_back_exactly(dock: Engine, away: Away) -> None:

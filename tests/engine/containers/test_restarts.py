@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,7 @@ from engine import (
 from engine.cgroups import manager
 from engine.errors import InvalidRequest, WrongState
 from engine.shim.restarts import Pauses
+from engine.shim.supervise import Supervisor
 from engine.storage import instance
 from tests.conftest import eventually, wait_readable
 from tests.engine.conftest import groups
@@ -175,6 +179,33 @@ def test_one_that_cannot_be_started_again_is_tried_again_and_says_why(dock: Engi
     dock.remove(container.id, force=True)
 
 
+def test_tries_that_come_to_nothing_are_no_long_runs(tmp_path: Path) -> None:
+    """Else it would be tried ten times a second for ever, once it had run for long."""
+    seconds: list[float] = []
+    (tmp_path / "restart").write_text("always\n")
+
+    class Shim(Supervisor):
+        _request = {"restart": str(tmp_path / "restart")}
+
+        def __init__(self) -> None:  # of a container that has run for an hour
+            self._began = time.monotonic() - 3600
+            self._pauses = SimpleNamespace(after=lambda ran_s: seconds.append(ran_s) or 0.0)
+            self._restarts, self._resting = 0, False
+
+        def _rest(self, ended: dict[str, Any], pause_s: float) -> None:
+            self._resting = len(seconds) < 4
+
+        def _again(self) -> dict[str, Any]:
+            return {"code": 125}
+
+        def _finish(self, ended: dict[str, Any]) -> None:
+            return
+
+    Shim().run({"code": 1})
+    assert seconds[0] > 3599
+    assert max(seconds[1:]) < 60
+
+
 def test_policies_are_read_as_docker_writes_them() -> None:
     for text in ("no", "always", "unless-stopped", "on-failure", "on-failure:5"):
         assert str(RestartPolicy.parse(text)) == text
@@ -257,6 +288,18 @@ def test_a_check_that_hangs_is_killed_and_one_that_is_missing_fails(dock: Engine
         assert words in health.results[0].output
         assert dock.inspect(container.id).state is State.RUNNING
         dock.stop(container.id, timeout_s=0)
+
+
+def test_a_check_that_somebody_runs_is_cut_off_whatever_it_writes(dock: Engine) -> None:
+    """Not when it has ended: until then it would have filled the memory of who asked."""
+    check = HealthCheck(("yes",), interval_s=1000, timeout_s=1)
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
+    dock.start(container.id)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = dock.check_health(container.id)
+    assert (result.code, result.output) == (None, "took too long, and was killed")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 64 * 1024
+    dock.remove(container.id, force=True)
 
 
 def test_a_check_that_was_paused_with_its_container_is_not_too_slow(dock: Engine) -> None:

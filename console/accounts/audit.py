@@ -1,0 +1,39 @@
+"""What happens to accounts stands among the events, for admins: who came in, who was given or lost what, by whom."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from allauth.account.signals import user_logged_in
+from allauth.mfa.signals import authenticator_added, authenticator_removed
+from django.dispatch import receiver
+
+from console import gateway
+from console.accounts.models import User
+from engine import errors
+
+log = logging.getLogger(__name__)
+
+
+def tell(action: str, person: User, **detail: Any) -> None:
+    """Note it, by whoever the request is of. Nobody is kept out because the engine cannot note that he came in."""
+    try:
+        gateway.engine().journal.publish("account", action, str(person.pk), person.username, **detail)
+    except errors.EngineError as error:
+        log.warning("%s of %s is not among the events: %s", action, person.username, error)
+
+
+@receiver(user_logged_in)
+def _came(user: User, **_more: Any) -> None:
+    tell("sign_in", user, by=user.username)
+
+
+@receiver(authenticator_added)
+def _added(user: User, **_more: Any) -> None:
+    tell("add_factor", user)
+
+
+@receiver(authenticator_removed)
+def _removed(user: User, **_more: Any) -> None:
+    tell("remove_factor", user)
