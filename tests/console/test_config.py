@@ -6,8 +6,10 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from console import gateway
-from engine import ContainerSpec, Engine, Image, RestartPolicy, State, VolumeMount, errors
+from console import gateway, jobs
+from console.jobs.models import Record
+from engine import ContainerSpec, Engine, Image, Limits, RestartPolicy, State, VolumeMount, errors
+from tests.conftest import eventually
 from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +48,23 @@ def test_limits_name_and_policy_change_while_it_runs_and_are_one_version(page: C
     again = dock.inspect("web")
     assert (again.spec, again.pid) == (before.spec, before.pid)
     assert [each.change for each in dock.versions("web")] == ["restore", "update", "create"]
+
+
+def test_a_form_that_is_out_of_date_undoes_nothing_unsaid(page: Client, dock: Engine) -> None:
+    dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("true",)))
+    form = page.get("/containers/web/config/").context["form"]
+    mine = {name: value for name, value in form.initial.items() if value and name in form.fields} | {"pids": "77"}
+    dock.update("web", Limits(memory_bytes=2 * 2**30, memory_swap_bytes=2 * 2**30))
+    answer = page.post("/containers/web/config/", mine)
+    assert answer.status_code == 409
+    said = answer.content.decode()
+    assert "the command line has changed it meanwhile (Memory: " in said
+    assert "2g). Press again" in said
+    assert dock.inspect("web").spec.limits.pids != 77
+    again = {field.name: field.value() for field in answer.context["form"] if field.value() not in (None, "")}
+    assert again["pids"] == "77", "what was filled in stays"
+    assert page.post("/containers/web/config/", again).status_code == 302
+    assert dock.inspect("web").spec.limits.pids == 77
 
 
 def test_a_name_that_is_taken_leaves_all_as_it_was(page: Client, dock: Engine) -> None:
@@ -111,6 +130,28 @@ def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock:
     assert (new.state, new.argv) == (State.RUNNING, ("sleep", "2000"))
     assert (kept.id, kept.state) == (old.id, State.EXITED)
     assert str(kept.spec.restart) == "no", "else it would be back after a reboot"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_made_anew_one_that_does_not_end_holds_no_request_and_can_be_given_up(page: Client, dock: Engine) -> None:
+    script = ("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done")
+    old = dock.start(
+        dock.create(ContainerSpec(image="wharfie/starter", name="mule", command=script, stop_timeout_s=-1)).id
+    )
+    assert next(dock.logs("mule", follow=True)).text == "up"
+    asked = {"image": "wharfie/starter", "command": "sleep 2000", "network": "none"}
+    answer = page.post("/containers/mule/recreate/", asked)
+    record = Record.objects.get()
+    assert (record.title, answer["Location"]) == ("Create mule anew", record.get_absolute_url())
+    assert eventually(lambda: "Stopping" in page.get("/containers/mule/").content.decode())
+    page.post(f"{record.get_absolute_url()}cancel/")
+    assert jobs.finished(record).status == "cancelled"
+    assert [(each.id, each.name, each.state) for each in dock.containers()] == [(old.id, "mule", State.RUNNING)]
+    page.post("/containers/mule/recreate/", asked)
+    dock.kill("mule")
+    record = jobs.finished(Record.objects.first())
+    assert (record.status, [words for words, _url in record.results]) == ("done", ["mule", "mule-before-1"])
+    assert dock.inspect("mule").argv == ("sleep", "2000")
 
 
 def test_what_cannot_be_made_anew_runs_as_before(dock: Engine) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,18 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 
 from console import door, gateway
+from console.accounts.models import User
 from console.containers.terminals.consumer import TerminalConsumer
-from engine import ContainerSpec, Engine, ExecSpec
+from engine import ContainerSpec, Engine, ExecSpec, Security
+from engine.containers import execution
+from tests import leaks
 from tests.conftest import eventually
+from tests.console.conftest import PASSWORD
 from tests.console.test_live import HOST, fetch_ticket
 from tests.engine.images.archives import tar
 from tests.images import BUSYBOX, small_starter
+
+OPENED = Security(cap_add=("NET_ADMIN",))
 
 
 @pytest.fixture
@@ -120,6 +127,43 @@ async def test_what_is_not_open_says_so(page: Client, host: Engine, sea: str, se
     communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
     assert (await communicator.connect())[0]
     assert await communicator.receive_output(timeout=10) == {"type": "websocket.close", "code": 4404}
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_may_not_enter_is_told_so_and_not_what_runs(host: Engine, sea: str) -> None:
+    """Commands may hold what is nobody else's; and to be refused is not to be told that it has ended."""
+    spec = ContainerSpec(image="wharfie/starter", name="deep", command=("sleep", "1000"), security=OPENED)
+    deep = (await sync_to_async(host.start)((await sync_to_async(host.create)(spec)).id)).id
+    session = await sync_to_async(opened)(host, deep, "sleep", "98765")
+    await sync_to_async(User.objects.create_user)("mate", password=PASSWORD)
+    mate = Client()
+    await sync_to_async(mate.post)("/sign-in/", {"username": "mate", "password": PASSWORD})
+    for address in (f"/containers/{deep}/terminals/", f"/containers/{deep}/terminals/{session}/"):
+        answer = await sync_to_async(mate.get)(address)
+        assert answer.status_code == 403
+        assert "for admins only, because of --cap-add" in answer.content.decode()
+        assert "98765" not in answer.content.decode()
+    assert (await sync_to_async(mate.get)(f"/containers/{deep}/terminals/{session}/end/")).status_code == 403
+    communicator = socket(mate, await sync_to_async(fetch_ticket)(mate), deep, session)
+    assert (await communicator.connect())[0]
+    assert await communicator.receive_output(timeout=10) == {"type": "websocket.close", "code": 4403}
+    await sync_to_async(host.remove)(deep, force=True)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_one_that_does_not_answer_has_not_ended(
+    page: Client, host: Engine, sea: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await sync_to_async(opened)(host, sea, "cat")
+    monkeypatch.setattr(execution, "ANSWER_S", 0.2)
+    (server,) = [pid for pid in leaks.Host().pids if leaks.read(f"/proc/{pid}/comm").startswith(b"exec ")]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
+        assert (await communicator.connect())[0]
+        assert await communicator.receive_output(timeout=10) == {"type": "websocket.close", "code": 1011}
+    finally:
+        os.kill(server, signal.SIGCONT)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -155,7 +155,8 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         return _page(request, container, form, 400)
     if (since := _since(container, form.cleaned_data["version"])) is not None:
         form.add_error(None, since)
-        form.data = form.data | {"version": str(_newest(container))}  # who presses again has read it
+        form.data = request.POST.copy()
+        form.data["version"] = _newest(container)  # who presses again has read it
         return _page(request, container, form, 409)
     wanted = form.spec
     try:
