@@ -36,9 +36,16 @@ DEVICES = (
 
 
 @functools.cache  # by the launcher for all its forks: a further command would ask ten times
+def controllers() -> tuple[str, ...]:
+    """Those that are here, each of which has a directory of its name under /sys/fs/cgroup."""
+    return tuple(name for name in CONTROLLERS if os.path.isdir(f"{MOUNT}/{name}"))
+
+
+@functools.cache
 def hierarchies() -> tuple[str, ...]:
-    """The hierarchies that the engine gets a group in, as directory names under /sys/fs/cgroup."""
-    present = [name for name in CONTROLLERS if os.path.isdir(f"{MOUNT}/{name}")]
+    """The hierarchies that the engine gets a group in, each by one such name: systemd mounts cpu and cpuacct as one, to
+    which both names are links."""
+    present = list({os.path.realpath(f"{MOUNT}/{name}"): name for name in reversed(controllers())}.values())[::-1]
     if os.path.exists(f"{MOUNT}/{UNIFIED}/cgroup.procs"):
         present.append(UNIFIED)
     return tuple(present)
@@ -140,9 +147,9 @@ class Group:
         )
 
     def _cpu(self) -> Cpu | None:
-        if "cpuacct" not in self._hierarchies:
+        if "cpuacct" not in controllers():
             return None
-        quota = keyed(read_text(self._path("cpu", "cpu.stat"))) if "cpu" in self._hierarchies else {}
+        quota = keyed(read_text(self._path("cpu", "cpu.stat"))) if "cpu" in controllers() else {}
         return Cpu(
             time_ns=int(read_text(self._path("cpuacct", "cpuacct.usage"))),
             user_ns=int(read_text(self._path("cpuacct", "cpuacct.usage_user"))),
@@ -153,7 +160,7 @@ class Group:
         )
 
     def _memory(self) -> Memory | None:
-        if "memory" not in self._hierarchies:
+        if "memory" not in controllers():
             return None
         stat = keyed(read_text(self._path("memory", "memory.stat")))
         held = int(read_text(self._path("memory", "memory.usage_in_bytes")))

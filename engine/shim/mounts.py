@@ -38,11 +38,22 @@ DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "ur
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
          "ptmx": "pts/ptmx"}  # fmt: skip
 V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-V1_VIEW = [
-    name
-    for name in ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
-    if os.path.isdir(f"/sys/fs/cgroup/{name}")
-]
+V1_SHOWN = {"memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio"}
+
+
+def v1_view(groups: str) -> list[list[str]]:
+    """The hierarchies that a container sees, each by all its controllers, for with fewer the kernel would take it for
+    another one; out of /proc/self/cgroup, cgroups(7)."""
+    found = [line.split(":")[1].split(",") for line in groups.splitlines()]
+    return [names for names in found if V1_SHOWN & set(names)]
+
+
+def _v1_view_here() -> list[list[str]]:
+    with open("/proc/self/cgroup", encoding="ascii", errors="replace") as file:
+        return [names for names in v1_view(file.read()) if os.path.isdir(f"/sys/fs/cgroup/{names[0]}")]
+
+
+V1_VIEW = [] if V2 else _v1_view_here()
 
 _IFF_UP, _SIOCSIFFLAGS = 0x1, 0x8914
 _KERNEL = NOSUID | NODEV | NOEXEC
@@ -190,9 +201,11 @@ def cgroups(stage: Stage) -> None:
         return
     view = mount.filesystem("tmpfs", [("mode", "755"), ("size", "64k")], attributes=_KERNEL)
     mount.attach(view, place)
-    for name in V1_VIEW:
-        hierarchy = mount.filesystem("cgroup", [(name, None)], attributes=_KERNEL | RDONLY)
-        _put(hierarchy, files.directory_beneath(view, name))
+    for names in V1_VIEW:
+        hierarchy = mount.filesystem("cgroup", [(name, None) for name in names], attributes=_KERNEL | RDONLY)
+        _put(hierarchy, files.directory_beneath(view, ",".join(names)))
+        for name in names if len(names) > 1 else ():
+            os.symlink(",".join(names), name, dir_fd=view)
     mount.mount_setattr(view, "", mount.AT_EMPTY_PATH, add=RDONLY)
     os.close(view)
     os.close(place)
