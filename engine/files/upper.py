@@ -22,6 +22,7 @@ from engine.errors import InvalidRequest
 from engine.linux.files import openat2
 from engine.linux.trees import SAFE
 
+LEFT_BYTES = 2**26  # of paths still to be looked at: who looks has no limit of memory but this
 _WHITEOUT = b".wh."
 _OPAQUE_WHITEOUT = b".wh..wh..opq"
 
@@ -33,9 +34,10 @@ def opaque_directories(upper: str) -> list[str]:
     found: list[str] = []
     top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        left = [b""]
+        left, held = [b""], 0
         while left:
             path = left.pop()
+            held -= len(path)
             directory = _opened(top, path or b".")
             if directory is None:
                 continue
@@ -49,6 +51,9 @@ def opaque_directories(upper: str) -> list[str]:
             if names and path.count(b"/") >= DEPTH:
                 raise InvalidRequest(f"there are more than {DEPTH} directories in each other", hint="remove some")
             left += [path + b"/" + name if path else name for name in names]
+            held += sum(len(path) + 1 + len(name) for name in names)
+            if held > LEFT_BYTES:
+                raise InvalidRequest("it has made too many directories to look through", hint="remove some")
     finally:
         os.close(top)
     return found
@@ -61,6 +66,8 @@ def _opened(parent: int, path: bytes) -> int | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidRequest("it has made a path of more than 4095 bytes", hint="remove it") from error
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -13,11 +14,11 @@ from typing import Any
 
 from engine.cgroups import manager
 from engine.errors import KernelError, from_wire
-from engine.linux import files, process
+from engine.linux import files, pidfds, process
 from engine.shim import ending, handover, starter
 from engine.shim import restarts as policy
 from engine.shim.handover import Handover
-from engine.shim.watch import Watch
+from engine.shim.watch import ENDED_S, Watch
 from engine.storage import wakeups
 
 HISTORY = 8
@@ -63,7 +64,7 @@ class Supervisor(Watch):
 
     def _end(self) -> dict[str, Any]:
         """How it ended. Its output is in the log, its group is gone, its file system is not yet given up."""
-        status = self._status() if self._status else os.waitpid(self._facts["pid"], 0)[1]
+        status = self._status() if self._status else self._first_status()
         if self._request["tty"]:
             self._outputs.finish()
         group = self._group()
@@ -93,6 +94,18 @@ class Supervisor(Watch):
                 os.close(descriptor)
         self._run = self._run._replace(pidfd=-1, input=-1, desk=-1)
         return ended
+
+    def _first_status(self) -> int | None:
+        """The wait status of its first process. Another one that traces it has that first, and may never let go: then
+        what the kernel tells of it, or None."""
+        until = time.monotonic() + ENDED_S
+        while True:
+            pid, status = os.waitpid(self._facts["pid"], os.WNOHANG)
+            if pid:
+                return status
+            if time.monotonic() > until:
+                return pidfds.exit_status(self._run.pidfd)
+            select.select((), (), (), 0.01)
 
     def _give_up_files(self) -> None:
         """Close the last descriptors of its mounts and of the overlay, whose end writes back all that is dirty on the

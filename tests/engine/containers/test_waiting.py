@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ from engine.containers.spec import ExitRecord
 from engine.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable, WrongState
 from tests.conftest import eventually
 from tests.engine.conftest import Run
+
+PTRACE_SEIZE, WALL = 0x4206, 0x40000000
 
 pytestmark = pytest.mark.one_engine
 
@@ -223,3 +226,18 @@ def test_what_never_started_has_no_end_to_wait_for(dock: Engine) -> None:
     container = dock.create(ContainerSpec(image="busybox", command=("true",)))
     with pytest.raises(WrongState):
         dock.wait_for(container.id, WaitFor.NOT_RUNNING)
+
+
+def test_who_traces_a_first_process_holds_up_nobody(dock: Engine) -> None:
+    """A process that ended is its tracer's until that has asked; ptrace(2)."""
+    container = started(dock, "sleep", "1000")
+    assert container.pid is not None
+    assert ctypes.CDLL(None).ptrace(PTRACE_SEIZE, container.pid, None, None) == 0
+    try:
+        dock.kill(container.id)
+        ended = dock.wait(container.id, timeout_s=20)
+        assert ended.code in (137, None), "the kernel tells nobody else of it yet"
+        assert dock.start(container.id).state is State.RUNNING
+    finally:
+        os.waitpid(container.pid, WALL)
+    dock.remove(container.id, force=True)

@@ -16,6 +16,7 @@ import pytest
 
 from engine import CommitSpec, Container, ContainerSpec, Engine, EngineError, HealthCheck, ImageConfig, State
 from engine.errors import InvalidRequest
+from engine.files import upper
 from engine.images import instructions
 from tests.conftest import eventually
 from tests.engine.isolation.rows import USER_MODE
@@ -297,3 +298,23 @@ def test_instructions(lines: list[str], changed_to: dict[str, object]) -> None:
 def test_what_is_no_instruction_is_refused(line: str) -> None:
     with pytest.raises(InvalidRequest):
         instructions.apply(ImageConfig(), [line])
+
+
+def test_directories_without_end_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's root walks them, whose memory is everybody's."""
+    (tmp_path / "wide").mkdir()
+    for number in range(200):
+        (tmp_path / "wide" / f"{number}").mkdir()
+    assert upper.opaque_directories(str(tmp_path)) == []
+    monkeypatch.setattr(upper, "LEFT_BYTES", 1000)
+    with pytest.raises(InvalidRequest, match="too many directories"):
+        upper.opaque_directories(str(tmp_path))
+    monkeypatch.undo()
+    deep = os.open(tmp_path, os.O_PATH)
+    for _ in range(20):
+        os.mkdir("n" * 250, dir_fd=deep)
+        above, deep = deep, os.open("n" * 250, os.O_PATH, dir_fd=deep)
+        os.close(above)
+    os.close(deep)
+    with pytest.raises(InvalidRequest, match="more than 4095 bytes"):
+        upper.opaque_directories(str(tmp_path))
