@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -49,6 +50,11 @@ BEGINNINGS = (
     Place(RUN, "containers:create", "plus", _("Create container")),
     Place(STORE, "images:import", "in", _("Import image")),
 )
+
+
+def begin_with(image: str) -> str:
+    """The address of the form for a container from this image."""
+    return f"{reverse('containers:create')}?{urlencode({'image': image})}"
 
 
 def places(admin: bool) -> list[Place]:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import gateway, jobs
+from console import gateway, jobs, navigation
 from console.images.forms import ImportForm
 from engine import Image
 
@@ -58,12 +58,7 @@ def _made(images: list[Image]) -> jobs.Results:
     """What one does next with an image."""
     names = [image.tags[0] if image.tags else image.id for image in images]
     word = _("Create container from %(name)s")
-    return [(word % {"name": name}, begin_with(name)) for name in names]
-
-
-def begin_with(name: str) -> str:
-    """The address of the form for a container from this image."""
-    return f"{reverse('containers:create')}?{urlencode({'image': name})}"
+    return [(word % {"name": name}, navigation.begin_with(name)) for name in names]
 
 
 @require_POST

@@ -9,8 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
-from console.images.views import begin_with
-from console.navigation import BEGINNINGS, Place, places
+from console.navigation import BEGINNINGS, Place, begin_with, places
 from engine import Container, Engine
 from engine.errors import EngineError
 
