@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import Console, picture, sign_up
@@ -44,6 +44,50 @@ def test_a_failure_is_said_once_and_kept_under_the_bell(
     expect(page.locator("[data-failures]")).to_be_hidden()
     assert errors
     errors[:] = [each for each in errors if "/start/" not in each]
+
+
+def test_what_a_proxy_says_is_no_part_of_a_page_and_the_list_is_asked_for_again(
+    page: Page, console: Console, elsewhere: Engine, errors: list[str]
+) -> None:
+    elsewhere.create(ContainerSpec(image="wharfie/starter", name="first"))
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/")
+    expect(page.locator("[data-connection]").first).to_have_text("Live, 1 s")
+    words = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+    def away(route: Route) -> None:
+        if route.request.headers.get("hx-request"):
+            return route.fulfill(status=502, body=words, content_type="text/html")
+        return route.continue_()
+
+    page.route("**/containers/", away)
+    elsewhere.create(ContainerSpec(image="wharfie/starter", name="second"))
+    expect(page.locator("#toasts .silence")).to_contain_text("Whether it has done what you asked shows here")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page).to_have_title(re.compile("^Containers"))
+    page.unroute("**/containers/")
+    expect(page.locator("tbody tr")).to_have_count(2, timeout=15_000)
+    errors[:] = [each for each in errors if "502" not in each]
+
+
+def test_nothing_moves_under_the_pointer(page: Page, console: Console, elsewhere: Engine) -> None:
+    for name in ("first", "second"):
+        elsewhere.create(ContainerSpec(image="wharfie/starter", name=name))
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/?order=cpu")
+    page.evaluate(
+        """() => document.addEventListener("moved", () => { window.moves = (window.moves ?? 0) + 1; }, true)"""
+    )
+    page.locator("tbody tr").first.hover()
+    page.wait_for_timeout(6000)
+    assert page.evaluate("window.moves") is None
+    page.get_by_role("heading", level=1).hover()
+    page.wait_for_function("() => window.moves > 0", timeout=10_000)
+    page.get_by_label("Choose first").check()
+    page.get_by_role("heading", level=1).hover()
+    before = page.evaluate("window.moves")
+    page.wait_for_timeout(6000)
+    assert page.evaluate("window.moves") == before
 
 
 def test_failures_are_not_left_to_whoever_signs_in_next(page: Page, console: Console) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine import ContainerSpec, Engine
+from engine import ContainerSpec, Engine, ExecSpec
 from tests.browser.conftest import Console, picture, sign_up
 
 pytestmark = pytest.mark.browser
@@ -20,6 +20,35 @@ echo 'Traceback: <script>alert(1)</script>' >&2
 printf '\033]0;harm\007\033]52;c;aGFybQ==\007unharmed\n'
 """
 COUNT = "list => list.querySelectorAll('li').length"
+
+
+def test_the_pane_of_the_overview_goes_on_too(page: Page, console: Console, elsewhere: Engine) -> None:
+    """Whoever reads above while much comes is led to the end by the button, and a line's link to the log's tab."""
+    started(elsewhere, "talker", TWICE)
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/talker/")
+    log = page.locator("ol.log")
+    expect(log).to_contain_text("line 2000")
+    log.evaluate("list => { list.scrollTop = 0; }")
+    expect(log).to_contain_text("line 1800")
+    with elsewhere.exec("talker", ExecSpec(("touch", "/go"))) as going:
+        going.output(timeout_s=20)
+    button = page.locator("[data-log-follow]")
+    expect(button).to_be_visible()
+    button.click()
+    expect(log).to_contain_text("later 3000")
+    expect(log).to_be_visible()
+    log.locator("li", has_text="later 2990").locator("a").click()
+    expect(page).to_have_url(re.compile("/logs/"))
+    expect(log.locator("li.chosen")).to_contain_text("later 2990")
+
+
+TWICE = """
+i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done
+until [ -e /go ]; do sleep 0.05; done
+i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo later $i; done
+exec sleep 1000
+"""
 
 
 def started(engine: Engine, name: str, script: str) -> str:

@@ -106,6 +106,30 @@ def test_a_program_that_draws_the_screen_survives_a_storm_of_sizes(
     expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 4")
 
 
+# What the page has open, so that a test can close it.
+SOCKETS = """
+window.sockets = [];
+const Plain = WebSocket;
+window.WebSocket = class extends Plain { constructor(...of) { super(...of); sockets.push(this); } };
+"""
+
+
+def test_a_terminal_that_comes_back_takes_the_keys_from_nobody(page: Page, console: Console, elsewhere: Engine) -> None:
+    page.add_init_script(SOCKETS)
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/terminals/")
+    page.get_by_role("button", name="Open a terminal").click()
+    state = page.locator("[data-terminal-state]")
+    expect(state).to_have_text("Connected")
+    expect(page.locator(".tty textarea")).to_be_focused()
+    page.get_by_label("Command", exact=True).fill("ca")
+    page.evaluate("sockets.find((each) => each.url.includes('/terminals/')).close()")
+    expect(state).to_have_text("Connection lost, trying again")
+    expect(state).to_have_text("Connected", timeout=30_000)
+    page.keyboard.type("t")
+    expect(page.get_by_label("Command", exact=True)).to_have_value("cat")
+
+
 def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: Engine) -> None:
     sign_up(page, console)
     page.goto(f"{console.address}/containers/sea/terminals/")
@@ -125,7 +149,9 @@ def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: E
     page.keyboard.type("echoed\n")
     shows(page, "echoed\\s+echoed")
     picture(page, "terminals")
-    page.get_by_role("link", name="Hang up").click()
+    page.keyboard.press("Control+Shift+L")
+    expect(page.get_by_role("link", name="Hang up")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.get_by_role("dialog").get_by_role("link", name="Cancel")).to_be_focused()
     page.get_by_role("button", name="Hang up the terminal").click()
     expect(page.locator("[aria-label='Open terminals'] a")).to_have_count(1)
