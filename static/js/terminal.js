@@ -71,7 +71,7 @@ function* parts(bytes) { for (let at = 0; at < bytes.length; at += 32768) yield 
 
 // All keys go to the program, so one has to lead away; it is named above.
 terminal.attachCustomKeyEventHandler((event) => {
-  if (!(event.ctrlKey && event.shiftKey && event.code === "KeyL")) return true;
+  if (!(event.ctrlKey && event.shiftKey && event.key.toLowerCase() === "l")) return true;
   event.preventDefault();
   if (event.type === "keydown") mark.parentElement.querySelector("a").focus();
   return false;
