@@ -16,6 +16,7 @@ from typing import BinaryIO
 from engine.archives.fields import INT64
 from engine.archives.tar import BLOCK, COMPONENT_BYTES, DEPTH, NAME_BYTES, PAX_BYTES, READ_BYTES, printable
 from engine.backup import attributes
+from engine.backup.unpack import ALL_IDS
 
 MAX_EXTENTS = 2000  # of one file; they must fit into its extended header
 ATTRIBUTES_BYTES = PAX_BYTES - 2**17  # of one file, for the same reason: names and extents need the rest
@@ -34,8 +35,10 @@ Extents = list[tuple[int, int]]  # offset and length of data
 class Packer:
     """Writes one tree. ``notes`` tells what is not as it was: skipped, or changed while it was read."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, ids: int = ALL_IDS) -> None:
+        """Whose ids are not below ``ids`` is given to root, and noted."""
         self._out = out
+        self._ids = ids
         self._links: dict[tuple[int, int], str] = {}
         self.notes: list[str] = []
 
@@ -95,7 +98,10 @@ class Packer:
         time_ns = min(max(facts.st_mtime_ns, -INT64), INT64 - 1)  # a file system may count on, utimensat(2) does not
         if time_ns != facts.st_mtime_ns:
             self._note("a time that cannot be given back", path)
-        info.uid, info.gid, info.mtime = facts.st_uid, facts.st_gid, time_ns // 10**9
+        info.uid, info.gid = (number if number < self._ids else 0 for number in (facts.st_uid, facts.st_gid))
+        if (info.uid, info.gid) != (facts.st_uid, facts.st_gid):
+            self._note("a user or group that no container has any more", path)
+        info.mtime = time_ns // 10**9
         headers = {"mtime": _seconds(time_ns)}
         info.pax_headers = headers
         if kind == tarfile.SYMTYPE:

@@ -152,8 +152,7 @@ class _Stage:
             self._tree(self._paths.layers / key, member)
         elif kind == "volumes" and key in self._volumes:
             self._paths.volume(key).parent.mkdir(mode=0o755)
-            # Who wrote to it with the host's ids may be gone by now.
-            self._tree(self._paths.volume(key), member, ids=ALL_IDS)
+            self._tree(self._paths.volume(key), member, ids=ALL_IDS if self._hosts else IDS)
         elif kind == "containers" and key in self._bases:
             old, new = self._bases[key]
             self._tree(self._paths.container(key), member, old, new, ids=ALL_IDS if key in self._hosts else IDS)

@@ -15,11 +15,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from engine.archives.extract import IDS
 from engine.archives.streams import DiskGuard, Megabytes
 from engine.archives.tar import BLOCK, READ_BYTES
 from engine.backup import manifest
 from engine.backup.manifest import Manifest
 from engine.backup.pack import Packer
+from engine.backup.unpack import ALL_IDS
 from engine.errors import Corrupt, KernelError
 from engine.names import new_id
 from engine.storage import journal, snapshots
@@ -28,6 +30,10 @@ from engine.storage.paths import Paths
 
 LEVEL = 1  # of gzip: half the time of its default for a few per cent more bytes
 _NOT_KEPT = frozenset({"work", ".lock"})  # of a container: overlayfs's own, and made again
+
+_WITH_HOSTS_IDS = """
+    SELECT count(*) FROM containers WHERE json_valid(spec) AND json_extract(spec, '$.namespaces.user') = 'host'
+"""
 
 Progress = Callable[[str], None]
 Count = Callable[[int], object]
@@ -49,6 +55,7 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
             writer.file("state.db", copy)
             with closing(sqlite3.connect(copy)) as database:
                 wanted = list(_trees(database, paths, images=images, volumes=volumes))
+                (hosts,) = database.execute(_WITH_HOSTS_IDS).fetchone()
             copy.unlink()
             if paths.console_database.exists():
                 _copy(paths.console_database, copy)
@@ -60,7 +67,8 @@ def save(paths: Paths, out: BinaryIO, *, images: bool, volumes: bool, progress: 
             label = f"Saving {name}, {number} of {len(wanted)}"
             progress(label)
             skip = _NOT_KEPT if name.startswith("containers/") else frozenset[str]()
-            writer.tree(f"{name}.tar.gz", place, skip=skip, count=Megabytes(label, progress))
+            ids = IDS if name.startswith("volumes/") and not hosts else ALL_IDS
+            writer.tree(f"{name}.tar.gz", place, skip=skip, ids=ids, count=Megabytes(label, progress))
     left_out = tuple(kind for kind, there in (("images", images), ("volumes", volumes)) if not there)
     told = Manifest(manifest.FORMAT, len(MIGRATIONS), created_at_ns, writer.members, left_out, tuple(writer.notes))
     writer.end(told)
@@ -108,7 +116,7 @@ class _Writer:
 
     def tree(
         self, name: str, place: Path, *, skip: frozenset[str] = frozenset(), only: frozenset[str] | None = None,
-        count: Count = lambda _size: None,
+        ids: int = ALL_IDS, count: Count = lambda _size: None,
     ) -> None:  # fmt: skip
         """One directory as a member; none when it was removed meanwhile."""
         try:
@@ -120,7 +128,7 @@ class _Writer:
             with tempfile.TemporaryFile(dir=self._scratch) as spool:
                 guarded = cast(BinaryIO, _Counted(spool, DiskGuard(self._scratch)))
                 with gzip.GzipFile("", "wb", LEVEL, guarded, mtime=0) as packed:
-                    packer = Packer(cast(BinaryIO, _Counted(packed, count)))
+                    packer = Packer(cast(BinaryIO, _Counted(packed, count)), ids)
                     packer.run(top, skip, only)
                 self.notes += [f"{name}: {note}" for note in packer.notes]
                 self._member(name, spool)

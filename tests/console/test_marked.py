@@ -19,7 +19,7 @@ ALLOWED = {"Wharfie", "· Wharfie", "ms", "UTC", "docker run", "compose.yaml", "
 ALLOWED_IN_SCRIPTS = {
     "KiB", "MiB", "GiB", "TiB", "err", "out", "Enter", "Escape", "ArrowDown", "ArrowUp", "tbody input[type=checkbox]",
     "main tbody tr", " UTC", "%(count)s", "%(done)s", "%(total)s",
-    "state bad", "Content-Type", "TimeoutError", "(prefers-color-scheme: dark)",
+    "state bad", "Content-Type", "Content-Security-Policy", "TimeoutError", "(prefers-color-scheme: dark)",
     "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]",
 }  # fmt: skip
 
