@@ -100,6 +100,7 @@ function receive(frame) {
   if (!first) { // the first lines of a page that came without any
     list.replaceChildren();
     first = frame.rows[0]?.[0] ?? frame.last;
+    older = frame.rows.length >= tail; // as many as were asked for: there may be more
   }
   if (whole && (follow || list.childElementCount < 2 * most)) {
     // More than anybody sees go by: what is not drawn is above, and comes when one scrolls there.
