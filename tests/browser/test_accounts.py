@@ -26,9 +26,8 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[providers.Provider]:
 
 
 def sign_out(page: Page) -> None:
-    expect(page.locator("[data-connection]").first).to_have_text(
-        "Live, 1 s"
-    )  # else its handshake is refused on the way
+    # A socket that is just being opened would be refused, and the browser says so.
+    expect(page.locator("[data-connection]").first).to_have_text("Live, 1 s")
     page.locator("[popovertarget=user]:visible").first.click()
     page.get_by_role("button", name="Sign out").first.click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
