@@ -18,7 +18,7 @@ from console.loglines import wanted, wire
 from console.text import whole
 from engine import LogPage, LogPages, LogPlace, Wanted, errors
 
-DRAWN = 100  # on a page: more than a screen, and each takes the browser's time before the first is seen
+DRAWN = 60  # on a page: more than a screen, and each takes the browser's time before the first is seen
 ROWS = 200  # for a script at a time, unless it says how many
 MOST_ROWS = 1000
 AT_ONCE = 20_000  # lines read in one go for a file
