@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
@@ -12,6 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from console import gateway
 from console.text import LARGEST, whole
 from engine import EventFilter
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractUser, AnonymousUser
 
 PAGE = 100  # rows
 KINDS = (
@@ -24,14 +27,20 @@ KINDS = (
 FOR_ADMINS = "account"  # who comes and goes, and what they may, is no member's business
 
 
+def hidden_from(user: AbstractUser | AnonymousUser) -> str:
+    """The kind of which somebody sees no event, or ""."""
+    return "" if user.is_superuser else FOR_ADMINS
+
+
 def page(request: HttpRequest, object_id: str = "") -> dict[str, Any]:
     """What a template shows; ``kind``, ``name``, ``by``, ``from`` and ``until`` narrow it down, ``before`` pages."""
     asked = {name: request.GET.get(name, "").strip() for name in ("kind", "name", "by", "from", "until")}
-    kinds = [each for each in KINDS if request.user.is_superuser or each[0] != FOR_ADMINS]
+    hidden = hidden_from(request.user)
+    kinds = [each for each in KINDS if not hidden or each[0] != hidden]
     if asked["kind"] not in dict(kinds):
         asked["kind"] = ""
     wish = EventFilter(
-        without="" if request.user.is_superuser else FOR_ADMINS,
+        without=hidden,
         before=whole(request.GET.get("before", ""), LARGEST) or 0,
         kind="container" if object_id else asked["kind"],
         object_id=object_id,

@@ -80,7 +80,7 @@ class Engine:
     """Containers, images and volumes of one instance. Thread-safe; close it, or use it as a context manager.
 
     Copies of files, and what a container changed of its image, are acts of `files`; looking at single files and
-    directories, and changing them, are those of `browse`. What happened stands in `journal`; others may write there.
+    directories, and changing them, are those of `browse`. What happened stands in `event_log`, where others may write.
 
     With ``spawn_launcher`` a launcher is started when none answers; the web process leaves that to its supervisor.
     """
@@ -90,29 +90,29 @@ class Engine:
         self.instance = instance.instance_id(self.config)
         self.paths = Paths(self.config)
         self._database = Database(self.paths.database)
-        self.journal = self._events = Events(self.paths, self._database)
+        self.event_log = Events(self.paths, self._database)
         self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
-        self._records = Records(self.instance, self.paths, self._database, self._events)
-        self._census = Census(self.paths, self._database, self._events, self._records)
+        self._records = Records(self.instance, self.paths, self._database, self.event_log)
+        self._census = Census(self.paths, self._database, self.event_log, self._records)
         self._trash = Trash(self.paths.trash)
-        common = self.paths, self._events, self._records
+        common = self.paths, self.event_log, self._records
         self._pausing = Pausing(self.instance, *common)
         self._waiting = Waiting(*common)
         self._restarting = Restarting(self.paths, self._records)
         self._stopping = Stopping(*common, self._pausing, self._waiting, self._restarting)
         self._processes = Processes(self.instance, self._records, self._stopping)
         self._limiting = Limiting(self.instance, self.paths, self._records)
-        self._updating = Updating(self._database, self._events, self._records, self._limiting, self._restarting)
+        self._updating = Updating(self._database, self.event_log, self._records, self._limiting, self._restarting)
         self.files = Files(self.paths, self._records, self._launcher, self.image, self._unpack_base)
         self.browse = Browsing(self.files)
         self._lifecycle = Lifecycle(
-            self.instance, self.paths, self._database, self._events, self._records, self._launcher, self._stopping,
+            self.instance, self.paths, self._database, self.event_log, self._records, self._launcher, self._stopping,
             self._restarting, Filling(self.paths, self.files), self._trash,
         )  # fmt: skip
         self._executions = Executions(self.paths, self.image, self._records)
         self._log_indexes = Indexes()
-        self._sampler = Sampler(self.instance, self._events)
-        self._volumes = VolumeStore(self.paths, self._database, self._events, self._trash)
+        self._sampler = Sampler(self.instance, self.event_log)
+        self._volumes = VolumeStore(self.paths, self._database, self.event_log, self._trash)
 
     def __enter__(self) -> Engine:
         return self
@@ -152,7 +152,7 @@ class Engine:
 
     def create(self, spec: ContainerSpec, *, caller: Caller = ROOT) -> Container:
         """Create a container; it does not run yet. Denied for what is not for the caller."""
-        parts = self.instance, self.paths, self._database, self._events, self.image, self._records.find
+        parts = self.instance, self.paths, self._database, self.event_log, self.image, self._records.find
         return self._records.find(create.create(*parts, spec, caller))
 
     def start(self, ref: str) -> Container:
@@ -252,13 +252,13 @@ class Engine:
 
     def health_changes(self, ref: str, count: int = 50) -> list[Event]:
         """When a container's health became another one, the newest first; details have the status."""
-        return self._events.of(self._records.find(ref).id, "health_status", count)
+        return self.event_log.of(self._records.find(ref).id, "health_status", count)
 
     def kills(self, ref: str) -> list[Event]:
         """The signals that somebody asked to be sent to a container's last run, the newest first; two at most. Their
         details are the signal, and by whom: "" from the command line."""
         since_ns = (container := self._records.find(ref)).started_at_ns or 0
-        return [each for each in self._events.of(container.id, "kill", 2) if each.time_ns >= since_ns]
+        return [each for each in self.event_log.of(container.id, "kill", 2) if each.time_ns >= since_ns]
 
     def asked(self, ref: str) -> ContainerSpec:
         """A request that makes such a container again, without the defaults that were filled in."""
@@ -269,7 +269,7 @@ class Engine:
         """A container's variables with their values, which may be secrets: an event says who looked."""
         container = self._records.find(ref)
         policy.enter(container.spec, caller)
-        self._events.publish("container", "reveal", container.id, container.name)
+        self.event_log.publish("container", "reveal", container.id, container.name)
         return container.spec.env
 
     def recreate(
@@ -289,7 +289,7 @@ class Engine:
         self, ref: str, *, tail: int | None = None, follow: bool = False, since_ns: int | None = None
     ) -> Iterator[LogLine]:
         """A container's output, line by line; with ``follow`` until it ends. Blocks; for a page use `log_tail`."""
-        return following.lines(self.paths, self._records, self._events, ref, tail, follow, since_ns)
+        return following.lines(self.paths, self._records, self.event_log, ref, tail, follow, since_ns)
 
     def log_bytes(self, ref: str) -> Iterator[tuple[str, int, bytes]]:
         """A container's output up to now as it was written: ("stdout" or "stderr", Unix time in ns, bytes)."""
@@ -322,7 +322,7 @@ class Engine:
     def _cloning(self) -> Cloning:
         from engine.containers.cloning import Cloning
 
-        parts = self._volumes, self._records, self._events, self.files, self._pausing, self._images
+        parts = self._volumes, self._records, self.event_log, self.files, self._pausing, self._images
         return Cloning(self.paths, *parts, lambda spec, who: self.create(spec, caller=who))
 
     # Further commands in running containers
@@ -374,7 +374,7 @@ class Engine:
     def _images(self) -> ImageStore:
         from engine.images.store import ImageStore
 
-        return ImageStore(self.paths, self._database, self._unpack, self._events.publish, self._trash)
+        return ImageStore(self.paths, self._database, self._unpack, self.event_log.publish, self._trash)
 
     def _unpack(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         request = request | {"uid_base": self._unpack_base()}
@@ -470,7 +470,7 @@ class Engine:
 
     def ping(self) -> None:
         """Return at once when containers could be started; Unavailable when nobody would serve that."""
-        self._events.last()
+        self.event_log.last()
         if not instance.is_locked(self.paths.launcher_lock):
             raise Unavailable("no launcher serves", hint="start the console, or look at `wharfie doctor`")
 
@@ -483,11 +483,11 @@ class Engine:
 
     def events(self, after: int = 0) -> list[Event]:
         """What happened after a sequence number, oldest first."""
-        return self._events.after(after)
+        return self.event_log.after(after)
 
     def find_events(self, wish: EventFilter, count: int = 100) -> list[Event]:
         """Those that a filter leaves, the newest first; the last ten thousand are kept."""
-        return self._events.find(wish, count)
+        return self.event_log.find(wish, count)
 
     def last_event(self) -> int:
         """The newest event's sequence number, when all that has ended is told of; 0 before the first."""
@@ -495,4 +495,4 @@ class Engine:
 
     def subscribe(self) -> Subscription:
         """A descriptor that wakes when something happened in any process; close it."""
-        return self._events.subscribe()
+        return self.event_log.subscribe()

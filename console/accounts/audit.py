@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def tell(action: str, person: User, **detail: Any) -> None:
     """Note it, by whoever the request is of. Nobody is kept out because the engine cannot note that he came in."""
     try:
-        gateway.engine().journal.publish("account", action, str(person.pk), person.username, **detail)
+        gateway.engine().event_log.publish("account", action, str(person.pk), person.username, **detail)
     except errors.EngineError as error:
         log.warning("%s of %s is not among the events: %s", action, person.username, error)
 

@@ -43,9 +43,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "users": _users(engine),
         "images": len(engine.images()),
         "volumes": len(engine.volumes()),
-        "events": engine.find_events(
-            EventFilter(without="" if request.user.is_superuser else eventlog.FOR_ADMINS), EVENTS
-        ),
+        "events": engine.find_events(EventFilter(without=eventlog.hidden_from(request.user)), EVENTS),
         "host": hostload.figures(),
         "room": disk.room(),
     }

@@ -123,10 +123,11 @@ class Packer:
     def _attributes(self, entry: int, path: str) -> dict[str, str]:
         found, room = {}, ATTRIBUTES_BYTES
         for name, value in attributes.read(f"/proc/self/fd/{entry}"):
-            room -= len(value) + 2 * COMPONENT_BYTES
-            if room < 0 or any("\ud800" <= letter <= "\udfff" for letter in name):  # of a pax record it is UTF-8
+            size = len(value) + 2 * COMPONENT_BYTES
+            if size > room or any("\ud800" <= letter <= "\udfff" for letter in name):  # of a pax record it is UTF-8
                 self._note("an attribute", path)
                 continue
+            room -= size
             found[f"SCHILY.xattr.{name}"] = value.decode("utf-8", "surrogateescape")
         return found
 

@@ -45,7 +45,10 @@ def controllers() -> tuple[str, ...]:
 def hierarchies() -> tuple[str, ...]:
     """The hierarchies that the engine gets a group in, each by one such name: systemd mounts cpu and cpuacct as one, to
     which both names are links."""
-    present = list({os.path.realpath(f"{MOUNT}/{name}"): name for name in reversed(controllers())}.values())[::-1]
+    by_place: dict[str, str] = {}
+    for name in controllers():
+        by_place.setdefault(os.path.realpath(f"{MOUNT}/{name}"), name)
+    present = list(by_place.values())
     if os.path.exists(f"{MOUNT}/{UNIFIED}/cgroup.procs"):
         present.append(UNIFIED)
     return tuple(present)

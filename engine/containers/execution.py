@@ -208,13 +208,11 @@ class Executions:
                     connection.settimeout(None)
                     return connection, answer[0]
                 connection.close()
-        except TimeoutError as error:
+        except (OSError, EOFError) as error:
             if connection is not None:
                 connection.close()
-            raise Late(f"the terminal has not answered in {ANSWER_S:g} s", hint="try again in a moment") from error
-        except (OSError, EOFError):
-            if connection is not None:
-                connection.close()
+            if isinstance(error, TimeoutError):
+                raise Late(f"the terminal has not answered in {ANSWER_S:g} s", hint="try again in a moment") from error
         raise NotFound(
             f"container {container.name!r} has no open terminal {session!r}", hint="open a new one", subject=session
         )

@@ -50,8 +50,9 @@ def opaque_directories(upper: str) -> list[str]:
                 os.close(directory)
             if names and path.count(b"/") >= DEPTH:
                 raise InvalidRequest(f"there are more than {DEPTH} directories in each other", hint="remove some")
-            left += [path + b"/" + name if path else name for name in names]
-            held += sum(len(path) + 1 + len(name) for name in names)
+            below = [path + b"/" + name if path else name for name in names]
+            left += below
+            held += sum(map(len, below))
             if held > LEFT_BYTES:
                 raise InvalidRequest("it has made too many directories to look through", hint="remove some")
     finally:

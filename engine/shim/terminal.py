@@ -32,7 +32,7 @@ SIZE = struct.Struct("<HH")
 DATA, RESIZE, EXIT = 0, 1, 2
 SCROLLBACK_BYTES = 2**20
 CHUNK_BYTES = 2**12
-LAST_S = 5.0  # for its log to take what it showed at last: on a full disk the shim is done before that
+LAST_S = 30.0  # for its log to take what it showed at last: a killed shim's next one does, on a full disk nobody
 # Who is further behind is dropped; it may come back, and sees the scrollback.
 BEHIND_BYTES = 2 * SCROLLBACK_BYTES
 INPUT_BYTES = 2**16  # not yet taken by the program: then clients are not read

@@ -65,7 +65,8 @@ function receive(event) {
 // next one's cookie comes with the answer, which a reload would stop.
 let left = -Infinity;
 addEventListener("beforeunload", () => { left = performance.now(); });
-export const signedOut = () => setTimeout(() => location.reload(), Math.max(0, left + ANSWERED_MS - performance.now()));
+export const sinceLeft = () => performance.now() - left;
+export const signedOut = () => setTimeout(() => location.reload(), Math.max(0, ANSWERED_MS - sinceLeft()));
 // Whoever signed in anew in another tab has other tokens than this page: it would be refused for ever.
 const outdated = (answer) => answer.status === 403 && performance.now() > OUTDATED_MS;
 document.addEventListener("htmx:beforeOnLoad", (event) => {

@@ -1,5 +1,6 @@
 // Toasts. One about a failure stays until it is closed, stands there once however often it comes, and is kept under the
 // bell: in this tab, over reloads, for this account.
+import { sinceLeft } from "./live.js";
 import { moment } from "./words.js";
 
 const STAYS_MS = 6000;
@@ -64,10 +65,8 @@ document.addEventListener("submit", (event) => { if (event.target.matches("[data
 // Without an answer there is no fragment that could say so. Once is enough: what polls fails each second.
 // And who leaves the page ends its requests: that is no silence.
 const LEAVING_MS = 10000;
-let left = -Infinity;
-addEventListener("beforeunload", () => { left = performance.now(); });
 function silence() {
-  if (performance.now() - left < LEAVING_MS || toasts.querySelector(".silence")) return;
+  if (sinceLeft() < LEAVING_MS || toasts.querySelector(".silence")) return;
   const toast = document.getElementById("silence").content.cloneNode(true);
   toast.firstElementChild.classList.add("silence");
   toasts.append(toast);

@@ -112,21 +112,16 @@ def _page(request: HttpRequest, container: Container, form: EditForm, status: in
     return tabs.show(request, container, "config", context, status=status)
 
 
-def _form(request: HttpRequest, container: Container) -> EditForm:
+def _form(request: HttpRequest, container: Container, version: int) -> EditForm:
     data = request.POST if request.method == "POST" else None
     texts = initial(container.spec)
     if texts["memory_swap"] == texts["memory"]:  # so it stays when the memory changes
         texts["memory_swap"] = ""
-    return EditForm(data, caller=gateway.caller(request.user), initial=texts | {"version": _newest(container)})
+    return EditForm(data, caller=gateway.caller(request.user), initial=texts | {"version": version})
 
 
-def _newest(container: Container) -> int:
-    return gateway.engine().versions(container.id)[0].number
-
-
-def _since(container: Container, number: int | None) -> str | None:
+def _since(found: list[Version], number: int | None) -> str | None:
     """What others have changed since the form was filled in, which it would undo; None for nothing."""
-    found = gateway.engine().versions(container.id)
     if number is None or number >= found[0].number:
         return None
     then = next((each for each in found if each.number <= number), found[-1])
@@ -148,15 +143,16 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     """The configuration; and the change of what can be changed, at once."""
     engine, caller = gateway.engine(), gateway.caller(request.user)
     container = engine.inspect(ref)
-    form = _form(request, container)
+    versions = engine.versions(container.id)
+    form = _form(request, container, versions[0].number)
     if request.method != "POST":
         return _page(request, container, form)
     if not form.is_valid():
         return _page(request, container, form, 400)
-    if (since := _since(container, form.cleaned_data["version"])) is not None:
+    if (since := _since(versions, form.cleaned_data["version"])) is not None:
         form.add_error(None, since)
         form.data = request.POST.copy()
-        form.data["version"] = _newest(container)  # who presses again has read it
+        form.data["version"] = versions[0].number  # who presses again has read it
         return _page(request, container, form, 409)
     wanted = form.spec
     try:

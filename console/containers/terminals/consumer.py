@@ -43,8 +43,8 @@ class TerminalConsumer(SignedInConsumer):
             )
         except errors.EngineError as error:
             await self.accept()  # a refused handshake has no code that a page could read
-            codes = {errors.Denied: self.REFUSED, errors.NotFound: self.GONE, errors.WrongState: self.GONE}
-            await self.close(code=next((codes[kind] for kind in type(error).__mro__ if kind in codes), self.BROKEN))
+            codes = {403: self.REFUSED, 404: self.GONE, 409: self.GONE}
+            await self.close(code=codes.get(gateway.status_of(error), self.BROKEN))
             return
         self._terminal.without_blocking()
         await self.accept()

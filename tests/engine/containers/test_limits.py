@@ -133,15 +133,15 @@ def test_the_kernel_and_the_store_agree_when_the_store_fails(
     dock: Engine, running: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = kernel(dock, running)
-    real = dock._events.add
+    real = dock.event_log.add
 
     def full(*arguments: object, **details: object) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(dock._events, "add", full)
+    monkeypatch.setattr(dock.event_log, "add", full)
     with pytest.raises(RuntimeError, match="full"):
         dock.update(running.id, Limits(memory_bytes=96 * MIB, pids=9), RestartPolicy.parse("always"), name="other")
-    monkeypatch.setattr(dock._events, "add", real)
+    monkeypatch.setattr(dock.event_log, "add", real)
     assert kernel(dock, running) == before
     assert dock.inspect(running.id).spec == running.spec
     assert not dock.paths.restart(running.id).exists()
