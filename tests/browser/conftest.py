@@ -34,6 +34,12 @@ QUIET = [
     "--disable-sync",
 ]
 
+# What the page has open, so that a test can close it: for `add_init_script`.
+SOCKETS = """
+window.sockets = [];
+const Plain = WebSocket;
+window.WebSocket = class extends Plain { constructor(...of) { super(...of); sockets.push(this); } };
+"""
 
 _signed_up: dict[int, list[Any]] = {}  # by the pid of their console
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine
-from tests.browser.conftest import Console, picture, sign_up
+from tests.browser.conftest import SOCKETS, Console, picture, sign_up
 from tests.images import BUSYBOX
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_console]
@@ -104,14 +104,6 @@ def test_a_program_that_draws_the_screen_survives_a_storm_of_sizes(
     shows(page, rf"^size {rows} \d+\.\s*$")
     page.keyboard.press("Control+c")
     expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 4")
-
-
-# What the page has open, so that a test can close it.
-SOCKETS = """
-window.sockets = [];
-const Plain = WebSocket;
-window.WebSocket = class extends Plain { constructor(...of) { super(...of); sockets.push(this); } };
-"""
 
 
 def test_a_terminal_that_comes_back_takes_the_keys_from_nobody(page: Page, console: Console, elsewhere: Engine) -> None:
