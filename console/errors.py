@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from console import gateway
-from engine.errors import Busy, Denied, EngineError, InvalidRequest, KernelError, NotFound
+from console import database, gateway
+from engine.errors import Busy, Denied, InvalidRequest, KernelError, NotFound
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -36,9 +39,11 @@ def too_many(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: the traceback is in the console's log, not on the page."""
-    fault: EngineError = KernelError(_("The console failed to answer"), hint=_("its log says why"))
-    return gateway.answer(request, fault)
+    """500, or 503 for a database that cannot be used now: the traceback is in the console's log, not on the page."""
+    if fault := database.explained(sys.exception()):
+        request.user = AnonymousUser()  # whose page it is, is in the database
+        return gateway.answer(request, fault)
+    return gateway.answer(request, KernelError(_("The console failed to answer"), hint=_("its log says why")))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -27,6 +27,7 @@ STATUS: dict[type[errors.EngineError], int] = {
     errors.AlreadyExists: 409,
     errors.WrongState: 409,
     errors.Busy: 409,
+    errors.Overloaded: 429,
     errors.Corrupt: 500,
     errors.KernelError: 500,
     errors.Unsupported: 501,
@@ -35,6 +36,7 @@ STATUS: dict[type[errors.EngineError], int] = {
 }
 
 PASSING = (errors.Unavailable, errors.Corrupt)  # until somebody starts or mends what is missing: pages try again
+RETRY_AFTER_S = 5  # how soon a program may ask again that was told to ask later
 REGIONS = ("list", "facts")  # ids of what a page fetches again: there it is said, and tried again, in place
 
 _engine: Engine | None = None
@@ -71,7 +73,7 @@ def title_of(status: int) -> str:
         403: _("Not allowed"),
         404: _("Not found"),
         409: _("Not now"),
-        429: _("Too many tries"),
+        429: _("Too much at once"),
         501: _("This host cannot do it"),
         503: _("Wharfie is not complete"),
     }.get(status, _("Something failed"))
@@ -89,7 +91,13 @@ def blame(form: BaseForm, error: errors.EngineError) -> None:
 
 def answer(request: HttpRequest, error: errors.EngineError) -> HttpResponse:
     """The page for an error, or a toast when a fragment was asked for."""
-    status = status_of(error)
+    response = _answer(request, error, status_of(error))
+    if isinstance(error, errors.Overloaded):
+        response["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _answer(request: HttpRequest, error: errors.EngineError, status: int) -> HttpResponse:
     if getattr(request, "token", None):  # a program's
         return JsonResponse({"error": error.message, "hint": error.hint or ""}, status=status)
     retries = request.method == "GET" and isinstance(error, PASSING)

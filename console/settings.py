@@ -119,7 +119,7 @@ DATABASES = {
         "CONN_MAX_AGE": None,  # for as long as its thread; see console.asgi
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",  # a reader that turns writer would fail at once, not wait
-            "timeout": 10,
+            "timeout": 5,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }

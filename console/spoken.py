@@ -22,6 +22,7 @@ WORDS = {
     "created", "running", "paused", "restarting", "exited", "broken", "memory", "memory and swap",
     "a limit of processes", "a share of the CPUs", "a weight of I/O", "a limit of a disk of the host",
     "a directory of the host", "author", "message", "interval", "timeout", "start interval", "start period",
+    "this process", "the engine",
     "NFS", "FUSE", "overlayfs (it looks like the inside of a container)",
 }  # fmt: skip
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}
@@ -37,7 +38,7 @@ CALLS = {
 LISTS = {"wrong": "", "reasons": "", "notes": "step"}  # what is in one is said
 COMMAND_LINE = {"engine/backup/restore.py", "engine/config.py"}  # nobody meets what these say on a page
 # What of the console reads forms and command lines alike, and speaks as the engine does.
-CONSOLE = tuple(f"console/{name}.py" for name in ("isolation", "limits", "loglines", "mounts", "upkeep"))
+CONSOLE = tuple(f"console/{name}.py" for name in ("database", "isolation", "limits", "loglines", "mounts", "upkeep"))
 
 
 class Source:

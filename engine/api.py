@@ -91,7 +91,7 @@ class Engine:
         self.paths = Paths(self.config)
         self._database = Database(self.paths.database)
         self.event_log = Events(self.paths, self._database)
-        self._launcher = LauncherClient(self.config, spawn=spawn_launcher)
+        self._launcher = LauncherClient(self.config, self.instance, spawn=spawn_launcher)
         self._records = Records(self.instance, self.paths, self._database, self.event_log)
         self._census = Census(self.paths, self._database, self.event_log, self._records)
         self._trash = Trash(self.paths.trash)
@@ -109,7 +109,7 @@ class Engine:
             self.instance, self.paths, self._database, self.event_log, self._records, self._launcher, self._stopping,
             self._restarting, Filling(self.paths, self.files), self._trash,
         )  # fmt: skip
-        self._executions = Executions(self.paths, self.image, self._records)
+        self._executions = Executions(self.instance, self.paths, self.image, self._records)
         self._log_indexes = Indexes()
         self._sampler = Sampler(self.instance, self.event_log)
         self._volumes = VolumeStore(self.paths, self._database, self.event_log, self._trash)

@@ -8,6 +8,7 @@
      ├─ AlreadyExists         the name is taken: choose another, or remove the other object
      ├─ WrongState            the object is in a state that forbids this: change the state first
      ├─ Busy                  somebody uses it: free it first, or try again later
+     ├─ Overloaded            there is no room for more work just now: try again in a moment
      ├─ Denied                policy forbids it for this actor
      ├─ Unsupported           this host cannot do it
      ├─ Unavailable           a part of Wharfie does not answer: try again, then look at `doctor`
@@ -84,6 +85,10 @@ class WrongState(EngineError):
 
 class Busy(EngineError):
     """The object is in use."""
+
+
+class Overloaded(EngineError):
+    """Who would do it has no room for more work at this moment."""
 
 
 class Denied(EngineError):

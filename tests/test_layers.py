@@ -39,6 +39,7 @@ CONSOLE_FOUNDATION = {
     "console/certificate.py",
     "console/commandline.py",
     "console/commands.py",
+    "console/database.py",
     "console/migration.py",
     "console/preflight.py",
     "console/secret.py",

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import policy
+from engine.cgroups import room
 from engine.containers import roots, shims, state
 from engine.containers.pipes import Execution
 from engine.containers.records import Records
@@ -31,7 +32,8 @@ _SESSION = re.compile(r"[0-9a-f]{12}")
 class Executions:
     """Opens sessions, and finds those that are open."""
 
-    def __init__(self, paths: Paths, image: Callable[[str], Image], records: Records) -> None:
+    def __init__(self, instance: str, paths: Paths, image: Callable[[str], Image], records: Records) -> None:
+        self._instance = instance
         self._paths = paths
         self._records = records
         self._image = image
@@ -120,6 +122,7 @@ class Executions:
     ) -> tuple[socket.socket, dict[str, Any], list[int]]:
         policy.check_exec(spec, container.spec, caller)
         state.require("exec", container.state, container.name)
+        room.require(self._instance)
         confined = confinement(container.spec.security, privileged=spec.privileged)
         terminal = ["TERM=xterm-256color"] if tty else []
         request = {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from engine.cgroups import room
 from engine.config import Config
 from engine.errors import BrokeOff, Late, Unavailable, from_wire
 from engine.launcher import start
@@ -23,14 +24,19 @@ T = TypeVar("T")
 class LauncherClient:
     """Calls of one Engine to the launcher of its instance. Thread-safe: a connection a call."""
 
-    def __init__(self, config: Config, *, spawn: bool) -> None:
+    def __init__(self, config: Config, instance: str, *, spawn: bool) -> None:
         self._config = config
+        self._instance = instance
         self._spawn = spawn
 
     def call(
         self, op: str, request: dict[str, Any], fds: list[int] | None = None, *, timeout_s: float | None = ANSWER_S
     ) -> dict[str, Any]:
-        """Make one request and return its answer. Raises the EngineError that the other side met, or Unavailable."""
+        """Make one request and return its answer.
+
+        Raises the EngineError that the other side met, Unavailable, or Overloaded before anything is asked.
+        """
+        room.require(self._instance)
         with self._connect() as connection:
             connection.settimeout(timeout_s)
             try:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakSet
 
-from engine.errors import Corrupt, Unavailable
+from engine.errors import Corrupt, EngineError, Unavailable
 from engine.linux import files
 from engine.storage import snapshots
 
@@ -123,21 +123,7 @@ class Database:
         except BaseException:
             self.close()
             raise
-        self._reserve()
-
-    def _reserve(self) -> None:
-        """Room for a thousand pages of its log, so that on a full disk what frees some can be written down."""
-        try:
-            descriptor = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return
-        try:
-            files.reserve(descriptor, LOG_BYTES)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # full already
-                raise
-        finally:
-            os.close(descriptor)
+        reserve_log(self._path)
 
     def _connection(self) -> sqlite3.Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)
@@ -252,15 +238,31 @@ class Database:
             yield
         except sqlite3.IntegrityError:
             raise  # the caller knows which rule its row broke
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise Unavailable(
-                    "the state database is locked by another process", hint="try again in a moment"
-                ) from error
-            raise Unavailable(
-                f"the state database cannot be used: {error}", hint=f"check the disk of {self._path}"
-            ) from error
         except sqlite3.DatabaseError as error:
-            raise Corrupt(
-                f"the state database is damaged: {error}", hint=f"restore a backup, or a copy in {self._backups}"
-            ) from error
+            raise explained(error, "the state database", self._path) from error
+
+
+def reserve_log(path: Path) -> None:
+    """Room for a thousand pages of an open database's log, so that on a full disk what frees some can be written down,
+    and people can sign in to do it."""
+    try:
+        descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        files.reserve(descriptor, LOG_BYTES)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # full already
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def explained(error: sqlite3.DatabaseError, what: str, path: Path) -> EngineError:
+    """What to tell people of a fault that SQLite found in a database; https://www.sqlite.org/rescode.html"""
+    if not isinstance(error, sqlite3.OperationalError):
+        backups = path.with_name("backups")
+        return Corrupt(f"{what} is damaged: {error}", hint=f"restore a backup, or a copy in {backups}")
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable(f"{what} is locked by another process", hint="try again in a moment")
+    return Unavailable(f"{what} cannot be used: {error}", hint=f"check the disk of {path}")

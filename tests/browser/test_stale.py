@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine, HealthCheck
 from tests.browser.conftest import SOCKETS, Console, sign_up
@@ -85,14 +85,11 @@ def test_a_session_exchanged_elsewhere_costs_the_page_nothing(page: Page, consol
     page.goto(f"{console.address}/containers/-/create/")
     live(page)
     page.get_by_label("Name", exact=True).fill("half filled in")
-    tickets: list[int] = []
-
-    def asked(route: Route) -> None:
-        tickets.append(1)
-        route.continue_()
-
-    page.route(re.compile("/live/ticket/"), asked)
-    page.evaluate("sockets[0].onclose({ code: 4401 })")  # as the server closes that of a session that ended
+    page.evaluate("window.isOld = true")
+    with page.expect_response(re.compile("/live/ticket/")) as answered:
+        page.evaluate("sockets[0].onclose({ code: 4401 })")  # as the server closes that of a session that ended
+    assert answered.value.ok
+    page.wait_for_function("() => sockets.length === 2")
     live(page)
-    assert tickets == [1]
+    assert page.evaluate("window.isOld")
     expect(page.get_by_label("Name", exact=True)).to_have_value("half filled in")

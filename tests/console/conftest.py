@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +25,14 @@ from console.accounts.models import User
 from console.accounts.throttle import Throttle
 from engine import Engine, Image
 from engine.config import Config
+from engine.storage import instance
 from engine.storage.paths import Paths
 from tests.conftest import stop_launcher
-from tests.console.serving import Serve
+from tests.console import serving
+from tests.console.serving import Serve, Visitor
+from tests.small_disks import mounted
 
+SMALL_DISK_BYTES = 512 * 2**20
 PASSWORD = "correct horse battery"
 HTMX = {"HX-Request": "true"}
 
@@ -119,3 +126,36 @@ def serve(config: Config) -> Iterator[Serve]:
     finally:
         running.end()
         stop_launcher(config)
+
+
+@pytest.fixture
+def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
+    """A console whose store is on a disk of its own, with room for one large upload at a time."""
+    image = tmp_path / "disk.img"
+    image.touch()
+    os.truncate(image, SMALL_DISK_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    with mounted("-o", "loop", str(image), at=config.root):
+        own = Config(root=config.root / "store", run=config.run)
+        own.root.mkdir(mode=0o700)
+        running = Serve(own)
+        try:
+            yield running
+        finally:
+            running.end()
+            stop_launcher(own)
+            instance.release(instance.instance_id(own))
+    image.unlink()
+
+
+@pytest.fixture
+def mate(small: Serve) -> Visitor:
+    """The admin of that console."""
+    visitor = Visitor(small.until(r"listens on (http://\S+)\s"))
+    visitor.post(
+        small.until(r"http://[^/\s]+(/setup/\S+)"),
+        username="captain",
+        password=serving.PASSWORD,
+        again=serving.PASSWORD,
+    )
+    return visitor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,14 +14,11 @@ from pathlib import Path
 import pytest
 
 from engine import Config
-from engine.storage import instance
-from tests.conftest import eventually, stop_launcher
+from tests.conftest import eventually
 from tests.console.serving import PASSWORD, Serve, Visitor
-from tests.engine.faults.test_disks import mounted
 
 LARGE = 128 * 2**20
 PIECE = bytes(2**20)
-DISK = 512 * 2**20
 
 
 @pytest.fixture
@@ -168,33 +164,6 @@ def test_a_refused_body_that_still_comes_is_thrown_away(serve: Serve, stranger: 
     assert upload(stranger, "/sign-in/", "none")[0] in (413, 0)
     assert upload(stranger, "/sign-in/", "none", chunked=True)[0] in (411, 0)
     assert peak_bytes(web) - before < 20 * 2**20
-
-
-@pytest.fixture
-def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
-    """A console whose store is on a disk of its own, with room for one large upload at a time."""
-    image = tmp_path / "disk.img"
-    image.touch()
-    os.truncate(image, DISK)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
-    with mounted("-o", "loop", str(image), at=config.root):
-        own = Config(root=config.root / "store", run=config.run)
-        own.root.mkdir(mode=0o700)
-        running = Serve(own)
-        try:
-            yield running
-        finally:
-            running.end()
-            stop_launcher(own)
-            instance.release(instance.instance_id(own))
-    image.unlink()
-
-
-@pytest.fixture
-def mate(small: Serve) -> Visitor:
-    visitor = Visitor(small.until(r"listens on (http://\S+)\s"))
-    visitor.post(small.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
-    return visitor
 
 
 def free(config: Config) -> int:

@@ -29,14 +29,22 @@ def ticks(dock: Engine, container: Container) -> int:
     return len(list(dock.logs(container.id)))
 
 
+def ticks_at_rest(dock: Engine, container: Container) -> int:
+    """Of one that is paused, once its shim has written down what was in its pipe."""
+    seen = -1
+    while (now := ticks(dock, container)) != seen:
+        seen = now
+        threading.Event().wait(0.3)
+    return seen
+
+
 def test_a_paused_container_stands_still_and_goes_on_where_it_was(dock: Engine) -> None:
     container = ticking(dock)
     dock.pause(container.id)
     assert dock.inspect(container.id).state is State.PAUSED
     with Engine(dock.config) as other:
         assert other.inspect(container.id).state is State.PAUSED, "the kernel says so, to whoever asks"
-    threading.Event().wait(0.3)  # what it wrote before is in its pipe, perhaps
-    written = ticks(dock, container)
+    written = ticks_at_rest(dock, container)
     threading.Event().wait(0.3)
     assert ticks(dock, container) == written
     assert [c.id for c in dock.running()] == [container.id]
@@ -70,7 +78,7 @@ def test_a_signal_to_a_paused_container_arrives_and_lets_it_go_on(dock: Engine, 
 def test_one_that_is_killed_while_paused_runs_no_instruction_more(dock: Engine) -> None:
     container = ticking(dock)
     dock.pause(container.id)
-    written = ticks(dock, container)
+    written = ticks_at_rest(dock, container)
     dock.kill(container.id)
     dock.wait(container.id, timeout_s=10)
     assert ticks(dock, container) == written

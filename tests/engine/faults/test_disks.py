@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import subprocess
@@ -18,10 +17,10 @@ from engine.storage import instance
 from tests import leaks
 from tests.conftest import eventually, stop_launcher
 from tests.images import busybox_rootfs
+from tests.small_disks import MIB, fill, mounted
 from tests.soak import amount
 
 CUTS = amount(6, 200)
-MIB = 2**20
 
 
 @contextmanager
@@ -39,42 +38,9 @@ def engine_on(top: Path, run: Path) -> Iterator[Engine]:
     shutil.rmtree(run)
 
 
-@contextmanager
-def mounted(*arguments: str, at: Path) -> Iterator[Path]:
-    at.mkdir(exist_ok=True)
-    subprocess.run(["mount", *arguments, str(at)], check=True)
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", "--lazy", str(at)], check=True)
-
-
 @pytest.fixture
 def run(request: pytest.FixtureRequest) -> Path:
     return Path("/run") / f"{leaks.NAME}{leaks.session()}-{os.getpid()}-{request.node.originalname[5:15]}"
-
-
-def fill(top: Path, what: str) -> list[Path]:
-    """Take all bytes, or all files, that there are."""
-    made: list[Path] = []
-    try:
-        while True:
-            path = top / f"filler-{len(made)}"
-            with path.open("wb", buffering=0) as file:
-                made.append(path)
-                if what == "bytes":
-                    file.write(bytes(MIB))
-    except OSError as full:
-        if full.errno != errno.ENOSPC:
-            raise
-    if what == "bytes":  # the last pages too
-        with made[0].open("ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                return made
-    return made
 
 
 @pytest.mark.parametrize("what", ["bytes", "files"])

@@ -16,8 +16,9 @@ import pytest
 
 from console.supervisor import answering
 from engine import ContainerSpec, Engine, EngineError, ExecSpec, Limits, State, VolumeMount, policy
-from engine.cgroups import manager
+from engine.cgroups import manager, room
 from engine.containers.logs import MAX_LINE_BYTES
+from engine.errors import Overloaded
 from tests import leaks
 from tests.conftest import children, eventually
 from tests.engine.conftest import groups
@@ -219,14 +220,27 @@ print(len(said), engine.wait("few", timeout_s=20).code)
     assert code == 0
 
 
-def test_an_engine_whose_memory_is_short_loses_nothing(dock: Engine) -> None:
-    """F33: the launcher's group is limited to little more than it uses; starts fail or work, and nothing is mixed."""
+def test_an_engine_whose_memory_is_short_loses_nothing(dock: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F33: the launcher's group is limited to little more than it uses; nothing more is taken on. Where something was
+    just before, starts fail or work, and nothing is mixed."""
     up = sleeper(dock)
     group = manager.group(dock.instance, manager.ENGINE_GROUP)
-    used = manager.usage(group).memory_bytes
     containers = [dock.create(ContainerSpec(image="busybox", command=("true",))).id for _ in range(4)]
-    limit = max(used + 4 * 2**20, 16 * 2**20)
-    group.limit(dataclasses.asdict(policy.default_limits()) | {"memory_bytes": limit, "memory_swap_bytes": limit})
+    limits = dataclasses.asdict(policy.default_limits())
+    limit = manager.usage(group).memory_bytes + room.LEAST_BYTES // 2
+    group.limit(limits | {"memory_bytes": limit, "memory_swap_bytes": limit})
+    for act in (
+        lambda: dock.start(containers[0]),
+        lambda: dock.exec(up, ExecSpec(("true",))),
+        lambda: dock.terminal(up, ExecSpec(("true",))),
+        lambda: list(dock.browse.list(up, "/")),
+    ):
+        with pytest.raises(Overloaded, match="the engine is short of memory: its control group allows for"):
+            act()
+    assert dock.inspect(containers[0]).state is State.CREATED
+    monkeypatch.setattr(room, "require", lambda _instance: None)
+    limit = max(limit, 16 * 2**20)
+    group.change(limits | {"memory_bytes": limit, "memory_swap_bytes": limit})
     for container_id in containers:
         try:
             dock.start(container_id)
@@ -235,6 +249,36 @@ def test_an_engine_whose_memory_is_short_loses_nothing(dock: Engine) -> None:
             assert dock.inspect(container_id).state is State.CREATED
             assert not groups(dock, container_id)
     assert dock.inspect(up).state is State.RUNNING
+    dock.stop(up, 0)
+
+
+def test_a_caller_that_is_short_of_memory_takes_on_nothing_more(dock: Engine) -> None:
+    """F33: it is the process that holds an Engine whose group has a limit; of those above it the nearest counts."""
+    program = """
+import dataclasses, os, sys
+from pathlib import Path
+from engine import Config, Engine, policy
+from engine.cgroups import manager, room
+from engine.errors import Overloaded
+engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2])))
+group = manager.group(engine.instance, "caller")
+group.create(confined=False)
+group.add(os.getpid())
+assert room.own() == f"/wharfie-{engine.instance}/caller", room.own()
+limits = dataclasses.asdict(policy.default_limits())
+for spare, set_limits in ((room.LEAST_BYTES // 2, group.limit), (8 * room.LEAST_BYTES, group.change)):
+    most = manager.usage(group).memory_bytes + spare
+    set_limits(limits | {"memory_bytes": most, "memory_swap_bytes": most})
+    try:
+        print(engine.start(sys.argv[3]).state)
+    except Overloaded as error:
+        print(error.message.partition(":")[0])
+"""
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "1000")))
+    command = [sys.executable, "-c", program, str(dock.config.root), str(dock.config.run), container.id]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TOP, timeout=60, check=False)
+    manager.clear(manager.group(dock.instance, "caller"))
+    assert (done.stderr, done.stdout) == ("", "this process is short of memory\nrunning\n")
 
 
 def test_an_engine_that_hardly_gets_a_cpu_is_slow_and_right(dock: Engine) -> None:

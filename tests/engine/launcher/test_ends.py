@@ -35,7 +35,7 @@ def test_one_that_cannot_begin_leaves_no_group(config: Config, in_the_way: str) 
 
 def test_who_asks_while_one_ends_is_answered_by_it_or_by_the_next(config: Config) -> None:
     """Nobody is told that it broke off: what a request that is no start does might be half done then."""
-    client = LauncherClient(config, spawn=True)
+    client = LauncherClient(config, instance_id(config), spawn=True)
     over = threading.Event()
     answered = dict.fromkeys(range(ASKERS), -1)  # how many had ended when each was answered last
 
