@@ -96,16 +96,18 @@ def first_screen() -> list[Row]:
                 _size, seen = _load(captain, "/jobs/", "h1")
                 least.append(seen["paint"] / 1000)
                 others += seen["tasks"]
+            own = [_busiest(captain, "/containers/?state=running", "tbody [data-f=mem]") for _ in range(LOADS)]
             page = _watched(captain)
             page.goto(f"{captain.address}/containers/?order=cpu")
             page.wait_for_timeout(LOOKED_MS)
             watched = page.evaluate("seen")
     return [
-        Row("first-load", "KB", max(own for own, _other in sizes) / 1000, n=len(sizes), target="< 110"),
+        Row("first-load", "KB", max(ours for ours, _other in sizes) / 1000, n=len(sizes), target="< 110"),
         Row("first-load-other-hosts", "KB", max(other for _own, other in sizes) / 1000, n=len(sizes), target="0"),
         of_times("list-lcp", paints, "an empty list", least, target="p95 < 1000"),
         Row("list-longest-task", "ms", max(tasks + watched["tasks"]), "an empty list", max(others) or None,
             n=len(sizes) + 1, target="< 100"),
+        Row("list-longest-task-cpu", "ms", max(own) * 1000, n=len(own), target="< 100"),
         of_times("stats-age-drawn", [age / 1000 for age in watched["ages"][1:]], target="p95 < 1000"),
     ]  # fmt: skip
 
@@ -186,3 +188,29 @@ def _load(captain: Person, path: str, last: str) -> tuple[tuple[int, int], dict[
     seen = page.evaluate("seen")
     context.close()
     return (sizes[True], sizes[False]), seen
+
+
+def _busiest(captain: Person, path: str, last: str) -> float:
+    """The seconds of CPU of the longest task of the page's main thread, until the page had what comes last.
+
+    How long a task takes is also what others on this host take of the processors meanwhile: here the console, two
+    hundred containers, and the browser's other processes. This is the page's own part of it.
+    """
+    context = captain.fresh()
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    events: list[dict[str, Any]] = []
+    over: list[object] = []
+    session.on("Tracing.dataCollected", lambda of: events.extend(of["value"]))
+    session.on("Tracing.tracingComplete", lambda of: over.append(of))
+    session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": {"includedCategories": ["toplevel"]}})
+    page.goto(f"{captain.address}{path}")
+    page.locator(last).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    session.send("Tracing.end")
+    while not over:
+        page.wait_for_timeout(50)
+    context.close()
+    names = ((each, each["args"].get("name")) for each in events if each["name"] == "thread_name")
+    mains = {(each["pid"], each["tid"]) for each, name in names if name == "CrRendererMain"}
+    return max(each.get("tdur", 0) for each in events if (each["pid"], each["tid"]) in mains) / 1e6
