@@ -48,13 +48,28 @@ const theme = () => ({
   cursorAccent: resolved("--well"), selectionBackground: resolved("--edge"),
 });
 
+// For a screen reader the rows stand there as text once more, and what comes is spoken. That takes time with each row,
+// so whoever needs it says so.
+const reader = document.querySelector("[data-terminal-reader]");
+function aloud() { try { return localStorage.getItem("terminal-reader") === "true"; } catch { return false; } }
+function read(on) {
+  reader.setAttribute("aria-pressed", on);
+  terminal.options.screenReaderMode = on;
+}
+reader.addEventListener("click", () => {
+  const on = reader.getAttribute("aria-pressed") !== "true";
+  try { localStorage.setItem("terminal-reader", on); } catch { /* private mode: lasts as long as the page */ }
+  read(on);
+});
+
 const terminal = new Terminal({
-  fontFamily: colour("--mono"), fontSize: 13, lineHeight: 1.2, scrollback: 10000, theme: theme(), screenReaderMode: false,
+  fontFamily: colour("--mono"), fontSize: 13, lineHeight: 1.2, scrollback: 10000, theme: theme(), screenReaderMode: aloud(),
   minimumContrastRatio: 4.5, allowProposedApi: false, linkHandler: null,
 });
 const fit = new FitAddon();
 terminal.loadAddon(fit);
 terminal.open(place);
+read(aloud());
 // OSC 52 would let a container's program write the clipboard; the window's title is ours too.
 for (const code of [0, 1, 2, 52]) terminal.parser.registerOscHandler(code, () => true);
 // These do something so many times, one by one: a few bytes would keep the page busy for hours.
@@ -69,11 +84,14 @@ terminal.onData((typed) => { if (open()) for (const part of parts(encoder.encode
 terminal.onBinary((typed) => { if (open()) socket.send(Uint8Array.from(typed, (c) => c.charCodeAt(0))); });
 function* parts(bytes) { for (let at = 0; at < bytes.length; at += 32768) yield bytes.subarray(at, at + 32768); }
 
-// All keys go to the program, so one has to lead away; it is named above.
+// All keys go to the program, so one has to lead away; it is named above. One more copies what is marked, since Ctrl+C
+// is the program's; by the event that xterm.js fills, for over plain http browsers offer no clipboard.
+const OURS = { l: () => mark.parentElement.querySelector("a").focus(), c: () => document.execCommand("copy") };
 terminal.attachCustomKeyEventHandler((event) => {
-  if (!(event.ctrlKey && event.shiftKey && event.key.toLowerCase() === "l")) return true;
+  const act = event.ctrlKey && event.shiftKey && OURS[event.key.toLowerCase()];
+  if (!act) return true;
   event.preventDefault();
-  if (event.type === "keydown") mark.parentElement.querySelector("a").focus();
+  if (event.type === "keydown") act();
   return false;
 });
 terminal.onResize(({ rows, cols }) => say({ rows, columns: cols }));

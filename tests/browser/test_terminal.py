@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from engine import ContainerSpec, Engine
 from tests.browser.conftest import SOCKETS, Console, picture, sign_up
+from tests.browser.looking import faults
 from tests.images import BUSYBOX
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_console]
@@ -120,6 +121,35 @@ def test_a_terminal_that_comes_back_takes_the_keys_from_nobody(page: Page, conso
     expect(state).to_have_text("Connected", timeout=30_000)
     page.keyboard.type("t")
     expect(page.get_by_label("Command", exact=True)).to_have_value("cat")
+
+
+def test_what_it_shows_is_read_aloud_and_copied_on_request(page: Page, console: Console, elsewhere: Engine) -> None:
+    """Ctrl+C is the program's; and a screen reader finds the rows as text only where somebody has one."""
+    page.context.grant_permissions(["clipboard-read"])
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/sea/terminals/")
+    page.get_by_role("button", name="Open a terminal").click()
+    expect(page.locator("[data-terminal-state]")).to_have_text("Connected")
+    page.keyboard.type("echo to be cop''ied\n")
+    shows(page, "to be copied")
+    rows = page.locator(".xterm-accessibility [role=listitem]")
+    expect(rows).to_have_count(0)
+    page.get_by_role("button", name="Screen reader").click()
+    expect(rows.filter(has_text=re.compile("^to be copied"))).to_have_count(1)
+    assert not faults(page)
+    page.reload()
+    expect(page.get_by_role("button", name="Screen reader", pressed=True)).to_be_visible()
+    expect(rows.filter(has_text=re.compile("^to be copied"))).to_have_count(1)
+    page.keyboard.type("echo al''oud\n")
+    expect(page.locator(".xterm-accessibility .live-region")).to_contain_text("aloud")
+    page.get_by_role("button", name="Screen reader").click()
+    expect(rows).to_have_count(0)
+    shows(page, "aloud")
+    line = page.locator(".xterm-rows > div").filter(has_text=re.compile("^to be copied")).bounding_box()
+    assert line
+    page.mouse.dblclick(line["x"] + 55, line["y"] + line["height"] / 2)  # in its third word
+    page.keyboard.press("Control+Shift+C")
+    assert page.evaluate("() => navigator.clipboard.readText()") == "copied"
 
 
 def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: Engine) -> None:

@@ -59,7 +59,13 @@ LATER = (
     "again[missing", "again[no", "again[cut", "again[without", "is_lost[log", "is_lost[work", "commands[1",
     "commands[25", "commands[3", "commands[4", "says_why[True", "says_why[False", "says_and_nothing_else[--ulimit",
     "says_and_nothing_else[--group-add", "says_and_nothing_else[--oom", "says_and_nothing_else[--shm",
-    "says_and_nothing_else[--uts",
+    "says_and_nothing_else[--uts", "says_and_nothing_else[--read-only", "says_and_nothing_else[--cap-drop",
+    "of_the_host[--cap-drop", "of_the_host[--ulimit", "of_the_host[--read-only", "of_the_host[--shm-size",
+    "of_the_host[--oom", "of_the_host[--group-add", "leaked_descriptor[4", "leaked_descriptor[5",
+    "leaked_descriptor[7", "leaked_descriptor[8", "leaked_descriptor[11", "leaked_descriptor[16",
+    "leaked_descriptor[64", "leaves_nothing[/bin/nope", "leaves_nothing[/opt-", "leaves_nothing[/opt/orphan",
+    "leaves_nothing[/opt/runtime", "is_undone[options1", "is_undone[options2", "is_undone[options3",
+    "comes_out[stopped", "are_the_containers[stopped", "never_half[stopped", "names_its_field",
 )  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 # A guest each: it takes eight seconds to be ready.
