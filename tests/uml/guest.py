@@ -1,6 +1,7 @@
 """A second kernel as a process: boots Debian's user-mode-linux and runs tests of this repository in it.
 
-It is what this host need not be and Wharfie promises to run on: Linux 6.1, cgroup v2 alone, no time namespaces.
+It is what this host need not be and Wharfie promises to run on: Linux 6.1, cgroup v2 alone (or, with ``CGROUPS=v1``, as
+systemd mounts v1), no time namespaces.
 The guest sees the host's whole tree read-only (hostfs), and so the same Python and the same sources; `init.sh` does the
 rest. What it says on its console is the report.
 """

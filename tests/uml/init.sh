@@ -24,6 +24,23 @@ give_back() {
     umount -n -l /mnt
 }
 
+control_groups() {
+    if [ "${CGROUPS:-v2}" = v2 ]; then
+        mount -n -t cgroup2 cgroup2 /sys/fs/cgroup
+        return
+    fi
+    # As systemd mounts v1 and, beside it, a v2 without controllers.
+    mount -n -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+    for names in cpu,cpuacct memory pids devices freezer cpuset blkio; do
+        grep -q "^${names%%,*}[[:space:]]" /proc/cgroups || continue # user-mode-linux has one processor, and no cpuset
+        mkdir "/sys/fs/cgroup/$names"
+        mount -n -t cgroup -o "$names" cgroup "/sys/fs/cgroup/$names"
+    done
+    for name in cpu cpuacct; do ln -s cpu,cpuacct "/sys/fs/cgroup/$name"; done
+    mkdir /sys/fs/cgroup/unified
+    mount -n -t cgroup2 cgroup2 /sys/fs/cgroup/unified
+}
+
 prepare() {
     mount -n -t proc proc /proc
     busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
@@ -36,7 +53,7 @@ prepare() {
     pivot_root . mnt
     umount -n -l /mnt
     mount -n -t sysfs sysfs /sys
-    mount -n -t cgroup2 cgroup2 /sys/fs/cgroup
+    control_groups
     mkdir -p /dev/pts /dev/shm /dev/mqueue
     mount -n -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
     mount -n -t tmpfs tmpfs /mnt
@@ -51,10 +68,10 @@ prepare() {
     cd "$top"
 }
 
-prepare
 set -a
 . "$scratch/environment"
 set +a
+prepare
 code=0
 "$prefix/bin/python" -m pytest --color=no -p no:cacheprovider "@$scratch/arguments" || code=$? # not as PID 1, to which orphans come
 echo "wharfie guest: exit $code"

@@ -1,4 +1,4 @@
-"""The same tests on an older kernel with cgroup v2 alone; see `tests.uml.guest`."""
+"""The same tests on an older kernel with cgroup v2 alone, some with v1 as systemd mounts it; see `tests.uml.guest`."""
 
 from __future__ import annotations
 
@@ -86,6 +86,12 @@ GROUPS = {
     "many lives": ("tests/engine/faults/test_churn.py", "tests/engine/faults/test_model.py",
                    "tests/engine/isolation/test_races.py", "-k", "not tree_that_is_swapped"),
 }  # fmt: skip
+# v1 as systemd mounts it: this host may have a hierarchy for each controller.
+JOINED = ("tests/engine/cgroups/test_group.py", "tests/engine/cgroups/test_freezing.py",
+          "tests/engine/isolation/test_isolation.py", "tests/engine/containers/test_lifecycle.py",
+          "tests/engine/containers/test_limits.py", "tests/engine/containers/test_pausing.py",
+          "-k", "test_group or test_freezing or of_it[started] or both_streams or out_of_memory"
+                " or limits_change or stands_still")  # fmt: skip
 # A tenth of what is done a number of times; `make soak` does all of it there, and what needs more tries to happen.
 LITTLE = {"many lives": {"SOAK_SHARE": "0.1"}}
 
@@ -135,13 +141,21 @@ def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str, record_property: Calla
     if group in LITTLE and HOURS:
         chosen = chosen[:-2]
     environment = SEEDS.get(group, {}) if HOURS else LITTLE.get(group, {})
-    result = guest.run((*shared, *chosen), TIMEOUT_S, **environment)
+    _told(guest.run((*shared, *chosen), TIMEOUT_S, **environment), "cgroup v2", record_property)
+
+
+def test_it_holds_where_two_controllers_are_one_hierarchy(record_property: Callable[[str, object], None]) -> None:
+    _told(guest.run(("--one-engine", *JOINED), TIMEOUT_S, CGROUPS="v1"), "cgroup v1", record_property)
+
+
+def _told(result: guest.Result, groups: str, record_property: Callable[[str, object], None]) -> None:
+    """All of it ran in the guest and held; it goes into the table of what ran where."""
     assert result.code == 0, result.report
     summary = SUMMARY.search(result.report)
     assert summary, result.report
     assert "skipped" not in summary[0], result.report
     told = grounds.read(result.report)
-    assert all(where.startswith("Linux 6.1.") for row in told.values() for where in row)
+    assert all(where.startswith("Linux 6.1.") and where.endswith(groups) for row in told.values() for where in row)
     record_property(grounds.PROPERTY, told)
 
 
