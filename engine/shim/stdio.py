@@ -8,8 +8,9 @@ A segment is a file of frames, each a 32-byte header and its payload:
 A segment begins with a note, a frame without payload whose last numbers say something else: the number of the oldest
 segment that was left when this one was begun, and how many lines the ones before that had.
 
-Segments are named by a rising number. A full one is followed by a new one and the oldest is deleted first, so the
-directory never holds more than was promised. What is deleted is counted, in lines, and said in the new segment's note.
+Segments are named by a rising number. A full one is followed by a new one, and each run begins one. The oldest are
+deleted first, so that the directory never holds more bytes than so many full ones do: of short runs it keeps many. What
+is deleted is counted, in lines, and said in the new segment's note.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FRAME = struct.Struct("<4sBBHIIQQ")
 MAGIC = b"WLOG"
 NOTE, STDOUT, STDERR = 0, 1, 2
 PIPE_BYTES = 2**20
+MOST_SEGMENTS = 100  # of short runs; a reader looks at each
 _NAP_S = 0.0005
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BUSY_NS = 300_000
@@ -76,7 +78,7 @@ class Log:
             if len(note) == FRAME.size:
                 lost = FRAME.unpack(note)[7]
         log = cls(directory, segment_bytes, segments, -1, numbers, lost)
-        log._rotate(log._segments - 1)
+        log._rotate(log._most_bytes)
         return log
 
     def state(self) -> dict[str, Any]:
@@ -110,15 +112,31 @@ class Log:
         os.lseek(fd, at, os.SEEK_SET)
         return cls(directory, segment_bytes, segments, fd, numbers, lost, at, previous)
 
-    def _rotate(self, most: int) -> None:
-        """Begin a segment, once no more than ``most`` others are left."""
-        while len(self._numbers) > most:
-            path = f"{self.directory}/{self._numbers[0]:010d}"
+    @property
+    def _most_bytes(self) -> int:
+        """What the others may hold beside a full one."""
+        return (self._segments - 1) * self._segment_bytes
+
+    def _path(self, number: int) -> str:
+        return f"{self.directory}/{number:010d}"
+
+    def _held(self) -> int:
+        """Bytes of all segments."""
+        return sum(os.lstat(self._path(number)).st_size for number in self._numbers)
+
+    def _rotate(self, most_bytes: int) -> None:
+        """Begin a segment, once the others hold no more than ``most_bytes`` and are not too many."""
+        # Fewer than were promised are within it, be they full.
+        few = len(self._numbers) < self._segments and most_bytes >= self._most_bytes
+        over = 0 if few else self._held() - most_bytes
+        while self._numbers and (over > 0 or len(self._numbers) >= max(self._segments, MOST_SEGMENTS)):
+            path = self._path(self._numbers[0])
+            over -= os.lstat(path).st_size
             self._lost += count_lines(path)
             os.unlink(path)
             del self._numbers[0]
         number = self._numbers[-1] + 1 if self._numbers else 1
-        path = f"{self.directory}/{number:010d}"
+        path = self._path(number)
         oldest = self._numbers[0] if self._numbers else number
         # Not O_APPEND: splice(2) refuses such a target.
         new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -145,26 +163,27 @@ class Log:
         while available:
             room = self._segment_bytes - self._size - FRAME.size
             if room <= 0:
-                if not self._make_room(self._segments - 1):
+                if not self._make_room(self._most_bytes):
                     return False
                 continue
             length = min(available, room)
             moved = self._frame(stream, pipe, length)
             available -= moved
-            if moved < length and not self._make_room(min(self._segments - 1, len(self._numbers) - 1)):
+            if moved < length and not self._make_room(min(self._most_bytes, self._held() - 1)):
                 return False
         return True
 
-    def _make_room(self, most: int) -> bool:
-        """Begin a segment beside ``most`` others at most, or as many as there is room for; False when for none."""
-        while most > 0:
+    def _make_room(self, most_bytes: int) -> bool:
+        """Begin a segment beside others of ``most_bytes``, or of as many as there is room for; False when it is not for
+        the one that is written either."""
+        while most_bytes >= self._size:
             try:
-                self._rotate(most)
+                self._rotate(most_bytes)
                 return True
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                most = min(most, len(self._numbers)) - 1
+                most_bytes = min(most_bytes, self._held() - 1)
         return False
 
     def _frame(self, stream: int, pipe: int, length: int) -> int:
