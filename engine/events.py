@@ -102,14 +102,20 @@ class Events:
         self._database = database
 
     def add(
-        self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str, **detail: Any
-    ) -> None:
-        """Add an event inside the caller's transaction; call `wake` after its commit."""
-        if action not in BY_ITSELF and (by := _acting.get()):
+        self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str,
+        noticed: int | None = None, **detail: Any,
+    ) -> None:  # fmt: skip
+        """Add an event inside the caller's transaction; call `wake` after its commit.
+
+        ``noticed`` is when it happened, Unix time in ns, of what nobody told at once: whoever looks now has not done it.
+        """
+        if noticed is not None and not 0 <= noticed < 2**63:  # of a damaged record
+            noticed = time.time_ns()
+        if action not in BY_ITSELF and noticed is None and (by := _acting.get()):
             detail.setdefault("by", by)
         cursor = connection.execute(
             "INSERT INTO events (time_ns, kind, action, object_id, name, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (time.time_ns(), kind, action, object_id, name, json.dumps(detail)),
+            (time.time_ns() if noticed is None else noticed, kind, action, object_id, name, json.dumps(detail)),
         )
         if cursor.lastrowid and cursor.lastrowid % 100 == 0:
             connection.execute("DELETE FROM events WHERE seq <= ?", (cursor.lastrowid - KEPT,))

@@ -14,8 +14,11 @@ register = template.Library()
 
 @register.filter
 def event_detail(event: Event) -> str:
-    """How a container ended, what memory ran out for, what it was called before; "" when there is nothing to add."""
+    """How a container ended, what memory ran out for, what it was called before, that nobody has started it; "" when
+    there is nothing to add."""
     detail = event.detail
+    if event.action == "start" and detail.get("again"):
+        return _("by its restart policy")
     if event.action == "die":
         if detail.get("oom_killed"):
             return _("out of memory")

@@ -147,10 +147,12 @@ class Records(Runs):
         if not (over or held) and self._is_being_started(row["id"], record):
             return row  # its starter will say so itself, or take the record away when it comes to nothing
         with self._database.transaction() as connection:
+            again: dict[str, bool] = {}
             for run in earlier(told):
-                self.begun(connection, row["id"], run["started_at_ns"])
+                self.begun(connection, row["id"], run["started_at_ns"], noticed=run["started_at_ns"], **again)
                 self._die(connection, row, run)
-            self.begun(connection, row["id"], started)
+                again = {"again": True}  # the next one by its policy
+            self.begun(connection, row["id"], started, noticed=started, **again)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
 
     def _is_being_started(self, container_id: str, record: dict[str, Any] | None) -> bool:
@@ -163,8 +165,11 @@ class Records(Runs):
         unknown: bool = record["started_at_ns"] > (row["started_at_ns"] or 0) and not record.get("resting")
         return unknown and self._lives(record, "shim_pid", "shim_start_time")
 
-    def begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int) -> None:
-        """Write down a run, and tell of it, unless it or a later one is."""
+    def begun(
+        self, connection: sqlite3.Connection, container_id: str, started_at_ns: int, noticed: int | None = None,
+        **detail: bool,
+    ) -> None:  # fmt: skip
+        """Write down a run, and tell of it, unless it or a later one is; ``noticed`` as in `Events.add`."""
         changed = connection.execute(
             "UPDATE containers SET started_at_ns = ?1, exit = NULL, health = NULL"
             " WHERE id = ?2 AND (started_at_ns IS NULL OR started_at_ns < ?1)",
@@ -172,7 +177,7 @@ class Records(Runs):
         ).rowcount
         if changed:
             found = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
-            self._events.add(connection, "container", "start", container_id, found["name"])
+            self._events.add(connection, "container", "start", container_id, found["name"], noticed, **detail)
 
     def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
         """Write down how a run ended, unless that is, or another one is the last."""
@@ -182,7 +187,15 @@ class Records(Runs):
             (documents.dump(ended), row["id"], run["started_at_ns"]),
         ).rowcount
         if changed:
-            self._events.add(connection, "container", "die", row["id"], row["name"], **dataclasses.asdict(ended))
+            self._events.add(
+                connection,
+                "container",
+                "die",
+                row["id"],
+                row["name"],
+                ended.finished_at_ns,
+                **dataclasses.asdict(ended),
+            )
         return ended
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:

@@ -23,9 +23,11 @@ from engine import (
     RestartMode,
     RestartPolicy,
     State,
+    acting,
 )
 from engine.cgroups import manager
 from engine.errors import InvalidRequest, WrongState
+from engine.events import EventFilter
 from engine.shim.restarts import Pauses
 from engine.shim.supervise import Supervisor
 from engine.storage import instance
@@ -71,8 +73,27 @@ def test_it_runs_as_often_as_its_policy_says(dock: Engine, policy: str, script: 
     assert (found.state, found.restarts) == (State.EXITED, runs - 1)
     assert [line.text for line in dock.logs(container.id)] == ["run"] * runs, "and its log goes on"
     assert events(dock, container) == ["create", *["start", "die"] * runs], "each run is told of, in order"
+    told = [event for event in reversed(dock.event_log.find(EventFilter(object_id=container.id)))][1:]
+    assert [event.detail.get("again", False) for event in told[::2]] == [False] + [True] * (runs - 1)
     assert not dock.paths.restart(container.id).exists()
     assert eventually(lambda: not list(dock.paths.shims.glob(f"{container.id}*")))
+
+
+def test_what_its_policy_did_is_told_with_its_time_and_is_nobodys_act(dock: Engine) -> None:
+    """Whoever looks first finds it out, perhaps hours later: neither that moment nor that person has done it."""
+    container = made(dock, COUNT + "[ $n -lt 3 ] && exit 7; exit 0", "on-failure")
+    with acting("captain"):
+        dock.start(container.id)
+        assert eventually(lambda: (dock.paths.exit_record(container.id)).stat().st_size > 0)
+        time.sleep(1)
+        looked_ns = time.time_ns()
+        assert dock.wait(container.id, timeout_s=20).code == 0
+        told = [event for event in reversed(dock.event_log.find(EventFilter(object_id=container.id)))][1:]
+    assert [event.action for event in told] == ["start", "die"] * 3
+    assert [event.by for event in told] == ["captain", "", "", "", "", ""]
+    times = [event.time_ns for event in told]
+    assert times == sorted(times)
+    assert times[-1] < looked_ns - 900_000_000
 
 
 def test_one_that_is_to_run_always_is_stopped_for_good(dock: Engine) -> None:
