@@ -116,6 +116,17 @@ def _answer(request: HttpRequest, error: errors.EngineError, status: int) -> Htt
     return response
 
 
+def _led_back(request: HttpRequest, refusal: HttpResponse) -> HttpResponse:
+    """A page for whoever loads again what a form has led to: nothing is there to look at, but before it is."""
+    above, _slash, _name = request.path.rstrip("/").rpartition("/")
+    query = request.META.get("QUERY_STRING")
+    error = errors.InvalidRequest(_("There is nothing to look at here: a form was sent to this address"))
+    context = {"error": error, "title": _("Nothing here"), "back": f"{above}/?{query}" if query else f"{above}/"}
+    response = render(request, "shell/error.html", context, status=405)
+    response["Allow"] = refusal["Allow"]
+    return response
+
+
 class EngineErrorMiddleware:
     """Answers for every view that lets an engine's error pass; what a view does is told as the act of who asked."""
 
@@ -127,7 +138,10 @@ class EngineErrorMiddleware:
         from engine import acting
 
         with acting(request.user.get_username()):
-            return self.get_response(request)
+            response = self.get_response(request)
+        if response.status_code == 405 and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            return _led_back(request, response)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Turn an engine's error into an answer; anything else is a fault and stays one."""

@@ -107,7 +107,7 @@ class Events:
     ) -> None:  # fmt: skip
         """Add an event inside the caller's transaction; call `wake` after its commit.
 
-        ``noticed`` is when it happened, Unix time in ns, of what nobody told at once: whoever looks now has not done it.
+        ``noticed`` is when it happened, Unix time in ns, of what nobody told at once: who looks now has not done it.
         """
         if noticed is not None and not 0 <= noticed < 2**63:  # of a damaged record
             noticed = time.time_ns()

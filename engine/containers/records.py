@@ -187,15 +187,8 @@ class Records(Runs):
             (documents.dump(ended), row["id"], run["started_at_ns"]),
         ).rowcount
         if changed:
-            self._events.add(
-                connection,
-                "container",
-                "die",
-                row["id"],
-                row["name"],
-                ended.finished_at_ns,
-                **dataclasses.asdict(ended),
-            )
+            told = dataclasses.asdict(ended)
+            self._events.add(connection, "container", "die", row["id"], row["name"], ended.finished_at_ns, **told)
         return ended
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:

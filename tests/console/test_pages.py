@@ -320,3 +320,11 @@ def test_a_taken_name_is_told_with_the_rest_and_the_begin_of_an_id_is_none(
     found = page.post("/containers/-/create/", FORM | {"memory": "lots"}).context["form"].errors
     assert found.keys() == {"name", "memory"}
     assert page.post("/containers/-/create/", FORM | {"name": taken.id[:8]}).status_code == 302
+
+
+def test_what_a_form_has_led_to_leads_back_to_the_page_before(page: Client) -> None:
+    """As whoever loads it again, or comes back to it, does: a browser shows a page of its own for an empty answer."""
+    found = page.get("/containers/web/files/folder/?path=/tmp", headers={"Accept": "text/html"})
+    assert (found.status_code, found["Allow"]) == (405, "POST")
+    assert 'href="/containers/web/files/?path=/tmp"' in found.text
+    assert page.get("/containers/web/stop/").content == b"", "a program's"
