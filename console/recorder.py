@@ -19,6 +19,7 @@ from engine import Engine, Figure, History, errors
 PERIOD_S = 1.0
 LEAST_PAUSE_S = 0.1  # a reading that takes longer than its period must not fill the machine
 COUNTED = 5  # of how many containers all counters are read each time, in turn: they cost three times the few figures
+TOLD_S = 5.0  # how late it may be told what nobody looks at: a shim remembers the last eight runs that it began itself
 LOOKED_AT_S = 10.0  # so long all counters of one are read each time after somebody asked for its points
 
 log = logging.getLogger(__name__)
@@ -97,11 +98,14 @@ class Recorder:
         return list(chosen | self._looked_at.keys() & set(ids))
 
     def run(self) -> None:
-        """Tick on and on; never returns."""
-        due = time.monotonic()
+        """Tick on and on, and have written down what has ended or begun by itself; never returns."""
+        due = told = time.monotonic()
         while True:
             try:
                 self.tick()
+                if time.monotonic() >= told:
+                    self.engine.last_event()
+                    told = time.monotonic() + TOLD_S
             except errors.EngineError as error:
                 # Pages are told nothing, and say by themselves that their figures grow old.
                 log.warning("recording: %s", error)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
 from console import hostload, recorder
-from engine import Figure, Image
+from engine import Config, ContainerSpec, Engine, Figure, Image
+from engine.events import EventFilter
+from tests.conftest import empty, eventually
+from tests.console.serving import Serve
 from tests.console.test_live import fetch_ticket, frames_of, ran, socket
+from tests.images import busybox_rootfs
 
 
 @pytest.mark.django_db(transaction=True)
@@ -77,3 +82,14 @@ def test_the_hosts_cpu_is_that_of_the_last_second_or_unknown(monkeypatch: pytest
         now = [now[0] + lasted_s, now[1] + work_s]
         told.append(cpu.look())
     assert told == [None, 1.5, 1.5, 0.5, None]
+
+
+def test_what_ends_while_nobody_looks_is_told_all_the_same(config: Config, serve: Serve, tmp_path: Path) -> None:
+    serve.until("listens on")
+    with Engine(config) as engine:
+        engine.load_image(busybox_rootfs(tmp_path / "busybox.tar"), name="busybox")
+        made = engine.create(ContainerSpec(image="busybox", command=("sh", "-c", "exit 3")))
+        engine.start(made.id)
+        told = EventFilter(object_id=made.id)
+        assert eventually(lambda: [event.action for event in engine.event_log.find(told)][0] == "die", 20)
+        empty(engine)
