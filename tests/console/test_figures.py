@@ -91,5 +91,5 @@ def test_what_ends_while_nobody_looks_is_told_all_the_same(config: Config, serve
         made = engine.create(ContainerSpec(image="busybox", command=("sh", "-c", "exit 3")))
         engine.start(made.id)
         told = EventFilter(object_id=made.id)
-        assert eventually(lambda: [event.action for event in engine.event_log.find(told)][0] == "die", 20)
+        assert eventually(lambda: next(event.action for event in engine.event_log.find(told)) == "die", 20)
         empty(engine)
