@@ -6,6 +6,7 @@ Kernel documentation: admin-guide/cgroup-v1/memory.rst, sections 2.3 and 5.2; ad
 from __future__ import annotations
 
 import os
+import time
 
 from engine.cgroups.counters import UnlessGone, keyed, read_text
 from engine.cgroups.manager import ENGINE_GROUP, unified_mount
@@ -13,10 +14,13 @@ from engine.errors import Overloaded
 
 UNLIMITED_BYTES = 2**62  # v1 says "none" with the most that a counter of pages holds
 LEAST_BYTES = 8 * 2**20  # a shim and what the kernel keeps of a container take 2; a request holds up to 1 in a buffer
-FILES = {  # of the two kinds of hierarchy: the limit, what is in use, and how much of that the kernel drops at need
-    True: ("memory.max", "memory.current", "inactive_file"),
-    False: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+LIMIT_LOOK_S = 1.0  # between two looks whether there is a limit at all, which most have not: ten files
+FILES = {  # of the two kinds of hierarchy: the limit, what is in use, and what of that the kernel drops at need
+    True: ("memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
+    False: ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
 }
+
+_unlimited: dict[str, float] = {}  # by instance: until when, by the monotonic clock, no limit is looked for
 
 
 def require(instance: str) -> None:
@@ -24,14 +28,20 @@ def require(instance: str) -> None:
 
     What then begins would have something killed instead: by the kernel, and not what began.
     """
+    if time.monotonic() < _unlimited.get(instance, 0.0):
+        return
     mount = unified_mount() or "/sys/fs/cgroup/memory"
+    limited = False
     for what, group in (("this process", own()), ("the engine", f"/wharfie-{instance}/{ENGINE_GROUP}")):
         left = None if group is None else room(mount, group)
+        limited |= left is not None
         if left is not None and left < LEAST_BYTES:
             raise Overloaded(
                 f"{what} is short of memory: its control group allows for {max(left, 0) // 2**10} KiB more",
                 hint="try again in a moment; if that does not help, raise the group's limit",
             )
+    if not limited:
+        _unlimited[instance] = time.monotonic() + LIMIT_LOOK_S
 
 
 def own() -> str | None:
@@ -53,7 +63,8 @@ def room(mount: str, group: str) -> int | None:
             limit = read_text(f"{mount}{group}/{limit_file}").strip()
             if limit != "max" and int(limit) < UNLIMITED_BYTES:
                 used = int(read_text(f"{mount}{group}/{used_file}"))
-                free = int(limit) - used + keyed(read_text(f"{mount}{group}/memory.stat")).get(dropped, 0)
+                kinds = keyed(read_text(f"{mount}{group}/memory.stat"))
+                free = int(limit) - used + sum(kinds.get(kind, 0) for kind in dropped)
                 nearest = free if nearest is None else min(nearest, free)
         group = os.path.dirname(group)
     return nearest

@@ -76,6 +76,7 @@ def test_an_engine_that_is_short_of_memory_takes_on_nothing_more(page: Client, i
     """429, and when to ask again; what is there can be looked at, and removed to make room."""
     engine.create(ContainerSpec(image="team/empty:1", name="idle", command=("/none",)))
     group = manager.group(engine.instance, manager.ENGINE_GROUP)
+    room._unlimited.clear()
     unlimited = dataclasses.asdict(policy.default_limits())
     limit = manager.usage(group).memory_bytes + room.LEAST_BYTES // 2
     group.limit(unlimited | {"memory_bytes": limit, "memory_swap_bytes": limit})

@@ -226,6 +226,8 @@ def test_an_engine_whose_memory_is_short_loses_nothing(dock: Engine, monkeypatch
     up = sleeper(dock)
     group = manager.group(dock.instance, manager.ENGINE_GROUP)
     containers = [dock.create(ContainerSpec(image="busybox", command=("true",))).id for _ in range(4)]
+    monkeypatch.setattr(room, "LIMIT_LOOK_S", 0.0)
+    room._unlimited.clear()
     limits = dataclasses.asdict(policy.default_limits())
     limit = manager.usage(group).memory_bytes + room.LEAST_BYTES // 2
     group.limit(limits | {"memory_bytes": limit, "memory_swap_bytes": limit})
@@ -260,6 +262,7 @@ from pathlib import Path
 from engine import Config, Engine, policy
 from engine.cgroups import manager, room
 from engine.errors import Overloaded
+room.LIMIT_LOOK_S = 0.0
 engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2])))
 group = manager.group(engine.instance, "caller")
 group.create(confined=False)
