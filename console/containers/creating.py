@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -68,21 +69,30 @@ def create(request: HttpRequest) -> HttpResponse:
     """The form, filled in like the container ``like`` if one is named; and the act. "Create and start" is one act: when
     the start fails, nothing is left behind."""
     engine = gateway.engine()
+    title = _title(request)
     if request.method != "POST":
-        return _page(request, _form(request, initial=_first(request)), _("Create container"))
+        return _page(request, _form(request, initial=_first(request)), title)
     form = _form(request)
     if request.POST.get("act") == "volume":
-        return _with_volume(request, form, _("Create container"))
+        return _with_volume(request, form, title)
     if not form.is_valid():
-        return _page(request, form, _("Create container"), 400)
+        return _page(request, form, title, 400)
     try:
         container = engine.create(form.spec, caller=gateway.caller(request.user))
         if request.POST.get("act") != "create":
             _start_or_undo(container)
     except errors.EngineError as error:
         form.blame(error)
-        return _page(request, form, _("Create container"), gateway.status_of(error))
+        return _page(request, form, title, gateway.status_of(error))
     return redirect("containers:details", container.name)
+
+
+def _title(request: HttpRequest) -> str:
+    """What is created; of a copy, what it is a copy of, as long as that is there."""
+    if like := request.GET.get("like"):
+        with contextlib.suppress(errors.NotFound, errors.InvalidRequest):
+            return _("Duplicate %(name)s") % {"name": gateway.engine().inspect(like).name}
+    return _("Create container")
 
 
 def _first(request: HttpRequest) -> dict[str, Any]:

@@ -36,14 +36,14 @@ function place(root) {
 
 const past = (name) => JSON.parse(document.querySelector(`[data-draw="${name}"]`)?.dataset.past ?? "[]");
 const history = { cpu: past("cpu"), mem: past("mem") };
-function draw(root, name, value, most) {
+function draw(root, name, value, most, least) {
   const path = root.querySelector(`[data-draw="${name}"] path`);
   if (!path) return;
   const points = history[name];
   points.push(value);
   while (points.length > 121) points.shift();
-  // The limit is the top, unless so little is used that nothing would be seen.
-  const top = Math.min(most || Infinity, Math.max(...points) * 1.5) || 1;
+  // The limit is the top, unless so little is used that nothing would be seen; but what is next to nothing looks so.
+  const top = Math.min(most || Infinity, Math.max(least, ...points.map((v) => v * 1.5)));
   const left = 121 - points.length;
   const line = points.map((v, i) => `${left + i} ${(47 - (46 * v) / top).toFixed(1)}`).join("L");
   path.setAttribute("d", `M${left} 48L${line}L120 48z`);
@@ -66,8 +66,8 @@ function figures(roots, of) {
 
 // A point for each second, however often the rest of the page is fetched again.
 function curves([root], of) {
-  if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus);
-  draw(root, "mem", of.mem, of.limit);
+  if (of.cpu !== null) draw(root, "cpu", of.cpu, of.cpus, 0.1);
+  draw(root, "mem", of.mem, of.limit, 1);
 }
 
 // What shows a container, by its id: the page is gone through once, not once for each.

@@ -25,6 +25,13 @@ setInterval(() => {
 document.querySelector("main [aria-invalid=true]")?.focus();
 document.addEventListener("formdata", (event) => event.target.querySelectorAll("details[open][id]").forEach((details) => event.formData.append("opened", details.id)));
 
+// Where a row of tabs is longer than the screen, the one that is shown is in sight.
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const row = tab.closest("ul");
+  const [here, all] = [tab, row].map((part) => part.getBoundingClientRect());
+  row.scrollLeft += here.left + here.width / 2 - all.left - all.width / 2;
+}
+
 // Dates and times of day are the reader's own.
 for (const time of document.querySelectorAll("time[data-local]")) {
   const date = new Date(time.dateTime);

@@ -79,6 +79,11 @@ for (const final of "bLMST") terminal.parser.registerCsiHandler({ final }, ([tim
 const open = () => socket?.readyState === WebSocket.OPEN;
 const say = (message) => open() && socket.send(JSON.stringify(message));
 const state = (name, words) => { mark.className = `state ${name}`; mark.textContent = words; };
+function end(name, words) {
+  ended = true;
+  state(name, words);
+  mark.parentElement.classList.add("ended"); // there is nothing to hang up, and nothing goes on
+}
 
 terminal.onData((typed) => { if (open()) for (const part of parts(encoder.encode(typed))) socket.send(part); });
 terminal.onBinary((typed) => { if (open()) socket.send(Uint8Array.from(typed, (c) => c.charCodeAt(0))); });
@@ -86,10 +91,10 @@ function* parts(bytes) { for (let at = 0; at < bytes.length; at += 32768) yield 
 
 // All keys go to the program, so one has to lead away; it is named above. One more copies what is marked, since Ctrl+C
 // is the program's; by the event that xterm.js fills, for over plain http browsers offer no clipboard.
-const OURS = { l: () => mark.parentElement.querySelector("a").focus(), c: () => document.execCommand("copy") };
+const OURS = { l: () => (ended ? reader : mark.parentElement.querySelector("a")).focus(), c: () => document.execCommand("copy") };
 terminal.attachCustomKeyEventHandler((event) => {
   const act = event.ctrlKey && event.shiftKey && OURS[event.key.toLowerCase()];
-  if (!act) return true;
+  if (!act) return !(ended && event.key === "Tab"); // nothing reads it any more
   event.preventDefault();
   if (event.type === "keydown") act();
   return false;
@@ -111,8 +116,7 @@ function receive(data) {
   }
   const message = JSON.parse(data);
   if (message.beat) return;
-  ended = true;
-  state("idle", message.exit === null ? place.dataset.ended : place.dataset.exit.replace("%s", message.exit));
+  end("idle", message.exit === null ? place.dataset.ended : place.dataset.exit.replace("%s", message.exit));
   terminal.options.disableStdin = true;
   terminal.options.cursorBlink = false;
 }
@@ -138,8 +142,8 @@ async function connect() {
   };
   opened.onclose = (event) => {
     if (ended || socket !== opened) return;
-    if (event.code === 4404) { ended = true; return state("idle", place.dataset.ended); }
-    if (event.code === 4403) { ended = true; return state("bad", place.dataset.denied); }
+    if (event.code === 4404) return end("idle", place.dataset.ended);
+    if (event.code === 4403) return end("bad", place.dataset.denied);
     again();
   };
 }
