@@ -77,6 +77,10 @@ def test_a_terminal_works_survives_a_reload_and_ends(page: Page, console: Consol
     page.keyboard.type("q")
     page.keyboard.type("exit 3\n")
     expect(page.locator("[data-terminal-state]")).to_have_text("Ended with exit code 3")
+    expect(page.get_by_role("link", name="Hang up")).to_be_hidden()
+    expect(page.get_by_text("goes on when you leave this page")).to_be_hidden()
+    page.keyboard.press("Control+Shift+L")
+    expect(page.get_by_role("button", name="Screen reader")).to_be_focused()
     page.reload()
     expect(page.get_by_text("This terminal has ended.")).to_be_visible()
 

@@ -17,7 +17,8 @@ SCRIPTS = sorted((TOP / "static/js").glob("*.js"))
 # Names, commands, units: the same in every language.
 ALLOWED = {"Wharfie", "· Wharfie", "ms", "UTC", "docker run", "compose.yaml", "stdout", "stderr"}
 ALLOWED_IN_SCRIPTS = {
-    "KiB", "MiB", "GiB", "TiB", "err", "out", "Enter", "Escape", "ArrowDown", "ArrowUp", "tbody input[type=checkbox]",
+    "KiB", "MiB", "GiB", "TiB", "err", "out", "Enter", "Escape", "Tab", "ArrowDown", "ArrowUp",
+    "tbody input[type=checkbox]",
     "main tbody tr", " UTC", "%(count)s", "%(done)s", "%(total)s",
     "state bad", "Content-Type", "Content-Security-Policy", "TimeoutError", "(prefers-color-scheme: dark)",
     "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]",
