@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
-from console.navigation import BEGINNINGS, Place, begin_with, places
+from console.navigation import BEGINNINGS, Place, begin_with, further, places
+from console.search.commands import Command, commands
 from engine import Container, Engine
 from engine.errors import EngineError
 
 SHOWN = 8  # of each kind; who wants more narrows it down
+OFFERED = 5  # containers for a verb without a name
+_RUNS = ("running", "starting", "unhealthy", "restarting")
+_STATES: dict[str, tuple[str, ...]] = {  # what a container may be in for a verb; for the others in any
+    "containers:start": ("created", "exited", "failed"),
+    "containers:stop": (*_RUNS, "paused"),
+    "containers:restart": (*_RUNS, "paused"),
+    "containers:pause": _RUNS,
+    "containers:unpause": ("paused",),
+    "containers:terminals:list": (*_RUNS, "paused"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,7 @@ VERBS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of the palette: a link, or a form with one button."""
+    """One line of the palette: a link, a form with one button, or a button for a script."""
 
     drawing: str
     word: str
@@ -61,6 +74,8 @@ class Result:
     posts: bool = False
     beside: str = ""
     container: Container | None = None
+    offered: bool = False  # nobody has named it: Enter in the field goes to it, and does not do it
+    command: Command | None = None
 
 
 def find(text: str, engine: Engine, admin: bool, here: str = "") -> list[tuple[str, list[Result]]]:
@@ -73,11 +88,13 @@ def find(text: str, engine: Engine, admin: bool, here: str = "") -> list[tuple[s
         for container in containers
     ]
     acts = _acts(wish, engine, here)
+    own = [_command(command) for command, called in commands() if any(_also(wish, each) for each in called)]
     headings = [(_("Do"), acts), (_("Containers"), named)]
     if not acts and containers and containers[0].name.casefold() == wish:  # itself is meant first
         headings = [*headings[1:], (_("Do"), [_act(verb, containers[0]) for verb in VERBS if verb.fits(containers[0])])]
-    pages = [_place(place) for place in places(admin) if _sounds(wish, place.word)]
-    begun = [_place(place) for place in BEGINNINGS if _sounds(wish, place.word)]
+    headings.append((_("This console"), own))
+    pages = [_place(place) for place in [*places(admin), *(further(admin) if wish else [])] if _means(wish, place)]
+    begun = [_place(place) for place in BEGINNINGS if _means(wish, place)]
     headings += [(_("Go to"), pages), (_("Begin"), begun)]
     if wish:
         headings += [(_("Images"), _images(wish, engine)), (_("Volumes"), _volumes(wish, engine))]
@@ -100,11 +117,14 @@ def _volumes(wish: str, engine: Engine) -> list[Result]:
 
 
 def _acts(wish: str, engine: Engine, here: str) -> list[Result]:
-    """Acts upon containers, for words that begin as a verb does and go on with a name."""
+    """Acts upon containers, for words that begin as a verb does and go on with a name. A verb alone means the one whose
+    page is open; elsewhere the newest are offered, once it is clear which verb it is."""
     begin, _space, name = wish.partition(" ")
     verbs = [verb for verb in VERBS if begin and _begins(begin, verb.word)]
-    if not verbs or not (name.strip() or here):
+    if not verbs:
         return []
+    if not (name.strip() or here):
+        return [act for verb in verbs if len(begin) > 2 or begin in _words(verb.word) for act in _offers(verb, engine)]
     try:
         containers = _called(name.strip(), engine) if name.strip() else [engine.inspect(here)]
     except EngineError:  # it was removed, and its page stands there still
@@ -112,9 +132,19 @@ def _acts(wish: str, engine: Engine, here: str) -> list[Result]:
     return [_act(verb, container) for container in containers for verb in verbs if verb.fits(container)][:SHOWN]
 
 
-def _act(verb: Verb, container: Container) -> Result:
-    sentence = str(verb.sentence) % {"name": container.name}
-    return Result(verb.drawing, sentence, reverse(verb.target, args=(container.id,)), verb.posts, container.image)
+def _offers(verb: Verb, engine: Engine) -> list[Result]:
+    found = engine.listing(states=_STATES.get(verb.target, ()), count=OFFERED).containers
+    return [_act(verb, container, offered=verb.posts) for container in found if verb.fits(container)]
+
+
+def _act(verb: Verb, container: Container, *, offered: bool = False) -> Result:
+    url = reverse(verb.target, args=(container.id,))
+    words = str(verb.sentence) % {"name": container.name}
+    return Result(verb.drawing, words, url, verb.posts, container.image, offered=offered)
+
+
+def _command(command: Command) -> Result:
+    return Result(command.drawing, str(command.word), command.url, command=command)
 
 
 def _place(place: Place) -> Result:
@@ -122,14 +152,28 @@ def _place(place: Place) -> Result:
 
 
 def _words(word: str | Promise) -> list[str]:
-    """A word as it is shown, and in English: who knows the English one may go on using it."""
-    with override("en"):
-        english = str(word)
-    return [str(word).casefold(), english.casefold()]
+    """A word in each language: who knows one may go on using it in another."""
+    found = []
+    for code, _name in settings.LANGUAGES:
+        with override(code):
+            found.append(str(word).casefold())
+    return found
 
 
 def _sounds(wish: str, word: str | Promise) -> bool:
     return any(wish in each for each in _words(word))
+
+
+def _means(wish: str, place: Place) -> bool:
+    """Whether a place is called so, or may be."""
+    return _sounds(wish, place.word) or bool(place.also) and _also(wish, place.also)
+
+
+def _also(wish: str, names: str | Promise) -> bool:
+    """Whether one of several names begins so; a single letter begins too many."""
+    if not wish or (len(wish) < 2 and wish.isascii()):
+        return False
+    return any(name.startswith(wish) for each in _words(names) for name in re.split("[,，、：:] ?", each))
 
 
 def _begins(wish: str, word: str | Promise) -> bool:

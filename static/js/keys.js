@@ -57,7 +57,8 @@ palette.addEventListener("keydown", (event) => {
   }
   if (event.key === "Enter" && event.target === wish) {
     event.preventDefault();
-    mean(() => found()[0]?.click());
+    // What nobody has named is shown only: a verb alone must not stop the newest container.
+    mean(() => { const first = found()[0]; first?.matches("[data-offered]") ? first.focus() : first?.click(); });
   }
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
   event.preventDefault();
@@ -67,6 +68,7 @@ palette.addEventListener("keydown", (event) => {
     (at < 0 ? wish : found()[Math.min(at, found().length - 1)])?.focus();
   });
 });
+palette.addEventListener("click", (event) => event.target.closest("[data-theme-set], [data-opens]") && palette.close());
 // What was begun here shows on the page, and a failure among the toasts.
 palette.addEventListener("htmx:afterRequest", (event) => event.detail.elt !== wish && palette.close());
 

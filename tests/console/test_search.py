@@ -62,8 +62,35 @@ def test_a_verb_alone_means_the_container_whose_page_is_open(page: Client, web: 
 
     assert "Start web<" in heard("/containers/web/logs/?q=start")
     assert "Start web-cache<" in heard(f"/containers/{web.inspect('web-cache').id}/")
-    for path in ("/containers/", "/containers/gone/", "/volumes/web/remove/", "//", "[", ""):
-        assert "Start web" not in heard(path), path
+    assert "data-offered" not in heard("/containers/web/"), "it is this one that is meant"
+    assert "Start web" not in heard("/containers/gone/")
+    for path in ("/containers/", "/volumes/web/remove/", "//", "[", ""):
+        assert heard(path).count("data-offered") == 2, path
+
+
+def test_a_verb_alone_is_offered_for_the_containers_that_it_fits(web: Engine) -> None:
+    assert words("start", web) == ["Start web-cache", "Start web"]
+    assert words("stop", web) == words("restart", web) == [], "neither runs"
+    assert "Start web" not in words("st", web), "it may be meant for something else"
+    with translation.override("zh-hans"):
+        assert words("启动", web) == ["启动 web-cache", "启动 web"]
+
+
+def test_the_console_s_own_acts_and_pages_are_found_by_other_words(page: Client, web: Engine) -> None:
+    for wish, found in {
+        "sign out": "Sign out", "logout": "Sign out", "dark": "Theme: night", "theme": "Theme: day",
+        "language": "简体中文", "settings": "Account and security", "password": "Account and security",
+        "backup": "Backups", "help": "Keyboard shortcuts",
+    }.items():  # fmt: skip
+        assert found in words(wish, web), wish
+    assert "Backups" not in words("backup", web, admin=False)
+    with translation.override("zh-hans"):
+        for wish, found in {"退出": "退出登录", "主题": "主题：夜间", "密码": "账户与安全", "备份": "备份"}.items():
+            assert found in words(wish, web), wish
+    shown = page.get("/search/", {"q": "dark"}, headers={"HX-Request": "true"}).content.decode()
+    assert 'data-theme-set="dark"' in shown
+    shown = page.get("/search/", {"q": "sign out"}, headers={"HX-Request": "true"}).content.decode()
+    assert '<form method="post" action="/sign-out/" data-leaves>' in shown
 
 
 def test_chinese_and_english_words_both_work_in_chinese(web: Engine) -> None:
