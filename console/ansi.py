@@ -12,11 +12,15 @@ from console.text import LONGEST, clean
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "under", 9: "struck"}
 _OFF = {22: ("bold", "dim"), 23: ("italic",), 24: ("under",), 29: ("struck",)}
+_KEPT = 50  # looks that still hold after the cursor went back
 _MOST_RUNS = 500  # of one line; what follows keeps the last look
 
 
 def runs(text: str) -> list[tuple[str, str]]:
     """A line as (text, classes): ``f1`` to ``f6``, ``b1`` to ``b6`` for red to cyan, ``f0`` for grey, `_ATTRIBUTES`."""
+    if "\r" in (text := text.rstrip("\r")):  # a terminal's cursor goes back: what comes then stands over what was
+        gone, _, text = text.rpartition("\r")
+        text = "".join(f"\x1b[{codes}m" for codes in _SGR.findall(gone)[-_KEPT:]) + text
     if "\x1b" not in text:
         return [(clean(text), "")]
     parts = _SGR.split(text, maxsplit=_MOST_RUNS)

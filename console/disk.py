@@ -88,6 +88,18 @@ class Counter:
                 threading.Thread(target=self._count, name="disk-usage", daemon=True).start()
             return self._last
 
+    def again(self) -> None:
+        """Count anew, unless it does so just now: somebody has made room, and wants to see it."""
+        with self._lock:
+            self._due_s = 0.0
+        self.latest()
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is counting now."""
+        with self._lock:
+            return self._counts
+
     def _count(self) -> None:
         found, began_s = None, time.monotonic()
         try:

@@ -15,13 +15,17 @@ from engine import LogPattern, LogRow, Wanted, errors
 def wanted(query: Mapping[str, Any]) -> Wanted:
     """The wish in a page's words: q, regex, inverse, stream, since and until. InvalidRequest names the field."""
     text = str(query.get("q") or "")
+    since_ns, until_ns = moment(query, "since"), moment(query, "until")
+    if since_ns is not None and until_ns is not None and since_ns > until_ns:
+        hint = "choose an end that is later than the beginning, or none"
+        raise errors.InvalidRequest("the time range is empty: it ends before it begins", hint=hint, field="until")
     stream = str(query.get("stream") or "")
     return Wanted(
         stream=stream if stream in ("stdout", "stderr") else "",
-        pattern=LogPattern(text, regex=bool(query.get("regex"))) if text else None,
+        pattern=_pattern(text, regex=bool(query.get("regex"))) if text else None,
         inverse=bool(query.get("inverse")),
-        since_ns=_moment(query, "since"),
-        until_ns=_moment(query, "until"),
+        since_ns=since_ns,
+        until_ns=until_ns,
     )
 
 
@@ -34,7 +38,19 @@ def wire(row: LogRow, pattern: LogPattern | None = None) -> list[Any]:
     return [str(row.place), row.time_ns // 1_000_000, "e" if row.stream == "stderr" else "o", shown or ""]
 
 
-def _moment(query: Mapping[str, Any], field: str) -> int | None:
+def _pattern(text: str, *, regex: bool) -> LogPattern:
+    """InvalidRequest with the wrong part in quotes: it may be anything, and must not run into the sentence."""
+    try:
+        return LogPattern(text, regex=regex)
+    except errors.InvalidRequest as error:
+        told, colon, wrong = error.message.partition(": ")
+        fault, again, part = wrong.partition(": ")
+        if regex and colon and again:
+            error.message = f"{told}: {fault}: “{part}”"
+        raise
+
+
+def moment(query: Mapping[str, Any], field: str) -> int | None:
     """Unix time in ns from milliseconds, or from a date and time: UTC, unless it says."""
     text = str(query.get(field) or "")
     if not text:

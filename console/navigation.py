@@ -56,7 +56,8 @@ FURTHER = (
         "api tokens, recovery codes")),
     Place(MANAGE, "system:report", "volume", _("Backups"), admins=True, part="backups",
           also=pgettext_lazy("also", "back up now, restore")),
-    Place(MANAGE, "system:report", "system", _("Disk"), part="disk", also=pgettext_lazy("also", "space, storage, usage")),
+    Place(MANAGE, "system:report", "system", _("Disk"), part="disk",
+          also=pgettext_lazy("also", "space, storage, usage")),
 )  # fmt: skip
 
 # What begins something new; `group` is what the palette shows beside it.

@@ -18,7 +18,8 @@ from console import text
 CONTEXT = "said by the engine"  # of these in the catalogue
 PLACE = re.compile(r"%\((\w+)\)s")
 # What stands in these places may be words of the engine's own; what is in one of the second kind always is.
-WORDS = {"act", "error", "field", "kind", "label", "message", "option", "reason", "refused", "state", "what", "why"}
+WORDS = {"act", "errno", "error", "field", "kind", "label", "message", "option", "reason", "refused", "state",
+         "strerror", "what", "why"}  # fmt: skip
 ALWAYS_WORDS = {"what"}
 
 

@@ -23,6 +23,9 @@ WORDS = {
     "a limit of processes", "a share of the CPUs", "a weight of I/O", "a limit of a disk of the host",
     "a directory of the host", "author", "message", "interval", "timeout", "start interval", "start period",
     "this process", "the engine",
+    "No such file or directory", "Permission denied", "Operation not permitted", "Is a directory", "Not a directory",
+    "Exec format error", "File exists", "Device or resource busy", "Invalid argument", "Read-only file system",
+    "No space left on device", "Text file busy", "Too many levels of symbolic links", "File name too long",
     "NFS", "FUSE", "overlayfs (it looks like the inside of a container)",
 }  # fmt: skip
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}

@@ -120,8 +120,11 @@ def words(text: str, field: str = "") -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        hint = "close the quote, or write \\' for a plain one"
-        raise InvalidRequest(f"quotes do not match: {error}", hint=hint, field=field) from error
+        if "quotation" in str(error):
+            hint = "close the quote, or write \\' for a plain one"
+            raise InvalidRequest("a quote is not closed", hint=hint, field=field) from error
+        hint = "take it away, or write \\\\ for a plain one"
+        raise InvalidRequest("a backslash at the end escapes nothing", hint=hint, field=field) from error
 
 
 def environment(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:

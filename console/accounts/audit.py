@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from allauth.account.signals import user_logged_in
+from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed
 from django.dispatch import receiver
 
@@ -24,16 +25,23 @@ def tell(action: str, person: User, **detail: Any) -> None:
         log.warning("%s of %s is not among the events: %s", action, person.username, error)
 
 
+def _is_one(authenticator: Authenticator) -> bool:
+    """Recovery codes come and go with the others: one act is told once."""
+    return bool(authenticator.type != Authenticator.Type.RECOVERY_CODES)
+
+
 @receiver(user_logged_in)
 def _came(user: User, **_more: Any) -> None:
     tell("sign_in", user, by=user.username)
 
 
 @receiver(authenticator_added)
-def _added(user: User, **_more: Any) -> None:
-    tell("add_factor", user)
+def _added(user: User, authenticator: Authenticator, **_more: Any) -> None:
+    if _is_one(authenticator):
+        tell("add_factor", user)
 
 
 @receiver(authenticator_removed)
-def _removed(user: User, **_more: Any) -> None:
-    tell("remove_factor", user)
+def _removed(user: User, authenticator: Authenticator, **_more: Any) -> None:
+    if _is_one(authenticator):
+        tell("remove_factor", user)

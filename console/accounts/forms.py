@@ -22,7 +22,7 @@ class SignInForm(AuthenticationForm):
 
     username = UsernameField(label=_("User name"), widget=forms.TextInput(attrs={"autofocus": True}))
     error_messages = {
-        "invalid_login": _("This name and password do not belong together."),
+        "invalid_login": _("Wrong user name or password."),
         "inactive": _("This account is switched off."),
     }
 
@@ -70,6 +70,7 @@ class SetupForm(PasswordForm):
     """A new account, or a new password for an old one."""
 
     field_order = ("username", "password", "again")
+    made = False  # the account, by `save`
     username = forms.CharField(
         label=_("User name"),
         max_length=150,
@@ -82,7 +83,7 @@ class SetupForm(PasswordForm):
 
         An admin's: the link was printed to root of the host, and whoever got it from there is trusted as much.
         """
-        self.user, _made = User.objects.get_or_create(username=self.cleaned_data["username"])
+        self.user, self.made = User.objects.get_or_create(username=self.cleaned_data["username"])
         self.user.is_active = self.user.is_superuser = True
         return super().save()
 
@@ -92,7 +93,7 @@ class ChangePasswordForm(PasswordForm):
 
     field_order = ("old", "password", "again")
     old = forms.CharField(
-        label=_("Password so far"),
+        label=_("Current password"),
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )

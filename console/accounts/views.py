@@ -94,7 +94,8 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         if not SetupLink.redeem(token):
             return render(request, "accounts/expired.html", status=410)
         user = form.save()
-    audit.tell("password", user, by=user.username)
+    made = isinstance(form, SetupForm) and form.made
+    audit.tell("create" if made else "password", user, by=user.username)
     if request.user.is_authenticated:  # an admin who tries the link out must not stay signed in as himself
         auth.logout(request)
     return perform_login(request, user, redirect_url=resolve_url("overview"))

@@ -34,10 +34,10 @@ def _form(request: HttpRequest, **given: Any) -> CreateForm:
 def _check(spec: ContainerSpec) -> None:
     """What is wrong with it whoever asks, while its image and those that it shares with are as they are now."""
     engine = gateway.engine()
-    engine.check(spec)
     if spec.name and _is_taken(spec.name):
         words = _("The name %(name)s is taken") % {"name": spec.name}
         raise errors.AlreadyExists(words, hint=_("choose another, or remove that container"), field="name")
+    engine.check(spec)
     if spec.image:
         engine.image(spec.image)
     for kind in ("network", "pid", "ipc"):

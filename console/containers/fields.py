@@ -46,6 +46,24 @@ SECTIONS = (
 )  # fmt: skip
 
 FOR_ADMINS = ("cap_add", "privileged", "devices", "pid", "ipc", "uts", "userns", "seccomp", "io", "network_of")
+FLAGS = {  # Docker's for the same, for who knows it by that
+    "name": "--name", "memory": "--memory", "cpus": "--cpus", "pids": "--pids-limit", "memory_swap": "--memory-swap",
+    "cpu_shares": "--cpu-shares", "io_weight": "--blkio-weight", "cpuset_cpus": "--cpuset-cpus",
+    "cpuset_mems": "--cpuset-mems", "io": "--device-read-bps …", "huge_pages": "--hugetlb",
+    "entrypoint": "--entrypoint", "user": "--user", "workdir": "--workdir", "hostname": "--hostname",
+    "domainname": "--domainname", "init": "--init", "tty": "--tty", "stdin": "--interactive",
+    "stop_signal": "--stop-signal", "stop_timeout_s": "--stop-timeout", "env": "--env", "volumes": "--volume",
+    "tmpfs": "--tmpfs", "read_only": "--read-only", "network": "--network", "network_of": "--network container:NAME",
+    "restart": "--restart", "restarts": "--restart on-failure:N", "health": "--health-cmd",
+    "health_interval": "--health-interval", "health_timeout": "--health-timeout",
+    "health_retries": "--health-retries", "health_start_period": "--health-start-period",
+    "health_start_interval": "--health-start-interval", "no_health": "--no-healthcheck",
+    "log_segment": "--log-opt max-size", "log_segments": "--log-opt max-file", "labels": "--label",
+    "cap_add": "--cap-add", "cap_drop": "--cap-drop", "privileged": "--privileged", "devices": "--device",
+    "sysctls": "--sysctl", "ulimits": "--ulimit", "group_add": "--group-add", "pid": "--pid", "ipc": "--ipc",
+    "uts": "--uts", "userns": "--userns", "seccomp": "--security-opt seccomp", "shm_bytes": "--shm-size",
+    "oom_score_adj": "--oom-score-adj",
+}  # fmt: skip
 IMAGE_SAYS = _("as the image says")
 
 

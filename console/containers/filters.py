@@ -1,4 +1,5 @@
-"""The chips above the list of containers: each stands for some statuses, and every container is under one of them."""
+"""The chips above the list of containers: each stands for some statuses. A container in a restart loop is under
+two of them: it has failed, and is about to start."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ FILTERS = (
     Filter("running", gettext_lazy("Running"), ("running",)),
     Filter("starting", gettext_lazy("Starting"), ("starting", "restarting")),
     Filter("degraded", gettext_lazy("Paused or degraded"), ("paused", "unhealthy")),
-    Filter("failed", gettext_lazy("Failed"), ("failed", "broken")),
+    Filter("failed", gettext_lazy("Failed"), ("failed", "broken", "restarting")),
     Filter("stopped", gettext_lazy("Stopped"), ("exited",)),
     Filter("created", gettext_lazy("Created"), ("created",)),
 )

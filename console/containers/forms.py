@@ -12,7 +12,7 @@ from django import forms
 from django.utils.translation import gettext as _
 
 from console import gateway, isolation, limits, mounts, spelling, text, upkeep
-from console.containers.fields import FOR_ADMINS, SECTIONS, Fields, Section
+from console.containers.fields import FLAGS, FOR_ADMINS, SECTIONS, Fields, Section
 from engine import (
     Caller,
     ContainerSpec,
@@ -30,6 +30,7 @@ from engine import (
 
 # Where the engine's word for what is wrong is no field of the form.
 PLACES = {"binds": "volumes", "log": "log_segment", "timeout": "stop_timeout_s", "restart": "restarts"}
+LOOKED_AT, TOLD = 50, 8  # lines of a field that is wrong, and of those that are wrong themselves
 RATE_WORDS = tuple(kind for _field, kind in spelling.RATES)
 
 
@@ -49,6 +50,8 @@ class CreateForm(Fields):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.flag = FLAGS.get(name, "")  # type: ignore[attr-defined]
         self.check = check  # InvalidRequest, NotFound or AlreadyExists, naming the field, for what no caller can have
         self.opened = opened  # sections, by who sends it
         self.tags = [tag for image in images for tag in (image.tags or (image.short_id,))]
@@ -88,12 +91,13 @@ class CreateForm(Fields):
             self.add_error("image", _("Choose an image."))
         while True:  # each wrong field is marked and left out, and the rest looked at again
             try:
-                spec = ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
+                spec = _spec(data)
                 self.check(spec)
                 break
             except (errors.InvalidRequest, errors.NotFound, errors.AlreadyExists) as error:
-                self.blame(error)
                 place = _place(error)
+                for each in self._faults(place, data.get(place)) or [error]:
+                    self.blame(each)
                 wrong = [name for name in data if name == place or name.startswith(f"{place}_")]
                 wrong = wrong or [name for name in data if place.startswith(f"{name}_")]
                 if not wrong:
@@ -104,12 +108,28 @@ class CreateForm(Fields):
             self.spec = spec
         return self.cleaned_data
 
+    def _faults(self, name: str, value: object) -> list[errors.EngineError]:
+        """What is wrong with each line of a field of several, on its own: who corrects one wants to know of all."""
+        lines = text.lines(value)[:LOOKED_AT] if isinstance(value, str) else []
+        found: dict[str, errors.EngineError] = {}
+        for line in lines if len(lines) > 1 else ():
+            try:
+                self.check(_spec({name: line}))
+            except (errors.InvalidRequest, errors.NotFound, errors.AlreadyExists) as error:
+                if _place(error) == name:
+                    found.setdefault(error.message, error)
+        return list(found.values())[:TOLD]
+
     def blame(self, error: errors.EngineError) -> None:
         """Show an engine's error at the field that it is about."""
         place = _place(error)
         if isinstance(error, errors.NotFound) and place == "volumes":
-            self.missing_volume = error.subject
+            self.missing_volume = self.missing_volume or error.subject
         self.add_error(place if place in self.fields else None, gateway.sentences(error))
+
+
+def _spec(data: Mapping[str, Any]) -> ContainerSpec:
+    return ContainerSpec(**{"image": "", **{k: v for part in PARTS for k, v in part(data).items()}})
 
 
 def _place(error: errors.EngineError) -> str:

@@ -63,6 +63,7 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
             for container in engine.listing(states=[state], count=SHOWN).containers:
                 reason = said(container.broken) if state == "broken" else why
                 yield {"container": container, "name": container.name or container.short_id, "why": reason,
+                       "time_ns": _ails_since(engine, container),
                        "url": reverse("containers:details", args=[container.id])}  # fmt: skip
     for container in _ended_badly(engine):
         oom = bool(container.exit and container.exit.oom_killed)
@@ -74,6 +75,14 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
         why = said(job.error) or _("the console ended while it was running")
         yield {"job": job, "name": job.title, "why": why,
                "time_ns": job.ended_at_ns, "url": job.get_absolute_url()}  # fmt: skip
+
+
+def _ails_since(engine: Engine, container: Container) -> int | None:
+    """When it became unhealthy, or last ended; None where that is not known."""
+    if container.health and container.health.status == "unhealthy":
+        changes = engine.health_changes(container.id, 1)
+        return changes[0].time_ns if changes and changes[0].detail.get("status") == "unhealthy" else None
+    return container.exit.finished_at_ns if container.state == "restarting" and container.exit else None
 
 
 def _ended_badly(engine: Engine) -> list[Container]:
@@ -90,19 +99,21 @@ def _ended_badly(engine: Engine) -> list[Container]:
 def _users(engine: Engine) -> list[dict[str, Any]]:
     """Who uses the most of each: from the figures that are read once a second for all pages, and the last count.
 
-    Sorted by a moving average, so that rows do not jump; what is shown is the newest figure, which goes on by itself.
+    CPU is sorted by a moving average, so that rows do not jump; what is shown is the newest figure, which goes on by
+    itself. Memory jumps little, and whoever reads the figures sees at once when their order is another one.
     """
     figures = recorder.recorder().take()
     usage = disk.counter.latest()
     written = {} if usage is None else {each: size + usage.logs.get(each, 0) for each, size in usage.containers.items()}
+    held = {each: float(of["mem"]) for each, of in figures.items() if of["mem"]}
     kinds = (
         (
             "cpu",
             _("CPU, cores"),
-            _lately(figures, "cpu", "cpu"),
+            _lately(figures),
             {each: of["cpu"] or 0.0 for each, of in figures.items()},
         ),
-        ("mem", _("Memory"), _lately(figures, "mem", "memory"), {each: of["mem"] for each, of in figures.items()}),
+        ("mem", _("Memory"), held, held),
         ("disk", _("Disk"), written, written),
     )
     found = []
@@ -127,8 +138,9 @@ def _users(engine: Engine) -> list[dict[str, Any]]:
     return found
 
 
-def _lately(figures: Mapping[str, Mapping[str, Any]], name: str, average: str) -> dict[str, float]:
-    """What each that runs used on the average of some seconds, or now when it has just begun; not who used nothing."""
-    averages = recorder.recorder().history.averages(average)
-    found = {each: averages.get(each, of[name] or 0.0) for each, of in figures.items()}
+def _lately(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The CPU that each that runs used on the average of some seconds, or now when it has just begun; not of those that
+    used nothing."""
+    averages = recorder.recorder().history.averages("cpu")
+    found = {each: averages.get(each, of["cpu"] or 0.0) for each, of in figures.items()}
     return {each: value for each, value in found.items() if value}

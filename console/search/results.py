@@ -18,6 +18,7 @@ from engine.errors import EngineError
 
 SHOWN = 8  # of each kind; who wants more narrows it down
 OFFERED = 5  # containers for a verb without a name
+_NAMES = re.compile(r"[^\w -]+ ?")  # between the names that one thing may have
 _RUNS = ("running", "starting", "unhealthy", "restarting")
 _STATES: dict[str, tuple[str, ...]] = {  # what a container may be in for a verb; for the others in any
     "containers:start": ("created", "exited", "failed"),
@@ -166,14 +167,14 @@ def _sounds(wish: str, word: str | Promise) -> bool:
 
 def _means(wish: str, place: Place) -> bool:
     """Whether a place is called so, or may be."""
-    return _sounds(wish, place.word) or bool(place.also) and _also(wish, place.also)
+    return _sounds(wish, place.word) or (bool(place.also) and _also(wish, place.also))
 
 
 def _also(wish: str, names: str | Promise) -> bool:
     """Whether one of several names begins so; a single letter begins too many."""
     if not wish or (len(wish) < 2 and wish.isascii()):
         return False
-    return any(name.startswith(wish) for each in _words(names) for name in re.split("[,，、：:] ?", each))
+    return any(name.startswith(wish) for each in _words(names) for name in _NAMES.split(each))
 
 
 def _begins(wish: str, word: str | Promise) -> bool:

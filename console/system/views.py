@@ -7,14 +7,15 @@ import platform
 import django
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 import engine
 from console import disk, gateway, onhost, ownlog
 from console.system import backups
-from engine import DiskUsage
+from engine import DiskUsage, errors
 
 LARGEST = 3
 
@@ -45,6 +46,7 @@ def report(request: HttpRequest) -> HttpResponse:
         "room": disk.room(),
         "usage": _by_kind(counted) if counted else [],
         "counted_at_ns": counted.taken_at_ns if counted else None,
+        "counting": disk.counter.counts,
         "admin": request.user.is_superuser,
         "store": settings.PATHS.backups,
         "onhost": onhost.here(onhost.COMMANDS, settings.PATHS.root, settings.PATHS.run),
@@ -52,6 +54,15 @@ def report(request: HttpRequest) -> HttpResponse:
     if request.user.is_superuser:
         context |= {"backups": backups.found(), "log": ownlog.tail()}
     return render(request, "system/report.html", context)
+
+
+@require_POST
+def count_again(request: HttpRequest) -> HttpResponse:
+    """Begin another count of what fills the disk."""
+    if not request.user.is_superuser:
+        raise errors.Denied(_("Only admins have the disk counted again"), hint=_("ask one"))
+    disk.counter.again()
+    return redirect(reverse("system:report") + "#disk")
 
 
 def _by_kind(usage: DiskUsage) -> list[tuple[str, int, list[tuple[str, int]]]]:

@@ -237,8 +237,8 @@ for (const toggle of document.querySelectorAll("[data-log-toggle]")) {
 }
 // A form speaks local time here, and milliseconds to the server.
 for (const input of document.querySelectorAll(".logbar [type=datetime-local]")) {
-  if (filter[input.name]) {
-    const date = new Date(/^\d+$/.test(filter[input.name]) ? Number(filter[input.name]) : `${filter[input.name]}Z`);
+  if (input.defaultValue) {
+    const date = new Date(`${input.defaultValue}Z`);
     input.value = new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
   }
 }

@@ -60,6 +60,8 @@ form.addEventListener("submit", async (event) => {
   if (!file.files.length) return;
   event.preventDefault();
   if (sending) return;
+  // That the last one succeeded must not stand beside the error of this one.
+  document.querySelectorAll("#toasts .toast:not(.error)").forEach((toast) => toast.remove());
   busy(true);
   const announced = new FormData(form);
   announced.set(file.name, file.files[0].name);

@@ -85,7 +85,7 @@ def test_the_console_s_own_acts_and_pages_are_found_by_other_words(page: Client,
         assert found in words(wish, web), wish
     assert "Backups" not in words("backup", web, admin=False)
     with translation.override("zh-hans"):
-        for wish, found in {"退出": "退出登录", "主题": "主题：夜间", "密码": "账户与安全", "备份": "备份"}.items():
+        for wish, found in {"退出": "退出登录", "主题": "主题\uff1a深色", "密码": "账户与安全", "备份": "备份"}.items():
             assert found in words(wish, web), wish
     shown = page.get("/search/", {"q": "dark"}, headers={"HX-Request": "true"}).content.decode()
     assert 'data-theme-set="dark"' in shown

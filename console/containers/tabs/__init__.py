@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from console import endings, gateway
+from console import endings, gateway, text
 from console.containers.stopping import is_stopping
 from engine import Container, errors, for_admins
 
@@ -49,7 +49,24 @@ def head_of(container: Container) -> dict[str, Any]:
         "container": container,
         "stopping": is_stopping(container.id),
         "opened": for_admins(container.spec),
+        "unhealthy": _unhealthy(container),
         "ending": endings.explain(container, gateway.engine().kills(container.id)) if ended else None,
+    }
+
+
+def _unhealthy(container: Container) -> dict[str, Any] | None:
+    """What its check found last, when that has failed too often; when it became so, if anybody knows."""
+    if not container.health or container.health.status != "unhealthy":
+        return None
+    changes = gateway.engine().health_changes(container.id, 1)
+    known = changes and changes[0].detail.get("status") == "unhealthy"
+    last = container.health.results[-1] if container.health.results else None
+    said = [line for line in map(text.clean, last.output.splitlines()) if line.strip()] if last else []
+    return {
+        "streak": container.health.failing_streak,
+        "code": last.code if last else None,
+        "said": said[-1][:200] if said else "",
+        "since_ns": changes[0].time_ns if known else None,
     }
 
 

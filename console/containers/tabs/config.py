@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, NamedTuple
 
 from django import forms
@@ -15,13 +16,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from console import gateway
+from console import gateway, text
 from console.containers import creating, tabs
 from console.containers.fields import FOR_ADMINS, SECTIONS, Fields
 from console.containers.forms import CreateForm, initial
 from console.containers.tabs.environment import without_values
-from engine import Caller, Container, ContainerSpec, Limits, Role, Version, errors
+from engine import Caller, Container, ContainerSpec, Limits, Role, Version, default_limits, errors, names
 
+SIZES = ("memory", "memory_swap", "log_segment", "shm_bytes")
 EDITED = ("name", *SECTIONS[0].names, "restart", "restarts")
 CHANGES: dict[str, str | Promise] = {
     "create": gettext_lazy("created"),
@@ -77,15 +79,21 @@ def changes(before: ContainerSpec, after: ContainerSpec) -> list[Change]:
     was, now = initial(without_values(before)), initial(without_values(after))
     labels = {name: field.label or name for name, field in Fields.base_fields.items()}
     return [
-        Change(labels[name], _said(was.get(name)), _said(now.get(name)))
+        Change(labels[name], _said(name, was.get(name)), _said(name, now.get(name)))
         for name in labels
-        if _said(was.get(name)) != _said(now.get(name))
+        if (was.get(name) or "") != (now.get(name) or "")
     ]
 
 
-def _said(value: object) -> str:
+def _said(name: str, value: object) -> str:
+    """A value as the form has it, but a size that nobody would write so: "11.8 GiB" is read sooner than "12342046k"."""
     if isinstance(value, bool):
         return _("yes") if value else ""
+    if name in SIZES and re.fullmatch(r"\d{5,}[kb]", str(value)):
+        count = names.size_bytes(str(value), name)
+        words = text.size(count)
+        usual = name.startswith("memory") and count == default_limits().memory_bytes
+        return _("%(size)s, half of this host's") % {"size": words} if usual else words
     return "" if value is None else str(value)
 
 
@@ -104,9 +112,9 @@ def _history(container: Container) -> list[Past]:
 def _page(request: HttpRequest, container: Container, form: EditForm, status: int = 200) -> HttpResponse:
     spec = without_values(gateway.engine().asked(container.id))
     facts = [
-        (Fields.base_fields[name].label, _said(value))
+        (Fields.base_fields[name].label, _said(name, value))
         for name, value in initial(without_values(container.spec)).items()
-        if _said(value) and name in Fields.base_fields
+        if _said(name, value) and name in Fields.base_fields
     ]
     context = {"form": form, "facts": facts, "history": _history(container)} | creating.said(spec)
     return tabs.show(request, container, "config", context, status=status)
@@ -117,7 +125,11 @@ def _form(request: HttpRequest, container: Container, version: int) -> EditForm:
     texts = initial(container.spec)
     if texts["memory_swap"] == texts["memory"]:  # so it stays when the memory changes
         texts["memory_swap"] = ""
-    return EditForm(data, caller=gateway.caller(request.user), initial=texts | {"version": version})
+    form = EditForm(data, caller=gateway.caller(request.user), initial=texts | {"version": version})
+    if container.spec.limits.memory_bytes == default_limits().memory_bytes:  # to the byte it is nothing to be read
+        form.initial["memory"] = ""
+        form.fields["memory"].widget.attrs["placeholder"] = text.size(container.spec.limits.memory_bytes)
+    return form
 
 
 def _since(found: list[Version], number: int | None) -> str | None:

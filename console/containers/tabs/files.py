@@ -70,10 +70,13 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         return _upload(request, ref)
     container, path = gateway.engine().inspect(ref), paths.asked(request)
     try:
-        found = gateway.engine().files.stat(container.id, path, caller=gateway.caller(request.user))
+        caller, look = gateway.caller(request.user), gateway.engine().files.stat
+        itself = look(container.id, path, follow=False, caller=caller)
+        found = look(container.id, path, caller=caller) if itself.link else itself
         if found.is_directory:
             return _directory(request, container, path)
-        return tabs.show(request, container, "file", _place(container, path) | piece(request, container, path))
+        about = {"link": text.shown(itself.link)} | piece(request, container, path)
+        return tabs.show(request, container, "file", _place(container, path) | about)
     except errors.EngineError as error:
         return _failed(request, container, path, error)
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from console import gateway
 from console.containers import tabs
-from console.loglines import wanted, wire
+from console.loglines import moment, wanted, wire
 from console.text import whole
 from engine import LogPage, LogPages, LogPlace, Wanted, errors
 
@@ -32,6 +32,7 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     container = engine.inspect(ref)
     wish = {field: request.GET[field] for field in FIELDS if request.GET.get(field)}
     context: dict[str, Any] = {"wish": wish, "line": request.GET.get("line", ""), "filter": urlencode(wish)}
+    context["range"] = {field: _utc(request, field) for field in ("since", "until")}
     status = 200
     pages = engine.log_pages(container.id)
     try:
@@ -43,6 +44,15 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         page, newest = _end(pages, chosen, DRAWN), True
     context |= {"rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest}
     return tabs.show(request, container, "logs", context, status=status)
+
+
+def _utc(request: HttpRequest, field: str) -> str:
+    """A bound of the time range as a browser's field takes it, in UTC."""
+    try:
+        time_ns = moment(request.GET, field)
+        return "" if time_ns is None else datetime.fromtimestamp(time_ns // 10**9, UTC).isoformat()[:19]
+    except (errors.InvalidRequest, ValueError, OverflowError, OSError):
+        return ""
 
 
 @require_safe

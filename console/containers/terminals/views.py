@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 from console import gateway
 from console.containers import tabs
 from console.containers.terminals import shells
-from engine import STARTER, Container, ExecSpec, State, errors
+from engine import STARTER, Container, ExecSpec, State, errors, names
 
 BEST_SHELL = ("sh", "-c", 'exec "$(command -v bash || command -v sh)"')
 
@@ -45,14 +43,7 @@ class OpenForm(forms.Form):
 
     def spec(self, container: Container) -> ExecSpec:
         """The wish in the engine's words; InvalidRequest for quotes that do not match."""
-        try:
-            words = tuple(shlex.split(self.cleaned_data["command"])) or BEST_SHELL
-        except ValueError as error:
-            raise errors.InvalidRequest(
-                _("The command cannot be split into words: %(why)s") % {"why": error},
-                hint=_("close the quotes"),
-                field="command",
-            ) from error
+        words = names.words(self.cleaned_data["command"], "command") or BEST_SHELL
         toolbox = self.cleaned_data["toolbox"]
         spoken = not toolbox and any(entry.startswith(LOCALES) for entry in container.spec.env)
         return ExecSpec(words, () if spoken else UTF_8, user=self.cleaned_data["user"] or None, toolbox=toolbox)
