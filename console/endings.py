@@ -121,7 +121,7 @@ def _meaning(container: Container, end: ExitRecord) -> tuple[list[str], tuple[st
         alone = _("A shell that has neither a terminal nor open input ends at once: it has nothing to do.")
         return [alone], OTHER_COMMAND
     if end.code and end.ended_by is EndedBy.ITSELF:
-        return [_("What the code means, its program says: most write the reason before they end.")], LAST_LINES
+        return [_("The exit code's meaning depends on the program; its last lines often say why.")], LAST_LINES
     return [], None
 
 

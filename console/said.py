@@ -39,11 +39,17 @@ class Sentence(NamedTuple):
             until = end if then is None else words.find(then, at + 1)
             if not at < until <= end:
                 return None
-            values[name] = words[at:until]
+            values[name] = _quoted(words[at:until])
             at = until + len(then or "")
         if any(values[name] not in _known(get_language())[0] for name in values.keys() & ALWAYS_WORDS):
             return None
         return self.translation % (values | {name: said(values[name]) for name in values.keys() & WORDS})
+
+
+def _quoted(value: str) -> str:
+    """What the engine has put into Python's quotes, in those of the reader's language."""
+    chinese = get_language() == "zh-hans" and len(value) > 2 and value[0] == value[-1] == "'"
+    return f"\u201c{value[1:-1]}\u201d" if chinese else value
 
 
 def said(words: str) -> str:

@@ -23,10 +23,13 @@ WORDS = {
     "a limit of processes", "a share of the CPUs", "a weight of I/O", "a limit of a disk of the host",
     "a directory of the host", "author", "message", "interval", "timeout", "start interval", "start period",
     "this process", "the engine",
+    "NFS", "FUSE", "overlayfs (it looks like the inside of a container)",
+}  # fmt: skip
+# What the kernel says of what it refuses, as far as people meet it.
+KERNEL = {
     "No such file or directory", "Permission denied", "Operation not permitted", "Is a directory", "Not a directory",
     "Exec format error", "File exists", "Device or resource busy", "Invalid argument", "Read-only file system",
     "No space left on device", "Text file busy", "Too many levels of symbolic links", "File name too long",
-    "NFS", "FUSE", "overlayfs (it looks like the inside of a container)",
 }  # fmt: skip
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}
 # Who says what it is given, and does not tell by the names of its parameters; "": that argument is not for people.
@@ -61,7 +64,7 @@ class Source:
     def texts(self) -> list[str]:
         """All of them, each once, as templates: what is put in at run time is `%(name)s`."""
         every = {text for _where, _node, texts in self.spoken() for text in texts or ()}
-        return sorted(text for text in every | WORDS if WORD.search(PLACE.sub("", text)))
+        return sorted(text for text in every | WORDS | KERNEL if WORD.search(PLACE.sub("", text)))
 
     def spoken(self) -> Iterator[tuple[str, ast.expr, list[str] | None]]:
         """Module, expression, and the texts that it may have; None where the source does not say which."""

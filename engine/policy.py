@@ -215,7 +215,9 @@ def check_commit(spec: CommitSpec) -> None:
 
 def _absolute(path: str, field: str) -> None:
     if not path.startswith("/") or "\0" in path or len(path) > 4095 or ".." in path.split("/"):
-        raise InvalidRequest(f"{path!r} is not an absolute path", hint="begin it with /, without ..", field=field)
+        raise InvalidRequest(
+            f"{path!r} is not an absolute path", hint="it begins with / and has no .. in it", field=field
+        )
 
 
 def stop_timeout(seconds: float, field: str = "stop_timeout_s") -> float:

@@ -19,8 +19,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from console.accounts.throttle import client_address, tries, tries_key
+
+# allauth says it, and calls the app by another name than we do where it is translated: our catalogue comes first.
+gettext_noop("Use authenticator app or code")
 
 
 class AccountAdapter(DefaultAccountAdapter):

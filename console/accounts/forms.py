@@ -13,6 +13,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from console.accounts.models import ApiToken, User
 
@@ -101,6 +102,7 @@ class ChangePasswordForm(PasswordForm):
     def __init__(self, *args: Any, request: HttpRequest, **options: Any) -> None:
         super().__init__(*args, user=request.user, **options)
         self._request = request
+        self.fields["password"].label = _("New password")
         if not request.user.has_usable_password():  # who came from the provider has none
             del self.fields["old"]
 
@@ -157,7 +159,13 @@ class UserForm(forms.Form):
 class TokenForm(forms.Form):
     """A new API token; its scope is at most what its maker is."""
 
-    DAYS = [("7", _("7 days")), ("30", _("30 days")), ("90", _("90 days")), ("365", _("365 days")), ("", _("Never"))]
+    DAYS = [
+        ("7", _("7 days")),
+        ("30", _("30 days")),
+        ("90", _("90 days")),
+        ("365", _("365 days")),
+        ("", pgettext_lazy("expires", "Never")),
+    ]
 
     name = forms.CharField(
         label=_("Name"), max_length=100, help_text=_("What it is for"), widget=forms.TextInput({"autocomplete": "off"})

@@ -7,9 +7,10 @@ const style = document.documentElement.lang.startsWith("zh") ? "short" : "long";
 // What writes in a language is made when it is first needed: all of it at once would hold up the page's first paint.
 const made = new Map();
 const writer = (name, make) => made.get(name) ?? made.set(name, make(document.documentElement.lang)).get(name);
-const since = (count, unit) => writer("ago", (language) => new Intl.RelativeTimeFormat(language, { style })).format(-count, unit);
+const spaced = (words) => words.replace(/(\d)(?=\p{Script=Han})/u, "$1 "); // as everywhere between a number and a word
+const since = (count, unit) => spaced(writer("ago", (language) => new Intl.RelativeTimeFormat(language, { style })).format(-count, unit));
 const lasting = (count, unit) =>
-  writer(unit, (language) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: style })).format(count);
+  spaced(writer(unit, (language) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: style })).format(count));
 setInterval(() => {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[data-tick]")) {

@@ -138,7 +138,7 @@ def test_charts_go_on_and_say_their_figures(page: Page, console: Console, fleet:
     before = curve.get_attribute("d")
     expect(curve).not_to_have_attribute("d", before or "", timeout=10_000)
     expect(memory).to_contain_text("limit 8.0 MiB")
-    expect(said).to_contain_text(re.compile(r"held [0-9.]+ KiB peak [0-9.]+ KiB"))
+    expect(said).to_contain_text(re.compile(r"used [0-9.]+ KiB peak [0-9.]+ KiB"))
 
     # A limit far above what is used would press the curve flat: it is said, and drawn where it is near.
     expect(memory.locator("path.limit")).to_have_count(0)
@@ -149,7 +149,7 @@ def test_charts_go_on_and_say_their_figures(page: Page, console: Console, fleet:
     cursor = page.get_by_label("Moment in Memory")
     cursor.press("ArrowLeft")
     stays = cursor.get_attribute("aria-valuetext") or ""
-    assert re.search(r"\d\d:\d\d:\d\d, held [0-9.]+ KiB", stays)
+    assert re.search(r"\d\d:\d\d:\d\d, used [0-9.]+ KiB", stays)
     drawn = curve.get_attribute("d")
     expect(curve).not_to_have_attribute("d", drawn or "", timeout=10_000)
     assert cursor.get_attribute("aria-valuetext") == stays

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from console.accounts.models import SetupLink, User
 from console.accounts.throttle import Throttle
+from engine import Engine
 from tests.console.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +27,13 @@ def test_a_setup_link_makes_an_account_and_signs_it_in(client: Client) -> None:
     answer = client.post(setup_url(), CHOICE)
     assert (answer.status_code, answer["Location"]) == (302, "/")
     assert client.session["_auth_user_id"] == str(User.objects.get(username="captain").pk)
+
+
+def test_the_first_account_is_told_as_created_and_later_as_a_new_password(client: Client, host: Engine) -> None:
+    for _ in range(2):
+        Client().post(setup_url(), CHOICE)
+    told = [event.action for event in host.events() if event.kind == "account" and event.action != "sign_in"]
+    assert told == ["create", "password"]
 
 
 def test_a_setup_link_works_once(client: Client) -> None:

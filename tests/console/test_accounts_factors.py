@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -23,6 +24,7 @@ from console.accounts.models import SetupLink, User
 from console.accounts.profile import client as named
 from console.accounts.session import SessionStore
 from console.accounts.throttle import Throttle
+from engine import Engine
 from tests.console.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +75,14 @@ def test_with_an_app_the_password_is_not_enough(user: User) -> None:
     assert not inside(browser)
     browser.post("/sign-in/second-step/", {"code": code(secret)})
     assert inside(browser)
+
+
+def test_an_app_is_one_event_though_recovery_codes_come_with_it(
+    user: User, host: Engine, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        add_app(sign_in())
+    assert [event.action for event in host.events() if event.action == "add_factor"] == ["add_factor"]
 
 
 def test_a_code_is_good_once(user: User) -> None:

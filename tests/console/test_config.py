@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.http import HttpResponse
 from django.test import Client
@@ -48,6 +50,16 @@ def test_limits_name_and_policy_change_while_it_runs_and_are_one_version(page: C
     again = dock.inspect("web")
     assert (again.spec, again.pid) == (before.spec, before.pid)
     assert [each.change for each in dock.versions("web")] == ["restore", "update", "create"]
+
+
+def test_a_limit_that_nobody_gave_is_shown_as_such(page: Client, dock: Engine) -> None:
+    container = dock.create(ContainerSpec(image="wharfie/starter", name="web"))
+    answer = shown(page)
+    assert answer.context["form"]["memory"].value() == ""
+    said = dict(answer.context["facts"])["Memory"]
+    assert re.fullmatch(r"\d+(\.\d+)?([gm]| [GM]iB, half of this host's)", said), said
+    assert page.post("/containers/web/config/", {"name": "web", "cpus": "1"}).status_code == 302
+    assert dock.inspect("web").spec.limits.memory_bytes == container.spec.limits.memory_bytes
 
 
 def test_a_form_that_is_out_of_date_undoes_nothing_unsaid(page: Client, dock: Engine) -> None:

@@ -46,6 +46,12 @@ def test_colours_of_every_kind_are_one_of_eight() -> None:
     assert sum(len(part) for part, _c in ansi.runs("\x1b[31m" + "x" * 100_000)) < 8200
 
 
+def test_what_a_program_wrote_over_itself_is_gone() -> None:
+    assert ansi.runs("progress 1%\rprogress 50%\rprogress 100%") == [("progress 100%", "")]
+    assert ansi.runs("a line of Windows\r") == [("a line of Windows", "")]
+    assert ansi.runs("\x1b[32m1%\r2%\r") == [("2%", "f2")], "the colour stays"
+
+
 @pytest.fixture
 def written(image: Image) -> Container:
     engine = gateway.engine()
@@ -103,13 +109,26 @@ def test_a_search_is_for_text_expressions_streams_and_their_opposite(page: Clien
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("query", "status"),
-    [({"q": "(", "regex": "1"}, 400), ({"since": "yesterday"}, 400), ({"before": "x"}, 400), ({"before": "1.5.0"}, 404),
-     ({"line": "-1.0.0"}, 404), ({"after": "1.99999999.0"}, 404)],
+    [({"q": "(", "regex": "1"}, 400), ({"since": "yesterday"}, 400),
+     ({"since": "2002-01-01T00:00", "until": "2001-01-01T00:00"}, 400), ({"before": "x"}, 400),
+     ({"before": "1.5.0"}, 404), ({"line": "-1.0.0"}, 404), ({"after": "1.99999999.0"}, 404)],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_said(page: Client, written: Container, query: dict[str, str], status: int) -> None:
     assert page.get("/containers/sea/logs/", query).status_code == status
     answer = page.get("/containers/sea/logs/lines/", query)
     assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
+
+
+@pytest.mark.django_db
+def test_a_wrong_expression_is_quoted_and_a_bound_is_a_time_that_a_browser_takes(
+    page: Client, written: Container
+) -> None:
+    assert (
+        "missing ): \u201cline (\u201d."
+        in page.get("/containers/sea/logs/", {"q": "line (", "regex": 1}).content.decode()
+    )
+    shown = page.get("/containers/sea/logs/", {"since": "1796018190000"}).content.decode()
+    assert 'name="since" step="1" value="2026-11-30T' in shown
 
 
 @pytest.mark.django_db(transaction=True)

@@ -259,6 +259,16 @@ def test_a_volume_is_made_listed_and_removed_by_its_typed_name(page: Client, hos
     assert host.volumes() == []
 
 
+def test_a_volume_in_use_says_by_whom_and_asks_for_nothing(page: Client, image: Image, engine: Engine) -> None:
+    engine.create_volume("data")
+    engine.create(ContainerSpec("team/empty:1", name="db", volumes=(VolumeMount("data", "/data"),)))
+    asked = page.get("/volumes/data/remove/", headers=HTMX).content.decode()
+    assert "1 container uses it" in asked
+    assert 'href="/containers/db/"' in asked
+    assert 'name="typed"' not in asked
+    assert "<button" not in asked
+
+
 def test_everything_else_is_looked_at_before_a_file_comes(page: Client, host: Engine) -> None:
     announced = {"upload": "root.tar", "name": "not a name"}
     refused = page.post("/images/import/", announced)
@@ -311,6 +321,21 @@ def test_all_that_is_wrong_with_a_container_is_told_at_once_at_its_fields(page: 
     assert [name for name, open_ in sections.items() if open_] == ["limits", "network", "log", "isolation"]
     missing = page.post("/containers/-/create/", {"image": "ghost", "network": "container"}).context["form"].errors
     assert missing.keys() == {"image", "network_of"}
+
+
+def test_every_line_that_is_wrong_is_told(page: Client, image: Image, engine: Engine) -> None:
+    wish = {"image": "team/empty:1", "network": "none", "env": "A=1\nB\nC", "volumes": "x:/x\nnowhere\n/a"}
+    found = page.post("/containers/-/create/", wish).context["form"].errors
+    assert found.keys() == {"env", "volumes"}
+    assert [line in " ".join(found["env"]) for line in ("'A=1'", "'B'", "'C'")] == [False, True, True]
+    assert len(found["env"]) == 2
+    assert len(found["volumes"]) == 2
+
+
+def test_the_form_says_docker_s_flags(page: Client, image: Image) -> None:
+    shown = page.get("/containers/-/create/").content.decode()
+    for flag in ("--memory", "--init", "--restart", "--health-interval", "--oom-score-adj", "--pid"):
+        assert f"<code>{flag}</code>" in shown, flag
 
 
 def test_a_taken_name_is_told_with_the_rest_and_the_begin_of_an_id_is_none(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from django.test import Client
 from django.utils import translation
 
 from console import said
-from console.spoken import WORD, WORDS, Source
+from console.spoken import KERNEL, WORD, WORDS, Source
 from engine import ContainerSpec, Engine, HealthCheck, Image
 
 TOP = Path(__file__).resolve().parents[2]
@@ -89,31 +91,33 @@ def test_words_in_places_are_the_engine_s() -> None:
     }
     times = {field.name.removesuffix("_s").replace("_", " ") for field in dataclasses.fields(HealthCheck)}
     assert WORDS - known - times == set()
+    assert KERNEL - {os.strerror(number) for number in errno.errorcode} == set()
 
 
 def test_english_stays_as_it_is_and_so_does_what_nobody_translated() -> None:
     with translation.override("en"):
         assert said.said("there is no container 'web'") == "there is no container 'web'"
     with translation.override("zh-hans"):
+        assert said.said("'web' cannot be executed: Permission denied") == "无法执行 \u201cweb\u201d\uff1a权限不足"
         assert said.said("the moon is full") == "the moon is full"
         assert said.said("'x' is not a moon") == "'x' is not a moon"
-        assert said.said("there is no container 'web'") == "没有容器 'web'"
-        assert said.said("cannot pause container 'web': it is exited") == "不能暂停容器 'web'\uff1a它已结束"
+        assert said.said("there is no container 'web'") == "没有容器 \u201cweb\u201d"
+        assert said.said("cannot pause container 'web': it is exited") == "不能暂停容器 \u201cweb\u201d\uff1a它已结束"
 
 
 @pytest.mark.django_db
 def test_a_chinese_page_has_the_engine_s_errors_in_chinese(page: Client, engine: Engine, image: Image) -> None:
     page.post("/language/", {"language": "zh-hans", "next": "/"})
-    assert "没有容器 &#x27;nowhere&#x27;" in page.get("/containers/nowhere/").content.decode()
+    assert "没有容器 \u201cnowhere\u201d" in page.get("/containers/nowhere/").content.decode()
     engine.create(ContainerSpec("team/empty:1", name="web"))
     toast = page.post("/containers/web/pause/", headers={"HX-Request": "true"}).content.decode()
-    assert "不能暂停容器 &#x27;web&#x27;\uff1a它尚未启动" in toast
+    assert "不能暂停容器 \u201cweb\u201d\uff1a它尚未启动" in toast
     assert "请先启动它" in toast
     form = {"image": "team/empty:1", "name": "web", "network": "none", "act": "create"}
     assert "已被占用" in page.post("/containers/-/create/", form).content.decode()
     wrong = page.post("/containers/-/create/", form | {"memory": "lots", "labels": "x"}).content.decode()
-    assert "&#x27;lots&#x27; 不是有效的大小" in wrong
-    assert "&#x27;x&#x27; 不是有效的标签" in wrong
+    assert "\u201clots\u201d 不是有效的大小" in wrong
+    assert "\u201cx\u201d 不是有效的标签" in wrong
 
 
 @pytest.mark.django_db(transaction=True)
@@ -122,7 +126,7 @@ def test_acts_on_many_at_once_know_who_asks_and_in_what_language(page: Client, e
     made = [engine.create(ContainerSpec("team/empty:1", name=name)) for name in ("one", "two")]
     wish = {"act": "pause", "id": [container.id for container in made]}
     shown = page.post("/containers/-/bulk/", wish).content.decode()
-    assert "不能暂停容器 &#x27;one&#x27;\uff1a它尚未启动" in shown
+    assert "不能暂停容器 \u201cone\u201d\uff1a它尚未启动" in shown
     page.post("/containers/-/bulk/", wish | {"act": "remove", "sure": "yes"})
     removed = [event for event in engine.events() if event.action == "remove"]
     assert [event.detail.get("by") for event in removed] == ["captain", "captain"]

@@ -11,9 +11,11 @@ from django.test import AsyncClient, Client
 
 from console import disk, gateway, jobs
 from console.accounts.models import User
+from console.containers.filters import FILTERS
 from console.disk import Room
 from console.jobs.models import Record
-from engine import ContainerSpec, Engine, Image
+from engine import ContainerSpec, Engine, HealthCheck, Image, RestartMode, RestartPolicy
+from tests.conftest import eventually
 from tests.console.conftest import PASSWORD
 from tests.images import small_starter
 
@@ -96,6 +98,27 @@ def test_the_overview_says_what_is_wrong_and_who_uses_the_most(page: Client, ima
     assert [trouble["name"] for trouble in page.get("/").context["troubles"]] == ["Sink the ship"]
 
 
+def test_what_ails_says_since_when(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    small_starter(engine)
+    check = HealthCheck(("sh", "-c", "echo no answer; exit 1"), interval_s=0.1, retries=1)
+    sick = ContainerSpec(image="wharfie/starter", name="sick", command=("sleep", "1000"), health=check)
+    always = RestartPolicy(RestartMode.ALWAYS)
+    loop = ContainerSpec(image="wharfie/starter", name="loop", command=("sh", "-c", "exit 3"), restart=always)
+    for spec in (sick, loop):
+        engine.start(engine.create(spec).id)
+    assert eventually(lambda: engine.health_changes("sick"), timeout_s=20)
+    assert eventually(lambda: engine.inspect("loop").state == "restarting" and engine.inspect("loop").restarts > 3)
+    since = {each["name"]: each["time_ns"] for each in page.get("/").context["troubles"]}
+    assert since["sick"] == engine.health_changes("sick")[0].time_ns
+    assert "loop" not in since or since["loop"]
+    shown = page.get("/containers/sick/").content.decode()
+    assert "in a row" in shown
+    assert '<p class="why mono">no answer</p>' in shown
+    (failed,) = [each for each in FILTERS if each.value == "failed"]
+    assert failed.count({"restarting": 1, "failed": 1, "running": 5}) == 2
+
+
 @pytest.mark.parametrize(
     ("room", "warns"),
     [
@@ -122,6 +145,8 @@ def test_the_system_page_counts_the_disk_and_names_what_is_wrong(
     monkeypatch.setattr(disk, "counter", counter)
     assert "being counted" in page.get("/system/").content.decode()
     counter._count()
+    assert member.post("/system/disk/count/").status_code == 403
+    assert page.post("/system/disk/count/")["Location"] == "/system/#disk"
     (engine.paths.root / "volumes/stray").mkdir()
     settings.PATHS.console_log.write_text("2026-01-01 00:00:00Z WARNING console: a \x1b[31mleak\n")
     shown = page.get("/system/").content.decode()

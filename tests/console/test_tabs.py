@@ -119,6 +119,13 @@ def test_files_are_made_read_changed_and_removed(box: Box) -> None:
     stale = box.ask(box.address("files/edit/", "/data/new/note"), sent | {"text": "mine <b>"})
     assert stale.status == 409
     assert "changed meanwhile" in stale.text
+    (box.volume / "new/link").symlink_to("note")
+    assert 'A link to <span class="mono">note</span>' in box.ask(box.address("files/", "/data/new/link")).text
+    (box.volume / "new/link").write_bytes(b"\0" * 300_000)
+    binary = box.ask(box.address("files/", "/data/new/note")).text
+    assert ("This is no text" in binary, "Next page" in binary) == (True, False)
+    (box.volume / "new/note").write_bytes(b"")
+    (box.volume / "new/link").unlink()
     assert "mine <b>" in stale.text  # what was typed is not lost
     assert box.ask(box.address("files/rename/", "/data/new/note"), {"name": "renamed"}).status == 303
     assert box.ask(box.address("files/rename/", "/data/new/renamed"), {"name": "../up"}).status == 400

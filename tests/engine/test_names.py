@@ -89,3 +89,10 @@ def test_the_last_value_of_a_variable_wins() -> None:
 def test_variables_that_are_not(line: str) -> None:
     with pytest.raises(InvalidRequest):
         names.environment([line])
+
+
+@pytest.mark.parametrize(("text", "fault"), [("echo 'a", "a quote is not closed"), ("echo \\", "a backslash")])
+def test_words_that_do_not_end_are_said_in_our_words(text: str, fault: str) -> None:
+    with pytest.raises(InvalidRequest, match=fault) as caught:
+        names.words(text, "command")
+    assert caught.value.field == "command"

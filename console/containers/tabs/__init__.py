@@ -64,6 +64,7 @@ def _unhealthy(container: Container) -> dict[str, Any] | None:
     said = [line for line in map(text.clean, last.output.splitlines()) if line.strip()] if last else []
     return {
         "streak": container.health.failing_streak,
+        "checked": last is not None,
         "code": last.code if last else None,
         "said": said[-1][:200] if said else "",
         "since_ns": changes[0].time_ns if known else None,

@@ -205,7 +205,7 @@ def _require_free(container: Container, place: str, request: HttpRequest) -> Non
         return
     raise errors.AlreadyExists(
         _("%(path)s is there already") % {"path": text.shown(place)},
-        hint=_("tick that it may be replaced, or remove it first"),
+        hint=_("tick “Replace one of that name”, or remove it first"),
         field="upload",
     )
 

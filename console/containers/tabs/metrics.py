@@ -30,9 +30,9 @@ class Chart(NamedTuple):
 
 CHARTS = (
     Chart(_("CPU, cores"), "cores", (("cpu", _("used")),), lambda container: container.spec.limits.cpus),
-    Chart(_("Memory"), "bytes", (("memory", _("held")),), lambda container: container.spec.limits.memory_bytes),
+    Chart(_("Memory"), "bytes", (("memory", _("used")),), lambda container: container.spec.limits.memory_bytes),
     Chart(_("Disk"), "rate", (("read", _("read")), ("written", _("written")))),
-    Chart(_("Processes"), "count", (("pids", _("there")),), lambda container: container.spec.limits.pids),
+    Chart(_("Processes"), "count", (("pids", _("running")),), lambda container: container.spec.limits.pids),
     Chart(_("Time that its work waited, percent of 10 s"), "percent", (
         ("cpu_pressure", _("for CPU")), ("memory_pressure", _("for memory")), ("io_pressure", _("for disks")))),
 )  # fmt: skip
