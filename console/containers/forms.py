@@ -179,7 +179,7 @@ def _limits(data: Mapping[str, Any]) -> dict[str, Any]:
         kind, _space, rate = line.partition(" ")
         if kind not in RATE_WORDS:
             hint = _("begin the line with %(words)s") % {"words": ", ".join(RATE_WORDS)}
-            raise errors.InvalidRequest(_("%(line)r is not a rate of a disk") % {"line": line}, hint=hint, field="io")
+            raise errors.InvalidRequest(_("“%(line)s” is not a rate of a disk") % {"line": line}, hint=hint, field="io")
         rates[f"device_{kind.replace('-', '_')}"].append(rate.strip())
     same = ("memory", "memory_swap", "cpus", "cpu_shares", "cpuset_cpus", "cpuset_mems")
     options = {name: data.get(name) for name in same} | {"pids_limit": data.get("pids")}
