@@ -127,6 +127,7 @@ class Census:
             spec = read_spec(row["spec"])
         except ValueError:
             spec = None
+        labels = [f"{name}={value}" for name, value in spec.labels.items()] if spec else []
         end = stored(row)
         return Entry(
             id=row["id"],
@@ -139,7 +140,7 @@ class Census:
             checked=bool(spec and spec.health),
             told=end is not None,
             limits=spec.limits if spec else Limits(),
-            sought=f"{row['name']} {row['image']} {row['id']} {row['created_by']}".casefold(),
+            sought=" ".join((row["name"], row["image"], row["id"], row["created_by"], *labels)).casefold(),
         )
 
     def _moved(self) -> set[str]:

@@ -115,6 +115,13 @@ def test_nothing_chosen_is_said(page: Client, fleet: Engine) -> None:
     assert "tick some" in answer.content.decode().lower()
 
 
+def test_a_label_is_found_by_its_name_and_by_its_value(page: Client, image: Image, engine: Engine) -> None:
+    engine.create(ContainerSpec(image="team/empty:1", name="web", labels={"team": "Harbour"}))
+    engine.create(ContainerSpec(image="team/empty:1", name="db"))
+    for words in ("team=harbour", "Harbour"):
+        assert [row.name for row in page.get("/containers/", {"q": words}).context["rows"]] == ["web"]
+
+
 def test_the_owner_is_who_created_it(page: Client, image: Image) -> None:
     page.post("/containers/-/create/", {"image": "team/empty:1", "name": "web", "network": "none", "act": "create"})
     assert [row.owner for row in page.get("/containers/?q=captain").context["rows"]] == ["captain"]
