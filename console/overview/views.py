@@ -20,6 +20,7 @@ from console.templatetags.wharfie import look
 from engine import Container, Engine, EventFilter, errors
 
 TOP = 5  # users of each kind
+LEAST_CPU = 0.1  # of a core: who uses less has no full bar, be it the most
 SHOWN = 10  # troubles of each kind
 EVENTS = 12
 DAY_NS = 24 * 3600 * 10**9
@@ -119,13 +120,13 @@ def _users(engine: Engine) -> list[dict[str, Any]]:
     found = []
     for kind, word, order, values in kinds:
         chosen = sorted(order.items(), key=lambda item: -item[1])[:TOP]
-        rows = []
+        rows, full = [], max([LEAST_CPU if kind == "cpu" else 1, *(share for _, share in chosen[:1])])
         for container_id, share in chosen:
             try:
                 container = engine.inspect(container_id)
             except errors.NotFound:  # removed since it was counted
                 continue
-            rows.append({"container": container, "value": values[container_id], "share": share / (chosen[0][1] or 1)})
+            rows.append({"container": container, "value": values[container_id], "share": share / full})
         found.append(
             {
                 "kind": kind,
