@@ -161,7 +161,7 @@ def test_two_terminals_and_hanging_up(page: Page, console: Console, elsewhere: E
     page.goto(f"{console.address}/containers/sea/terminals/")
     page.get_by_label("Command", exact=True).fill("sh -c 'unclosed")
     page.get_by_role("button", name="Open a terminal").click()
-    expect(page.get_by_text("close the quotes")).to_be_visible()
+    expect(page.get_by_text("A quote is not closed")).to_be_visible()
     for command in ("cat", "sh"):
         page.get_by_label("Command", exact=True).fill(command)
         page.get_by_role("button", name="Open a terminal").click()
