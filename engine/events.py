@@ -103,11 +103,12 @@ class Events:
 
     def add(
         self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str,
-        noticed: int | None = None, **detail: Any,
+        noticed: int | None = None, at_ns: int | None = None, **detail: Any,
     ) -> None:  # fmt: skip
         """Add an event inside the caller's transaction; call `wake` after its commit.
 
         ``noticed`` is when it happened, Unix time in ns, of what nobody told at once: who looks now has not done it.
+        ``at_ns`` is the same of what is told at once, where it is known better than by the time of telling.
         """
         if noticed is not None and not 0 <= noticed < 2**63:  # of a damaged record
             noticed = time.time_ns()
@@ -115,7 +116,7 @@ class Events:
             detail.setdefault("by", by)
         cursor = connection.execute(
             "INSERT INTO events (time_ns, kind, action, object_id, name, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (time.time_ns() if noticed is None else noticed, kind, action, object_id, name, json.dumps(detail)),
+            (noticed or at_ns or time.time_ns(), kind, action, object_id, name, json.dumps(detail)),
         )
         if cursor.lastrowid and cursor.lastrowid % 100 == 0:
             connection.execute("DELETE FROM events WHERE seq <= ?", (cursor.lastrowid - KEPT,))

@@ -176,8 +176,8 @@ class Records(Runs):
             (started_at_ns, container_id),
         ).rowcount
         if changed:
-            found = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
-            self._events.add(connection, "container", "start", container_id, found["name"], noticed, **detail)
+            (name,) = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
+            self._events.add(connection, "container", "start", container_id, name, noticed, started_at_ns, **detail)
 
     def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
         """Write down how a run ended, unless that is, or another one is the last."""
