@@ -22,7 +22,7 @@ def wanted(query: Mapping[str, Any]) -> Wanted:
     stream = str(query.get("stream") or "")
     return Wanted(
         stream=stream if stream in ("stdout", "stderr") else "",
-        pattern=_pattern(text, regex=bool(query.get("regex"))) if text else None,
+        pattern=LogPattern(text, regex=bool(query.get("regex"))) if text else None,
         inverse=bool(query.get("inverse")),
         since_ns=since_ns,
         until_ns=until_ns,
@@ -36,18 +36,6 @@ def wire(row: LogRow, pattern: LogPattern | None = None) -> list[Any]:
         parts = ansi.marked(parts, pattern.spans("".join(part for part, _classes in parts)))
     shown = parts[0][0] if len(parts) == 1 and not parts[0][1] else parts
     return [str(row.place), row.time_ns // 1_000_000, "e" if row.stream == "stderr" else "o", shown or ""]
-
-
-def _pattern(text: str, *, regex: bool) -> LogPattern:
-    """InvalidRequest with the wrong part in quotes: it may be anything, and must not run into the sentence."""
-    try:
-        return LogPattern(text, regex=regex)
-    except errors.InvalidRequest as error:
-        told, colon, wrong = error.message.partition(": ")
-        fault, again, part = wrong.partition(": ")
-        if regex and colon and again:
-            error.message = f"{told}: {fault}: “{part}”"
-        raise
 
 
 def moment(query: Mapping[str, Any], field: str) -> int | None:

@@ -103,20 +103,19 @@ class Events:
 
     def add(
         self, connection: sqlite3.Connection, kind: str, action: str, object_id: str, name: str,
-        noticed: int | None = None, at_ns: int | None = None, **detail: Any,
+        *, at_ns: int = 0, by_itself: bool = False, **detail: Any,
     ) -> None:  # fmt: skip
         """Add an event inside the caller's transaction; call `wake` after its commit.
 
-        ``noticed`` is when it happened, Unix time in ns, of what nobody told at once: who looks now has not done it.
-        ``at_ns`` is the same of what is told at once, where it is known better than by the time of telling.
+        ``at_ns`` is when it happened, Unix time in ns, where that is known; what no table holds is a damaged record's.
+        What happened ``by_itself`` nobody has done who looks when it is told.
         """
-        if noticed is not None and not 0 <= noticed < 2**63:  # of a damaged record
-            noticed = time.time_ns()
-        if action not in BY_ITSELF and noticed is None and (by := _acting.get()):
+        known = 0 < at_ns < 2**63
+        if action not in BY_ITSELF and not by_itself and (by := _acting.get()):
             detail.setdefault("by", by)
         cursor = connection.execute(
             "INSERT INTO events (time_ns, kind, action, object_id, name, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (noticed or at_ns or time.time_ns(), kind, action, object_id, name, json.dumps(detail)),
+            (at_ns if known else time.time_ns(), kind, action, object_id, name, json.dumps(detail)),
         )
         if cursor.lastrowid and cursor.lastrowid % 100 == 0:
             connection.execute("DELETE FROM events WHERE seq <= ?", (cursor.lastrowid - KEPT,))

@@ -149,10 +149,10 @@ class Records(Runs):
         with self._database.transaction() as connection:
             again: dict[str, bool] = {}
             for run in earlier(told):
-                self.begun(connection, row["id"], run["started_at_ns"], noticed=run["started_at_ns"], **again)
+                self.begun(connection, row["id"], run["started_at_ns"], by_itself=True, **again)
                 self._die(connection, row, run)
                 again = {"again": True}  # the next one by its policy
-            self.begun(connection, row["id"], started, noticed=started, **again)
+            self.begun(connection, row["id"], started, by_itself=True, **again)
         return self._database.row("SELECT * FROM containers WHERE id = ?", (row["id"],)) or row
 
     def _is_being_started(self, container_id: str, record: dict[str, Any] | None) -> bool:
@@ -165,11 +165,8 @@ class Records(Runs):
         unknown: bool = record["started_at_ns"] > (row["started_at_ns"] or 0) and not record.get("resting")
         return unknown and self._lives(record, "shim_pid", "shim_start_time")
 
-    def begun(
-        self, connection: sqlite3.Connection, container_id: str, started_at_ns: int, noticed: int | None = None,
-        **detail: bool,
-    ) -> None:  # fmt: skip
-        """Write down a run, and tell of it, unless it or a later one is; ``noticed`` as in `Events.add`."""
+    def begun(self, connection: sqlite3.Connection, container_id: str, started_at_ns: int, **detail: bool) -> None:
+        """Write down a run, and tell of it, unless it or a later one is; ``detail`` as for `Events.add`."""
         changed = connection.execute(
             "UPDATE containers SET started_at_ns = ?1, exit = NULL, health = NULL"
             " WHERE id = ?2 AND (started_at_ns IS NULL OR started_at_ns < ?1)",
@@ -177,7 +174,7 @@ class Records(Runs):
         ).rowcount
         if changed:
             (name,) = connection.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
-            self._events.add(connection, "container", "start", container_id, name, noticed, started_at_ns, **detail)
+            self._events.add(connection, "container", "start", container_id, name, at_ns=started_at_ns, **detail)
 
     def _die(self, connection: sqlite3.Connection, row: sqlite3.Row, run: dict[str, Any]) -> ExitRecord:
         """Write down how a run ended, unless that is, or another one is the last."""
@@ -187,8 +184,8 @@ class Records(Runs):
             (documents.dump(ended), row["id"], run["started_at_ns"]),
         ).rowcount
         if changed:
-            told = dataclasses.asdict(ended)
-            self._events.add(connection, "container", "die", row["id"], row["name"], ended.finished_at_ns, **told)
+            told = dataclasses.asdict(ended) | {"at_ns": ended.finished_at_ns}
+            self._events.add(connection, "container", "die", row["id"], row["name"], **told)
         return ended
 
     def fold(self, row: sqlite3.Row) -> ExitRecord | None:

@@ -26,6 +26,7 @@ EXPLAINED = {
     "error.strerror or str(error)": "the kernel's words",
     "os.strerror(error.errno or 0)": "the kernel's words",
     "error.args[0].replace(_LINES, b'', 1).decode('utf-8', 'replace')": "RE2's words about a pattern",
+    "_QUOTED.sub(': “\\\\1”', reason)": "the same, with quotes",
     "unreadable(paths)": "SQLite's words", "unreadable": "SQLite's words",
     "str(error)": "what the compiler of seccomp profiles says of one, for who writes them",
     "step": "what a shim was doing when the kernel refused",
