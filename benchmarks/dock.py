@@ -23,6 +23,8 @@ from engine.launcher import start as launcher
 from engine.storage import instance
 
 BUSYBOX = "/bin/busybox"
+# Memory, as it is wherever systemd runs (file-hierarchy(7)); this host's may lie on its disk.
+RUN_DIRECTORY = "/run" if os.stat("/run").st_dev != os.stat("/").st_dev else "/dev/shm"
 TICKS = os.sysconf("SC_CLK_TCK")
 APPLETS = ("sh", "cat", "true", "sleep")
 # Times turns of a peer inside a mount namespace where the v2 hierarchy is hidden: crun refuses a host that has
@@ -47,7 +49,7 @@ for number, _ in enumerate(sys.stdin):
 def engine() -> Iterator[Engine]:
     """A fresh instance with the image ``busybox``; everything of it is gone afterwards."""
     root = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir="/var/tmp"))
-    run = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir="/run"))
+    run = Path(tempfile.mkdtemp(prefix="wharfie-bench-", dir=RUN_DIRECTORY))
     config = Config(root=root, run=run)
     try:
         with launching(config), Engine(config) as made:

@@ -31,13 +31,13 @@ class Docker:
     """A client of the daemon at ``path``."""
 
     def __init__(self, path: Path) -> None:
-        self._path = str(path)
+        self.path = path
         self._connection = self._connect()
 
     def _connect(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("docker")
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.connect(self._path)
+        connection.sock.connect(str(self.path))
         return connection
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -92,7 +92,7 @@ def daemon() -> Iterator[Docker | None]:
         yield None
         return
     root = Path(tempfile.mkdtemp(prefix="wharfie-bench-docker-", dir="/var/tmp"))
-    run = Path(tempfile.mkdtemp(prefix="wharfie-bench-docker-", dir="/run"))
+    run = Path(tempfile.mkdtemp(prefix="wharfie-bench-docker-", dir=dock.RUN_DIRECTORY))
     command = ["unshare", "-m", "-n", "--propagation", "private", "dockerd", "--bridge=none", "--iptables=false",
                "--ip6tables=false", "--storage-driver", "overlay2", "--cgroup-parent", f"/{root.name}",
                "--data-root", str(root / "data"), "--exec-root", str(run / "exec"), "--pidfile", str(run / "pid"),

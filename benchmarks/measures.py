@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from benchmarks import acts, dock, docker, lines, many, pages, recording, screen, viewers
 from benchmarks.rows import Row, of_times, settle, timed
@@ -17,6 +19,7 @@ from engine import ContainerSpec, ExecSpec
 RUNS = 60
 SHIMS = 50
 STARTS, AT_ONCE = 200, 8
+DOCKER_STARTS = 50  # it takes long
 
 
 def run_to_exit() -> list[Row]:
@@ -122,14 +125,30 @@ def shim_memory() -> list[Row]:
 
 
 def start_rate() -> list[Row]:
-    """Containers started a second, eight at once."""
+    """Containers started a second, eight at once; Docker is asked by eight clients."""
     with dock.engine() as engine:
         created = [engine.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id for _ in range(STARTS)]
-        began = time.perf_counter()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(engine.start, created))
-        rate = STARTS / (time.perf_counter() - began)
-    return [Row("start-rate", "1/s", rate, n=STARTS)]
+        ours = _rate(engine.start, created)
+    row = Row("start-rate", "1/s", ours, n=STARTS)
+    with docker.daemon() as daemon:
+        if not daemon:
+            return [row]
+        created = [daemon.create("sleep", "1000") for _ in range(DOCKER_STARTS)]
+        clients = threading.local()
+
+        def by_docker(container: str) -> None:
+            if not hasattr(clients, "own"):
+                clients.own = docker.Docker(daemon.path)
+            clients.own.start(container)
+
+        return [replace(row, peer_name="docker", peer=_rate(by_docker, created))]
+
+
+def _rate(start: Callable[[str], object], created: list[str]) -> float:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(start, created))
+    return len(created) / (time.perf_counter() - began)
 
 
 def idle_memory() -> list[Row]:

@@ -13,6 +13,7 @@ TARGETS = {
     ("exec", "docker"): "ratio <= 0.125",
     ("exec-tty", "docker"): "<= 8",
     ("start-rate", "-"): ">= 100",
+    ("start-rate", "docker"): ">= 100",
     ("pause", "docker"): "ratio <= 0.25",
     ("stop-t0", "docker"): "ratio <= 0.25",
     ("rm", "docker"): "ratio <= 0.25",

@@ -87,6 +87,7 @@ def first_screen() -> list[Row]:
     with dock.engine() as engine:
         fleet.grow(engine)
         with dock.console(engine) as (_serve, link), person(link) as captain:
+            _load(captain, "/jobs/", "h1")  # the first page of a browser that has just been started
             sizes, paints, tasks, least, others = [], [], [0.0], [], [0.0]
             for _ in range(LOADS):
                 size, seen = _load(captain, "/containers/?state=running", "tbody [data-f=mem]")

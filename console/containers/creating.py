@@ -19,6 +19,8 @@ from console.containers.tabs.environment import without_values
 from console.said import said as in_words
 from engine import Container, ContainerSpec, errors
 
+MOMENT_S = 2.0  # that somebody waits in front of a page before it becomes one of a job
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
 
@@ -175,14 +177,18 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
         return _with_volume(request, form, title, container)
     if not form.is_valid():
         return _page(request, form, title, 400, container)
-    if stopping.takes_long(container):
-        return redirect(_recreate_behind(request.user, container, form.spec))
+    done: list[Container] = []
     try:
-        with stopping.stopping(container.id):
-            made, before = engine.recreate(container.id, form.spec, caller=gateway.caller(request.user))
+        if container.state.alive:
+            record = _recreate_behind(request.user, container, form.spec, done)
+            if not done:
+                return redirect(record)
+        else:
+            done += engine.recreate(container.id, form.spec, caller=gateway.caller(request.user))
     except errors.EngineError as error:
         form.blame(error)
         return _page(request, form, title, gateway.status_of(error), container)
+    made, before = done
     messages.success(
         request, _("%(name)s was created anew. The one before is kept as %(before)s.") % {
             "name": made.name, "before": before.name,
@@ -191,14 +197,26 @@ def recreate(request: HttpRequest, ref: str) -> HttpResponse:
     return redirect("containers:details", made.name)
 
 
-def _recreate_behind(user: AbstractUser, old: Container, spec: ContainerSpec) -> jobs.Record:
-    """The same as a job, for one that may take its time to end. Cancelled before it has, nothing is changed."""
+def _recreate_behind(user: AbstractUser, old: Container, spec: ContainerSpec, done: list[Container]) -> jobs.Record:
+    """The same as a job, for one that may take its time to end. Cancelled before it has, nothing is changed. What comes
+    of it within a moment is in ``done``, or raised."""
+    failed: list[errors.EngineError] = []
 
     def work(job: jobs.Job) -> jobs.Results:
         words = _("Waiting for %(name)s to end") % {"name": old.name}
         job.step(words)
-        with stopping.stopping(old.id):
-            made, before = gateway.engine().recreate(old.id, spec, caller=job.caller, patience=lambda: job.step(words))
-        return [(each.name, reverse("containers:details", args=(each.id,))) for each in (made, before)]
+        try:
+            with stopping.stopping(old.id):
+                both = gateway.engine().recreate(old.id, spec, caller=job.caller, patience=lambda: job.step(words))
+        except errors.EngineError as error:
+            failed.append(error)
+            raise
+        done.extend(both)
+        return [(each.name, reverse("containers:details", args=(each.id,))) for each in both]
 
-    return jobs.begin(user, _("Create %(name)s anew") % {"name": old.name}, work)
+    record = jobs.finished(jobs.begin(user, _("Create %(name)s anew") % {"name": old.name}, work), MOMENT_S)
+    if failed or done:
+        jobs.seen(record)
+    if failed:
+        raise failed[0]
+    return record

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from console import gateway, recorder
@@ -16,15 +17,29 @@ from console.containers.tabs import head_of
 from console.text import whole
 from engine import Listing
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
 FIGURES = ("cpu", "memory")
 ORDERS = (
     ("created", gettext_lazy("Newest first")),
     ("-created", gettext_lazy("Oldest first")),
     ("name", gettext_lazy("Name")),
+    ("-name", gettext_lazy("Name, Z to A")),
     ("cpu", gettext_lazy("Most CPU")),
     ("memory", gettext_lazy("Most memory")),
     ("owner", gettext_lazy("Owner")),
 )
+# The columns: a word, and what a click on it sorts by, first and once more.
+COLUMNS: tuple[tuple[_StrOrPromise, tuple[str, ...]], ...] = (
+    (gettext_lazy("Name, image"), ("name", "-name")),
+    (gettext_lazy("State"), ()),
+    (gettext_lazy("CPU, cores"), ("cpu",)),
+    (gettext_lazy("Memory"), ("memory",)),
+    (gettext_lazy("Owner"), ("owner",)),
+    (pgettext_lazy("when", "Created"), ("created", "-created")),
+)
+FALLING = {"-name", "cpu", "memory", "created"}
 DENSITIES = {"roomy": 25, "dense": 50}  # rows of a page: one and a half of a laptop's screens, or so
 YEAR_S = 365 * 24 * 3600
 
@@ -41,6 +56,7 @@ def show(request: HttpRequest) -> HttpResponse:
     context = _window(text, state, order, asked.get("page", ""), DENSITIES[density]) | {
         "q": text, "state": state, "order": order, "orders": ORDERS, "moving": order in FIGURES, "density": density,
         "denser": urlencode(_wishes(text, state, order) | {"density": "dense" if density == "roomy" else "roomy"}),
+        "heads": [_head(word, orders, text, state, order) for word, orders in COLUMNS],
     }  # fmt: skip
     response = render(request, "containers/_list.html" if request.htmx else "containers/list.html", context)
     if asked.get("density") == density:
@@ -51,6 +67,17 @@ def show(request: HttpRequest) -> HttpResponse:
 def _wishes(text: str, state: str, order: str) -> dict[str, str]:
     given = {"q": text, "state": state, "order": "" if order == "created" else order}
     return {name: value for name, value in given.items() if value}
+
+
+def _head(
+    word: _StrOrPromise, orders: tuple[str, ...], text: str, state: str, order: str
+) -> tuple[_StrOrPromise, str, str]:
+    """A column's heading: its word, the query that sorts by it or "", and which way the list stands by it or ""."""
+    if not orders:
+        return word, "", ""
+    following = orders[-1] if order == orders[0] else orders[0]
+    way = "" if order not in orders else "descending" if order in FALLING else "ascending"
+    return word, f"?{urlencode(_wishes(text, state, following))}", way
 
 
 def _window(text: str, state: str, order: str, page: str, size: int) -> dict[str, object]:

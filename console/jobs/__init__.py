@@ -38,10 +38,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from console.jobs.models import Record as Record
-    from console.jobs.running import begin, finished, recover
+    from console.jobs.running import begin, finished, recover, seen
     from console.jobs.work import Cancelled, Job, Results, Work, repeatable
 
-__all__ = ["Cancelled", "Job", "Results", "Work", "begin", "finished", "recover", "repeatable"]
+__all__ = ["Cancelled", "Job", "Results", "Work", "begin", "finished", "recover", "repeatable", "seen"]
 
 
 def __getattr__(name: str) -> Any:

@@ -122,6 +122,11 @@ def finished(record: Record, timeout_s: float = 60) -> Record:
     return record
 
 
+def seen(record: Record) -> None:
+    """Whoever began it knows how it ended: it is no news."""
+    Record.objects.filter(pk=record.pk).update(seen=True)
+
+
 def recover() -> None:
     """When the console starts: what lost its worker begins again where it may, or is said to be interrupted."""
     for record in Record.objects.filter(status=Status.RUNNING):

@@ -36,6 +36,19 @@ every.addEventListener("change", () => {
 });
 // A menu has done its work when one of its acts was sent.
 document.addEventListener("htmx:afterRequest", (event) => event.target.closest("dialog.menu") && event.target.matches("button") && event.target.closest("dialog").close());
-document.querySelector("[data-find] select").addEventListener("change", (event) => event.target.form.requestSubmit());
+
+// The list is what the address says, and typing narrows both down: the button is for who has no script.
+const find = document.querySelector("[data-find]");
+let typing;
+document.addEventListener("htmx:configRequest", (event) => { if (event.target === list) event.detail.path = location.pathname + location.search; });
+function narrow() {
+  clearTimeout(typing);
+  const wishes = new URLSearchParams([...new FormData(find)].filter(([, value]) => value));
+  history.replaceState(null, "", `?${wishes}`);
+  htmx.trigger(list, "moved");
+}
+find.addEventListener("submit", (event) => { event.preventDefault(); narrow(); });
+find.q.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(narrow, 250); });
+find.order.addEventListener("change", () => find.submit());
 // The browser may bring back ticks of before.
 tell();

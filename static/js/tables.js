@@ -33,6 +33,8 @@ htmx.defineExtension("rows", {
     if (style !== "rows" || !body || !fresh) return false; // there is no table, or was none: then all of it
     const focus = document.activeElement;
     const added = rows(body, fresh);
+    const [head, heads] = [body, fresh].map(({ parentElement }) => parentElement.tHead);
+    if (head && head.outerHTML !== heads.outerHTML) head.replaceWith(heads);
     const [pages, others] = [target, fragment].map((root) => root.querySelector(".pages"));
     if (pages?.outerHTML !== others?.outerHTML) {
       pages?.remove();

@@ -69,6 +69,31 @@ def test_many_are_chosen_acted_upon_and_stay_chosen(page: Page, console: Console
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_typing_narrows_the_list_down_and_a_heading_sorts_it(page: Page, console: Console, fleet: Engine) -> None:
+    sign_up(page, console)
+    page.goto(f"{console.address}/containers/?order=name")
+    names, field = page.locator("tbody .two > a"), page.get_by_label("Find containers")
+    expect(names).to_have_text(["anchor", "buoy", "crane", "dock"])
+    field.press_sequentially("oc", delay=30)
+    expect(names).to_have_text(["dock"])
+    expect(field).to_be_focused()
+    assert "order=name" in page.url
+    assert "q=oc" in page.url
+    expect(page.locator("#chip-running small")).to_have_text("3")  # of all: what else there is to see
+    field.fill("nobody")
+    expect(page.get_by_text("None match")).to_be_visible()
+    field.fill("an")  # back from no table; what is chosen as all that match is what was typed
+    expect(names).to_have_text(["anchor", "crane"])
+    page.get_by_role("link", name="Name, image").click()
+    expect(names).to_have_text(["crane", "anchor"])
+    expect(field).to_have_value("an")
+    expect(page.locator("#bulk input[name=q]")).to_have_value("an")
+    expect(page.locator("th", has_text="Name, image")).to_have_attribute("aria-sort", "descending")
+    page.get_by_label("Find containers").fill("")
+    expect(names).to_have_text(["dock", "crane", "buoy", "anchor"])
+    expect(page.locator("#bulk input[name=q]")).to_have_value("")
+
+
 def test_only_rows_that_have_changed_are_made_anew(page: Page, console: Console, fleet: Engine) -> None:
     sign_up(page, console)
     page.goto(f"{console.address}/containers/?order=name")

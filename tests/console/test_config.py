@@ -130,6 +130,7 @@ def test_what_an_empty_field_means_is_the_same_after_an_error(page: Client, dock
     assert 'aria-invalid="true"' in str(refused.context["form"]["memory"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock: Engine) -> None:
     spec = ContainerSpec(
         image="wharfie/starter", name="web", command=("sleep", "1000"), restart=RestartPolicy.parse("always"),
@@ -142,6 +143,7 @@ def test_made_anew_it_keeps_its_name_and_the_old_one_is_kept(page: Client, dock:
     assert (new.state, new.argv) == (State.RUNNING, ("sleep", "2000"))
     assert (kept.id, kept.state) == (old.id, State.EXITED)
     assert str(kept.spec.restart) == "no", "else it would be back after a reboot"
+    assert Record.objects.get().seen, "they are told where it was asked for"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -164,6 +166,18 @@ def test_made_anew_one_that_does_not_end_holds_no_request_and_can_be_given_up(pa
     record = jobs.finished(Record.objects.first())
     assert (record.status, [words for words, _url in record.results]) == ("done", ["mule", "mule-before-1"])
     assert dock.inspect("mule").argv == ("sleep", "2000")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_made_anew_is_said_in_the_form(page: Client, dock: Engine) -> None:
+    spec = ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000"), stop_timeout_s=0)
+    old = dock.start(dock.create(spec).id)
+    asked = {"image": "wharfie/starter", "command": "/no/such", "network": "none"}
+    answer = page.post("/containers/web/recreate/", asked)
+    assert answer.status_code >= 400
+    assert "/no/such" in str(answer.context["form"].errors)
+    assert (Record.objects.get().status, Record.objects.get().seen) == ("failed", True)
+    assert [(each.id, each.name, each.state) for each in dock.containers()] == [(old.id, "web", State.RUNNING)]
 
 
 def test_what_cannot_be_made_anew_runs_as_before(dock: Engine) -> None:

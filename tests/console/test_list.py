@@ -64,6 +64,22 @@ def test_an_order_by_figures_puts_the_hungriest_first_and_those_without_last(pag
     assert names_in(page.get("/containers/?order=name")) == ["anchor", "buoy", "crane", "dock"]
 
 
+def test_a_heading_sorts_by_its_column_and_once_more_the_other_way_round(page: Client, fleet: Engine) -> None:
+    def heads(address: str) -> dict[str, tuple[str, str]]:
+        return {str(word): (query, way) for word, query, way in page.get(address).context["heads"]}
+
+    first = heads("/containers/?state=running")
+    assert first["Created"] == ("?state=running&order=-created", "descending")
+    assert first["State"] == ("", "")
+    assert first["Name, image"] == ("?state=running&order=name", "")
+    by_name = heads(f"/containers/{first['Name, image'][0]}")
+    assert by_name["Name, image"] == ("?state=running&order=-name", "ascending")
+    turned = page.get(f"/containers/{by_name['Name, image'][0]}")
+    assert names_in(turned) == ["buoy", "anchor"]
+    assert '<th scope="col" aria-sort="descending"><a href="?state=running&amp;order=name">' in turned.content.decode()
+    assert heads("/containers/?order=cpu")["Memory"] == ("?order=memory", "")
+
+
 def test_an_act_upon_many_has_a_result_for_each(page: Client, fleet: Engine) -> None:
     ids = {name: fleet.inspect(name).id for name in ("anchor", "buoy", "crane")}
     answer = page.post("/containers/-/bulk/", {"act": "pause", "id": list(ids.values())}, headers=HTMX)
