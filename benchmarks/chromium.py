@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from benchmarks.visitor import NAME, PASSWORD
 
-BROWSER = "/usr/bin/chromium"
+BROWSER = "/usr/bin/chromium-headless-shell"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from django.conf import settings
@@ -166,14 +166,19 @@ def new_engine(config: Config) -> Iterator[Engine]:
     stop_launcher(config)
 
 
-@pytest.fixture(scope="module")
+def _together(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """How many share an engine: in a guest all."""
+    return "session" if config.getoption("one_engine") else "module"
+
+
+@pytest.fixture(scope=_together)
 def modules_engine() -> Iterator[Engine]:
     """One for all tests of a module that share it."""
     with new_config() as config, new_engine(config) as engine:
         yield engine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=_together)
 def kept_images() -> set[str]:
     """The ids of those that stay in it."""
     return set()

@@ -23,7 +23,7 @@ from tests.images import small_starter
 
 TOP = Path(__file__).resolve().parents[2]
 PASSWORD = "a long and quiet harbour"
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",

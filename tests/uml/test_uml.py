@@ -92,8 +92,8 @@ JOINED = ("tests/engine/cgroups/test_group.py", "tests/engine/cgroups/test_freez
           "tests/engine/containers/test_limits.py", "tests/engine/containers/test_pausing.py",
           "-k", "test_group or test_freezing or of_it[started] or both_streams or out_of_memory"
                 " or limits_change or stands_still")  # fmt: skip
-# A tenth of what is done a number of times; `make soak` does all of it there, and what needs more tries to happen.
-LITTLE = {"many lives": {"SOAK_SHARE": "0.1"}}
+# A twentieth of what is done a number of times; `make soak` does all of it there, and what needs more tries to happen.
+LITTLE = {"many lives": {"SOAK_SHARE": "0.05"}}
 
 # Many kernels' worth of slowness finds what a fast host does not; one of these takes more than a minute.
 SEEDS = {
