@@ -61,6 +61,14 @@ def caller(user: AbstractUser | AnonymousUser) -> Caller:
     return Caller(Role.ADMIN if user.is_active and user.is_superuser else Role.MEMBER, user.get_username())
 
 
+def for_admins(user: AbstractUser | AnonymousUser, words: str) -> None:
+    """Denied, in those words, to everybody else."""
+    from engine import Role
+
+    if caller(user).role is not Role.ADMIN:
+        raise errors.Denied(words, hint=_("ask an admin"))
+
+
 def status_of(error: errors.EngineError) -> int:
     """The HTTP status that says what the caller should do next (RFC 9110, section 15)."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)

@@ -20,8 +20,7 @@ from console import gateway
 from console.accounts import audit
 from console.accounts.forms import UserForm
 from console.accounts.models import SetupLink, User
-from engine import Role
-from engine.errors import Denied, WrongState
+from engine.errors import WrongState
 
 View = Callable[..., HttpResponse]
 
@@ -31,8 +30,7 @@ def admins_only(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: object, **more: object) -> HttpResponse:
-        if gateway.caller(request.user).role is not Role.ADMIN:
-            raise Denied(_("Users are for admins only"), hint=_("ask one of them"))
+        gateway.for_admins(request.user, _("Users are for admins only"))
         return view(request, *args, **more)
 
     return guarded

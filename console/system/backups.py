@@ -101,5 +101,4 @@ def _known(name: str) -> Backup:
 
 
 def _admins_only(user: AbstractUser | AnonymousUser) -> None:
-    if not user.is_superuser:
-        raise errors.Denied(_("Backups are for admins"), hint=_("ask one"))
+    gateway.for_admins(user, _("Backups are for admins only"))

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 import engine
 from console import disk, gateway, onhost, ownlog
 from console.system import backups
-from engine import DiskUsage, errors
+from engine import DiskUsage
 
 LARGEST = 3
 
@@ -59,8 +59,7 @@ def report(request: HttpRequest) -> HttpResponse:
 @require_POST
 def count_again(request: HttpRequest) -> HttpResponse:
     """Begin another count of what fills the disk."""
-    if not request.user.is_superuser:
-        raise errors.Denied(_("Only admins have the disk counted again"), hint=_("ask one"))
+    gateway.for_admins(request.user, _("To have the disk counted again is for admins only"))
     disk.counter.again()
     return redirect(reverse("system:report") + "#disk")
 
