@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import gc
-import importlib
 import os
 import resource
 import select
@@ -17,15 +16,12 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from engine.cgroups import manager
-from engine.errors import EngineError, KernelError, Unsupported
-from engine.launcher import keeper
-from engine.linux import files, overlayfs, pidfds, process, unix
-from engine.shim import birth, protocol, starter
+from engine.launcher import keeper, requests
+from engine.linux import files, overlayfs, process, unix
 from engine.shim import main as shim
 
 OOM_SCORE = -500
@@ -33,12 +29,6 @@ MOST_MESSAGES_BYTES = 2**20
 IDLE_MS = 3000
 ENDING_S, LEAVING_S = 0.5, 5.0  # how long shims that may go on, and others, are waited for at the end
 AT_REST_MS = 8  # after a request: it has started its container, and there is time for the next spare child
-# What a request may ask for: (module, function) taking (request, fds) and returning the answer.
-WORKERS = {
-    "files": ("engine.files.worker", "serve"),
-    "unpack": ("engine.archives.worker", "unpack"),
-    "probe": ("engine.linux.probe", "answer"),
-}
 
 
 def main(run: str, instance: str, idle: bool) -> int:
@@ -90,7 +80,6 @@ def _live(run: str, instance: str, idle: bool, lock: int, signals: int) -> None:
     gc.freeze()
     keeping = _serve(listener, signals, lock, idle, run, instance)
 
-    listener.shutdown(socket.SHUT_RD)  # the spare ends of that, if nobody has come to it meanwhile
     listener.close()
     files.remove(f"{run}/custody.sock")
     os.kill(keeping, signal.SIGKILL)
@@ -126,20 +115,20 @@ def _is_shim(pid: int) -> bool:
 def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: str, instance: str) -> int:
     """Keep a child ahead of the next request, until SIGTERM or until nobody needs that. The keeper's pid.
 
-    Who has come by then is served: nobody else comes once the socket has no name any more.
+    Who has come by then is served: once the socket has no name and is shut nobody else comes, and a spare that finds
+    nobody there tells that they are all served.
 
     What this loop writes to, each child then has its own old copy of: so it does little, and in few places.
     """
     reports, report = os.pipe2(os.O_CLOEXEC)
-    at_rest, asking, door = select.poll(), select.poll(), select.poll()
+    at_rest, asking = select.poll(), select.poll()
     for poll in (at_rest, asking):
         poll.register(signals, select.POLLIN)
         poll.register(reports, select.POLLIN)
-    for poll in (asking, door):
-        poll.register(listener.fileno(), select.POLLIN)
+    asking.register(listener.fileno(), select.POLLIN)
     keeping, tell = keeper.begin(run, instance)
-    spare, ahead, until, launcher_pid = 0, True, 0.0, os.getpid()
-    while not until or (door.poll(0) and time.monotonic() < until):
+    spare, ahead, until, shut, launcher_pid = 0, True, 0.0, False, os.getpid()
+    while not shut or (time.monotonic() < until and (spare or ahead or at_rest.poll(0))):
         patience = ENDING_S * 1000 if until else IDLE_MS if idle else None
         ready = at_rest.poll(patience) if spare else asking.poll(AT_REST_MS if ahead else patience)
         asked = False
@@ -161,11 +150,13 @@ def _serve(listener: socket.socket, signals: int, lock: int, idle: bool, run: st
         if not spare and (asked or (ahead and not ready)):
             spare = os.fork()
             if not spare:
-                _child(listener, report, launcher_pid, (reports, signals, lock, tell), run, instance)
+                requests.serve(listener, report, launcher_pid, (reports, signals, lock, tell), run, instance)
         elif not until and not ready and set(process.children()) <= {spare, keeping} and not _needed(run):
             until = time.monotonic() + LEAVING_S
-        if until:
+        if until and not shut:
             files.remove(f"{run}/launcher.sock")
+            listener.shutdown(socket.SHUT_RD)  # whoever has found it and is not yet there is refused, and tries again
+            shut = ahead = True
     return keeping
 
 
@@ -198,96 +189,6 @@ def _rehearse(scratch: str) -> None:
     for name in os.listdir(scratch):
         os.unlink(f"{scratch}/{name}")
     os.rmdir(scratch)
-
-
-def _child(
-    listener: socket.socket, report: int, launcher_pid: int, inherited: tuple[int, ...], run: str, instance: str
-) -> NoReturn:
-    """A shim, or what serves another request."""
-    status = 0
-    try:
-        process.set_name(b"wharfie-spare")
-        for descriptor in inherited:
-            os.close(descriptor)
-        shim.run(lambda handover: _answer(listener, report, launcher_pid, handover), (listener.fileno(), report))
-    except BaseException as error:
-        print(f"wharfie launcher: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        status = 1
-    try:
-        # A launcher waits for those who end before it; one that takes its socket away may have looked already.
-        if os.getppid() != launcher_pid or not os.path.exists(f"{run}/launcher.sock"):
-            manager.leave_engine(instance, f"{run}/groups.lock")
-    except OSError as error:
-        print(f"wharfie launcher: {error}", file=sys.stderr, flush=True)
-    os._exit(status)
-
-
-def _answer(listener: socket.socket, report: int, launcher_pid: int, handover: socket.socket) -> None:
-    """The starter: takes one connection, before it prepares anything when somebody waits already."""
-    launcher = pidfds.of(launcher_pid)
-    if process.parent(os.getppid()) != launcher_pid:
-        return  # it was killed just now
-    connection = _accept(listener, handover, launcher, 0)
-    try:
-        init = birth.prepared()
-    except OSError:  # what is wrong is met again, and said, if the request is for a container
-        init = None
-    if connection is None:
-        connection = _accept(listener, handover, launcher, None)
-        if connection is None:
-            return
-    os.write(report, b"!")
-    os.close(report)
-    listener.close()
-    connection.settimeout(30.0)
-    message = protocol.receive(connection)
-    if message is None:
-        return
-    request, fds = message
-    try:
-        protocol.send(connection, _work(request, fds, init, handover))
-    except OSError as error:  # the caller was killed; a container that runs is on record, for whoever looks
-        print(f"wharfie launcher: nobody waits for the answer any more: {error}", file=sys.stderr, flush=True)
-
-
-def _accept(
-    listener: socket.socket, handover: socket.socket, launcher: int, timeout_ms: int | None
-) -> socket.socket | None:
-    """The next connection; None when there is none in time, or when the shim or the launcher is dead or ends."""
-    poll = select.poll()
-    poll.register(listener.fileno(), select.POLLIN | select.POLLRDHUP)
-    poll.register(launcher, select.POLLIN)
-    poll.register(handover.fileno(), 0)  # its POLLHUP is told without being asked for
-    shut = 0
-    while not shut:
-        events = dict(poll.poll(timeout_ms))
-        if list(events) != [listener.fileno()]:
-            break
-        shut = events[listener.fileno()] & select.POLLRDHUP  # by the launcher at its end: who came before is served
-        try:
-            return listener.accept()[0]
-        except BlockingIOError:  # another one took it
-            continue
-    return None
-
-
-def _work(request: dict[str, Any], fds: list[int], init: birth.Init | None, handover: socket.socket) -> dict[str, Any]:
-    try:
-        if request.get("version", 0) > protocol.VERSION:  # the files were replaced under a launcher that goes on
-            raise Unsupported(
-                f"the launcher is of an older Wharfie: it speaks protocol {protocol.VERSION}, not {request['version']}",
-                hint="restart the console; containers run on meanwhile",
-            )
-        if request["op"] == "start":
-            return {"result": starter.start(request, init, handover)}
-        if request["op"] not in WORKERS:
-            return {"error": {"class": "Unsupported", "message": f"unknown request {request['op']!r}"}}
-        module, function = WORKERS[request["op"]]
-        return {"result": getattr(importlib.import_module(module), function)(request, fds)}
-    except EngineError as error:
-        return {"error": error.to_wire()}
-    except OSError as error:
-        return {"error": KernelError.from_os(error, request["op"]).to_wire()}
 
 
 if __name__ == "__main__":
