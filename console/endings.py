@@ -135,13 +135,13 @@ def _who(end: ExitRecord, kills: Sequence[Event]) -> list[str]:
     last = kills[0]
     number = last.detail.get("signal") or 0
     who = last.detail.get("by") or _("Somebody at the command line")
-    told = [_("%(who)s asked for it, with %(signal)s.") % {"who": who, "signal": signal_name(number)}]
-    if number == signal.SIGKILL and len(kills) > 1 and end.signal == signal.SIGKILL:
+    if number == signal.SIGKILL and len(kills) > 1 and end.signal == signal.SIGKILL:  # what a stop comes to
         first = kills[1].detail.get("signal") or 0
+        who = kills[1].detail.get("by") or _("Somebody at the command line")
         seconds = (last.time_ns - kills[1].time_ns) / 1e9
-        heed = _("It had not heeded %(signal)s within %(seconds).0f s.")
-        told.append(heed % {"signal": signal_name(first), "seconds": seconds})
-    return told
+        words = _("%(who)s asked for it, with %(signal)s. It had not heeded that after %(seconds).0f s: it was killed.")
+        return [words % {"who": who, "signal": signal_name(first), "seconds": seconds}]
+    return [_("%(who)s asked for it, with %(signal)s.") % {"who": who, "signal": signal_name(number)}]
 
 
 def _again(container: Container, end: ExitRecord) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from engine import Caller, Engine
 
 # An error takes the status of the nearest class above it that is named here.
+log = logging.getLogger(__name__)
+
 STATUS: dict[type[errors.EngineError], int] = {
     errors.InvalidRequest: 400,
     errors.Denied: 403,
@@ -59,6 +62,14 @@ def caller(user: AbstractUser | AnonymousUser) -> Caller:
     from engine import Caller, Role
 
     return Caller(Role.ADMIN if user.is_active and user.is_superuser else Role.MEMBER, user.get_username())
+
+
+def note(kind: str, action: str, object_id: str, name: str, **detail: Any) -> None:
+    """An event, by whoever the request is of. Nobody is kept from anything because the engine cannot note it."""
+    try:
+        engine().event_log.publish(kind, action, object_id, name, **detail)
+    except errors.EngineError as error:
+        log.warning("%s of %s is not among the events: %s", action, name, error)
 
 
 def for_admins(user: AbstractUser | AnonymousUser, words: str) -> None:

@@ -82,7 +82,8 @@ def _sysctls(lines: list[str]) -> dict[str, str]:
     try:
         return names.labels(lines)
     except InvalidRequest as error:
-        raise InvalidRequest(f"a kernel setting is NAME=VALUE: {lines}", hint=error.hint, field="sysctls") from error
+        wrong = next((line for line in lines if "=" not in line), lines[0])
+        raise InvalidRequest(f"{wrong!r} is no kernel setting", hint="write NAME=VALUE", field="sysctls") from error
 
 
 def _seccomp(options: list[str]) -> str:

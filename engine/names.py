@@ -60,13 +60,13 @@ def volume_name(text: str, field: str = "name") -> str:
     return text
 
 
-def hostname(text: str) -> str:
+def hostname(text: str, field: str = "hostname") -> str:
     """A hostname of at most 64 characters (sethostname(2)), or InvalidRequest."""
     if len(text) > 64 or not HOSTNAME.fullmatch(text):
         raise InvalidRequest(
             f"{text!r} is not a hostname",
             hint="use letters, digits, '-' and '.'; at most 64 characters",
-            field="hostname",
+            field=field,
         )
     return text
 

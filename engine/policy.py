@@ -94,10 +94,9 @@ def check(spec: ContainerSpec, caller: Caller) -> None:
     _allow(caller, for_admins(spec))
     if spec.name:
         names.container_name(spec.name)
-    for name in filter(None, (spec.hostname, spec.domainname)):
-        names.hostname(name)
-        if spec.namespaces.uts == HOST:
-            raise InvalidRequest("the name is the host's", hint="leave --uts or the name out", field="hostname")
+    for field, name in (("hostname", spec.hostname), ("domainname", spec.domainname)):
+        if name and names.hostname(name, field) and spec.namespaces.uts == HOST:
+            raise InvalidRequest("the name is the host's", hint="leave --uts or the name out", field=field)
     names.environment(spec.env)
     if sum(len(entry) for entry in spec.env) > MAX_ENV_BYTES:
         raise InvalidRequest("the environment is too large", hint="at most 1 MiB", field="env")

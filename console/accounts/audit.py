@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from allauth.account.signals import user_logged_in
@@ -12,17 +11,11 @@ from django.dispatch import receiver
 
 from console import gateway
 from console.accounts.models import User
-from engine import errors
-
-log = logging.getLogger(__name__)
 
 
 def tell(action: str, person: User, **detail: Any) -> None:
-    """Note it, by whoever the request is of. Nobody is kept out because the engine cannot note that he came in."""
-    try:
-        gateway.engine().event_log.publish("account", action, str(person.pk), person.username, **detail)
-    except errors.EngineError as error:
-        log.warning("%s of %s is not among the events: %s", action, person.username, error)
+    """Note it, by whoever the request is of."""
+    gateway.note("account", action, str(person.pk), person.username, **detail)
 
 
 def _is_one(authenticator: Authenticator) -> bool:

@@ -17,6 +17,8 @@ from django.utils.translation import pgettext_lazy
 
 from console.accounts.models import ApiToken, User
 
+NAME_RULE = _("Use letters, digits and @ . + - _ alone; no spaces")
+
 
 class SignInForm(AuthenticationForm):
     """User name and password."""
@@ -75,7 +77,7 @@ class SetupForm(PasswordForm):
     username = forms.CharField(
         label=_("User name"),
         max_length=150,
-        validators=[UnicodeUsernameValidator()],
+        validators=[UnicodeUsernameValidator(message=NAME_RULE)],
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}),
     )
 
@@ -119,7 +121,7 @@ class UserForm(forms.Form):
     username = forms.CharField(
         label=_("User name"),
         max_length=150,
-        validators=[UnicodeUsernameValidator()],
+        validators=[UnicodeUsernameValidator(message=NAME_RULE)],
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
     role = forms.ChoiceField(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -44,7 +44,7 @@ def clone(request: HttpRequest, ref: str) -> HttpResponse:
     container = gateway.engine().inspect(ref)
     form = CloneForm(request.POST or None, initial={"name": f"{container.name}-2"})
     if request.method == "POST" and form.is_valid():
-        return redirect(_begin(request, container, form))
+        return gateway.go(request, _begin(request, container, form).get_absolute_url())
     status = 400 if request.method == "POST" else 200
     name = "containers/clone/_dialog.html" if request.htmx else "containers/clone/page.html"
     return render(request, name, {"container": container, "form": form}, status=status)

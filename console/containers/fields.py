@@ -96,7 +96,7 @@ RESTARTS: list[tuple[str, Words]] = [
     (RestartMode.NO.value, _("It stays ended")),
     (RestartMode.ON_FAILURE.value, _("Start it again when it failed")),
     (RestartMode.UNLESS_STOPPED.value, _("Start it again until somebody stops it; after a reboot too")),
-    (RestartMode.ALWAYS.value, _("Start it again until somebody stops it; after a reboot even then")),
+    (RestartMode.ALWAYS.value, _("Start it again until somebody stops it; after a reboot in any case")),
 ]
 NETWORKS: list[tuple[str, Words]] = [
     (NetworkMode.NONE.value, _("None: loopback only")),

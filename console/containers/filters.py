@@ -1,5 +1,5 @@
-"""The chips above the list of containers: each stands for some statuses. A container in a restart loop is under
-two of them: it has failed, and is about to start."""
+"""The chips above the list of containers: each stands for some statuses. Some are under
+two of them: in a restart loop one has failed, and is about to start; an unhealthy one runs all the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Filter(NamedTuple):
 
 FILTERS = (
     Filter("", gettext_lazy("All"), ()),
-    Filter("running", gettext_lazy("Running"), ("running",)),
+    Filter("running", gettext_lazy("Running"), ("running", "unhealthy")),
     Filter("starting", gettext_lazy("Starting"), ("starting", "restarting")),
     Filter("degraded", gettext_lazy("Paused or degraded"), ("paused", "unhealthy")),
     Filter("failed", gettext_lazy("Failed"), ("failed", "broken", "restarting")),

@@ -157,9 +157,20 @@ def _words(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: names.words(text, name) for name, text in given.items()}
 
 
+def _variable(line: str) -> str:
+    """An entry, as a line of a shell's script too. InvalidRequest when no shell could ever name it."""
+    entry = spelling.entry(line.removeprefix("export "))
+    name = entry.partition("=")[0]
+    if name.split() not in ([], [name]):
+        raise errors.InvalidRequest(
+            _("A variable's name has no spaces: %(name)s") % {"name": name}, hint=_("write NAME=value"), field="env"
+        )
+    return entry
+
+
 def _lists(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "env": names.environment([spelling.entry(line) for line in text.lines(data.get("env", ""))]),
+        "env": names.environment([_variable(line) for line in text.lines(data.get("env", ""))]),
         "labels": names.labels([spelling.entry(line) for line in text.lines(data.get("labels", ""))]),
     }
 

@@ -14,8 +14,8 @@ register = template.Library()
 
 @register.filter
 def event_detail(event: Event) -> str:
-    """How a container ended, what memory ran out for, what it was called before, that nobody has started it; "" when
-    there is nothing to add."""
+    """How a container ended, what memory ran out for, what it was called before, which of its files or processes it is
+    about, that nobody has started it; "" when there is nothing to add."""
     detail = event.detail
     if event.action == "start" and detail.get("again"):
         return _("by its restart policy")
@@ -30,6 +30,10 @@ def event_detail(event: Event) -> str:
         return ngettext("%(n)d process in it was killed", "%(n)d processes in it were killed", killed) % {"n": killed}
     if event.action == "rename" and detail.get("before"):
         return _("was called %(name)s") % {"name": text.clean(str(detail["before"]))}
+    if detail.get("path"):
+        return text.shown(str(detail["path"]))
+    if event.action == "signal":
+        return _("pid %(pid)s on the host") % {"pid": detail.get("pid")}
     if event.action == "health_status":
         return _("Healthy") if detail.get("status") == "healthy" else _("Unhealthy")
     return ""

@@ -149,18 +149,19 @@ def restart_words(policy: RestartPolicy) -> str:
         "always": _("always"),
         "unless-stopped": _("unless it was stopped"),
     }
-    said = words[policy.mode]
-    return f"{said}, {_('at most %(most)d times') % {'most': policy.most}}" if policy.most else said
+    most = ngettext("at most %(most)d time", "at most %(most)d times", policy.most) % {"most": policy.most}
+    return said.listed(f"{words[policy.mode]}; {most}") if policy.most else words[policy.mode]
 
 
 @register.filter
 def happened(event: Event) -> str:
     """What an event of the engine was, in two words."""
+    sent = endings.signal_name(event.detail.get("signal") or 0)
     acts = {
         "create": _("created"),
         "start": _("started"),
         "die": _("ended"),
-        "kill": _("was sent %(signal)s") % {"signal": endings.signal_name(event.detail.get("signal") or 0)},
+        "kill": _("was sent %(signal)s") % {"signal": sent},
         "restart": _("restarted"),
         "pause": _("paused"),
         "unpause": _("goes on"),
@@ -168,10 +169,17 @@ def happened(event: Event) -> str:
         "update": _("has other limits or policy"),
         "commit": _("became an image"),
         "reveal": _("had the values of its variables shown"),
+        "terminal": _("had a terminal opened in it"),
+        "signal": _("had a process sent %(signal)s") % {"signal": sent},
+        "upload": _("was given a file"),
+        "mkdir": _("was given a directory"),
+        "edit": _("had a file changed"),
+        "rename_file": _("had a file renamed"),
+        "remove_file": _("had a file removed"),
         "health_status": _("changed its health"),
         "oom": _("ran out of memory"),
         "remove": _("removed"),
-        "load": _("imported"),
+        "load": _("added"),
         "tag": _("named"),
         "untag": _("lost a name"),
         "sign_in": _("signed in"),

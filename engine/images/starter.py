@@ -24,7 +24,7 @@ from engine.images.store import ImageStore
 
 SETTINGS = ImageConfig(env=(DEFAULT_PATH,), cmd=("/bin/sh",))
 REQUIRED = ("dash", "coreutils", "procps", "python3-minimal")
-OPTIONAL = ("bash", "grep", "sed", "findutils", "mawk", "gawk", "hostname", "ncurses-base", "base-files")
+OPTIONAL = ("bash", "grep", "sed", "findutils", "mawk", "gawk", "hostname", "ncurses-base", "base-files", "libc-bin")
 MERGED = ("bin", "lib", "lib64", "sbin")  # links to usr/…; file-hierarchy(7)
 
 _DIRECTORIES = {"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "home": 0o755, "root": 0o700, "opt": 0o755}

@@ -85,7 +85,7 @@ def _namespaces(wanted: Namespaces) -> None:
         value = getattr(wanted, kind)
         other = CONTAINER in allowed and wanted.container(kind)
         if value and not other and not (value == HOST and HOST in allowed):
-            words = " or ".join(word + "NAME" * (word == CONTAINER) for word in allowed)
+            words = ", ".join(word + "NAME" * (word == CONTAINER) for word in allowed)
             field = {"user": "userns"}.get(kind, kind)
             _refuse(f"{value!r:.80} is not a namespace to share", f"use {words}, or leave it out", field)
     if wanted.uid_base is not None:

@@ -11,16 +11,14 @@ const spaced = (words) => words.replace(/(\d)(?=\p{Script=Han})/u, "$1 "); // as
 const since = (count, unit) => spaced(writer("ago", (language) => new Intl.RelativeTimeFormat(language, { style })).format(-count, unit));
 const lasting = (count, unit) =>
   spaced(writer(unit, (language) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: style })).format(count));
-setInterval(() => {
-  if (document.hidden) return;
-  for (const time of document.querySelectorAll("time[data-tick]")) {
-    const seconds = Math.max(0, (now() - Date.parse(time.dateTime)) / 1000);
-    const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
-    const count = Math.floor(seconds / length);
-    const words = time.dataset.tick === "for" ? lasting(count, unit) : since(count, unit);
-    if (time.textContent !== words) time.textContent = words;
-  }
-}, 1000);
+export function tick(time) {
+  const seconds = Math.max(0, (now() - Date.parse(time.dateTime)) / 1000);
+  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? UNITS.at(-1);
+  const count = Math.floor(seconds / length);
+  const words = time.dataset.tick === "for" ? lasting(count, unit) : since(count, unit);
+  if (time.textContent !== words) time.textContent = words;
+}
+setInterval(() => document.hidden || document.querySelectorAll("time[data-tick]").forEach(tick), 1000);
 
 // A form that came back: to the first field that is wrong, in a section that was open before.
 document.querySelector("main [aria-invalid=true]")?.focus();

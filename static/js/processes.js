@@ -1,5 +1,6 @@
 // The processes of a container: rows are kept by what they are, so that a choice and the reader's place stay.
 import { topic } from "./live.js";
+import { tick } from "./page.js";
 import { size } from "./words.js";
 
 const table = document.querySelector("[data-processes]");
@@ -21,6 +22,7 @@ function made(key, inside, start) {
   const time = row.querySelector("time");
   time.dateTime = new Date(start).toISOString();
   time.title = new Date(start).toISOString().replace("T", " ").slice(0, 19) + " UTC";
+  tick(time); // it may be gone before the next second
   return row;
 }
 

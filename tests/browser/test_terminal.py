@@ -121,7 +121,7 @@ def test_a_terminal_that_comes_back_takes_the_keys_from_nobody(page: Page, conso
     expect(page.locator(".tty textarea")).to_be_focused()
     page.get_by_label("Command", exact=True).fill("ca")
     page.evaluate("sockets.find((each) => each.url.includes('/terminals/')).close()")
-    expect(state).to_have_text("Connection lost, trying again")
+    expect(state).to_have_text("Connection lost, trying again; keys are not sent")
     expect(state).to_have_text("Connected", timeout=30_000)
     page.keyboard.type("t")
     expect(page.get_by_label("Command", exact=True)).to_have_value("cat")

@@ -57,7 +57,7 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
     asked = FORM | {
         "command": "sh -c 'echo \"a b\"'",
         "entrypoint": "/bin/env",
-        "env": "A=1\n# a comment\n\nB=x=y",
+        "env": "export A=1\n# a comment\n\nB=x=y",
         "user": "1000:1000",
         "workdir": "/etc",
         "memory": "64m",

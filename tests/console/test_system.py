@@ -113,7 +113,8 @@ def test_what_ails_says_since_when(page: Client, image: Image) -> None:
     assert since["sick"] == engine.health_changes("sick")[0].time_ns
     assert "loop" not in since or since["loop"]
     shown = page.get("/containers/sick/").content.decode()
-    assert "in a row" in shown
+    assert "Its health check fails. It ended with exit code 1." in shown
+    assert "unhealthy for <time" in shown, "it is said by a clock that goes on"
     assert '<p class="why mono">no answer</p>' in shown
     (failed,) = [each for each in FILTERS if each.value == "failed"]
     assert failed.count({"restarting": 1, "failed": 1, "running": 5}) == 2

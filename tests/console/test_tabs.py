@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from engine import Container, ContainerSpec, Engine, State
+from engine import Container, ContainerSpec, Engine, EventFilter, State
 from engine.config import Config
 from tests.conftest import eventually
 from tests.console.serving import PASSWORD, Serve, Visitor
@@ -132,6 +132,13 @@ def test_files_are_made_read_changed_and_removed(box: Box) -> None:
     assert box.ask(box.address("files/remove/", "/data/new")).status == 200
     assert box.ask(box.address("files/remove/", "/data/new"), {}).status == 303
     assert list(box.volume.iterdir()) == []
+    told = [(event.action, event.detail.get("path"), event.by) for event in box.engine.find_events(EventFilter())]
+    acts = ["mkdir", "upload", "edit", "rename_file", "remove_file"]
+    paths = ["/data/new", "/data/new/note", "/data/new/note", "/data/new/note", "/data/new"]
+    assert [each for each in reversed(told) if each[1]] == [
+        (*each, "captain") for each in zip(acts, paths, strict=True)
+    ], "and of what was refused there is nothing"
+    assert "had a file changed" in box.ask(f"/containers/{box.container.id}/events/").text
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -245,7 +252,7 @@ def test_a_process_is_shown_and_signalled(box: Box) -> None:
     assert box.engine.inspect(box.container.id).state is State.RUNNING
     assert box.ask(f"{address}signal/", {"signal": "USR1", "process": key}).status == 302
     said = box.ask(address).text
-    assert f"Sent USR1 to process {box.container.pid} of the host. It is the container" in said
+    assert f"Sent USR1 to the process with id {box.container.pid} on the host. It is the container" in said
     assert box.ask(f"{address}signal/", {"signal": "KILL", "process": key}).status == 302
     assert "It is the container" not in box.ask(address).text
     assert "Container was sent SIGKILL" in box.ask("/events/").text

@@ -19,7 +19,7 @@ from django.test import Client
 from console import door, gateway
 from console.accounts.models import User
 from console.containers.terminals.consumer import TerminalConsumer
-from engine import ContainerSpec, Engine, ExecSpec, Security
+from engine import ContainerSpec, Engine, EventFilter, ExecSpec, Security
 from engine.containers import execution
 from tests import leaks
 from tests.conftest import eventually
@@ -223,6 +223,7 @@ def test_the_page_opens_comes_back_and_hangs_up(page: Client, host: Engine, sea:
     answer = page.post(address, {"command": "cat", "user": "1000"})
     (info,) = host.terminals(sea)
     assert (info.command, info.user) == (("cat",), "1000")
+    assert [event.name for event in host.find_events(EventFilter(action="terminal"))] == [host.inspect(sea).name]
     assert answer.headers["Location"] == f"{address}{info.session}/"
     assert page.get(address).headers["Location"] == answer.headers["Location"]
     assert f"/terminals/{sea}/{info.session}/" in page.get(answer.headers["Location"]).content.decode()

@@ -60,7 +60,7 @@ def test_why_it_stopped_says_what_the_code_means_who_wanted_it_and_what_to_do() 
     assert "Nobody asked Wharfie" in why(ExitRecord(137, 9, False, 1, ended_by=EndedBy.STRANGER))
     asked = ExitRecord(137, 9, False, 1, asked_signal=9, ended_by=EndedBy.ENGINE)
     told = why(asked, kill(9, "captain", 20), kill(15, "captain", 10))
-    assert told == "captain asked for it, with SIGKILL. It had not heeded SIGTERM within 10 s. "
+    assert told == "captain asked for it, with SIGTERM. It had not heeded that after 10 s: it was killed. "
     assert "Somebody at the command line" in why(asked, kill(9, "", 20))
     failing = ExitRecord(1, None, False, 2 * 10**9, ended_by=EndedBy.ITSELF)
     assert "restart loop" in why(failing, restarts=5)

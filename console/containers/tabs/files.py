@@ -184,6 +184,7 @@ def _upload(request: HttpRequest, ref: str) -> HttpResponse:
                 container.id, paths.below(path, file.name), file, file.size, replace=form.cleaned_data["replace"],
                 caller=caller,
             )  # fmt: skip
+            _note(container, "upload", paths.below(path, file.name))
             messages.success(request, _("Uploaded %(name)s.") % {"name": text.shown(file.name)})
             return gateway.go(request, paths.address(container, path))
     except errors.EngineError as error:
@@ -193,6 +194,10 @@ def _upload(request: HttpRequest, ref: str) -> HttpResponse:
     if request.htmx:
         return render(request, "containers/tabs/_upload.html", {"upload": form}, status=400)
     return _directory(request, container, path, {"upload": form}, status=400)
+
+
+def _note(container: Container, action: str, path: str) -> None:
+    gateway.note("container", action, container.id, container.name, path=path)
 
 
 def _require_free(container: Container, place: str, request: HttpRequest) -> None:
@@ -220,6 +225,7 @@ def make_directory(request: HttpRequest, ref: str) -> HttpResponse:
             gateway.engine().browse.make_directory(
                 container.id, paths.below(path, form.cleaned_data["name"]), caller=gateway.caller(request.user)
             )
+            _note(container, "mkdir", paths.below(path, form.cleaned_data["name"]))
             return redirect(paths.address(container, path))
         except errors.EngineError as error:
             gateway.blame(form, error)
@@ -236,6 +242,7 @@ def rename(request: HttpRequest, ref: str) -> HttpResponse:
         try:
             to = paths.below(paths.above(path), form.cleaned_data["name"])
             gateway.engine().browse.rename(container.id, path, to, caller=gateway.caller(request.user))
+            _note(container, "rename_file", path)
             messages.success(
                 request,
                 _("%(old)s is called %(new)s now.")
@@ -253,6 +260,7 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
     container, path, caller = gateway.engine().inspect(ref), paths.asked(request), gateway.caller(request.user)
     if request.method == "POST":
         gateway.engine().browse.remove(container.id, path, caller=caller)
+        _note(container, "remove_file", path)
         messages.success(request, _("Removed %(name)s.") % {"name": text.shown(path)})
         return gateway.go(request, paths.address(container, paths.above(path)))
     about = gateway.engine().files.stat(container.id, path, follow=False, caller=caller)
@@ -283,6 +291,7 @@ def edit(request: HttpRequest, ref: str) -> HttpResponse:
         try:
             data, expected = form.data_bytes(), form.cleaned_data["digest"]
             gateway.engine().browse.write(container.id, path, data, expected=expected, caller=caller)
+            _note(container, "edit", path)
             messages.success(request, _("Saved %(name)s.") % {"name": text.shown(path)})
             return redirect(paths.address(container, path))
         except errors.EngineError as error:

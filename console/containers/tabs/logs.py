@@ -39,7 +39,7 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         page, chosen, newest = _page(pages, request, DRAWN)
     except (errors.InvalidRequest, errors.NotFound) as error:
         status = gateway.status_of(error)
-        context |= {"wrong": gateway.sentences(error), "filter": ""}
+        context |= {"wrong": gateway.sentences(error), "wrong_field": error.field or "q", "filter": ""}
         chosen = Wanted()
         page, newest = _end(pages, chosen, DRAWN), True
     context |= {"rows": [wire(row, chosen.pattern) for row in page.rows], "page": page, "newest": newest}

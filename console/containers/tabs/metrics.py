@@ -33,7 +33,7 @@ CHARTS = (
     Chart(_("Memory"), "bytes", (("memory", _("used")),), lambda container: container.spec.limits.memory_bytes),
     Chart(_("Disk"), "rate", (("read", _("read")), ("written", _("written")))),
     Chart(_("Processes"), "count", (("pids", _("running")),), lambda container: container.spec.limits.pids),
-    Chart(_("Time that its work waited, percent of 10 s"), "percent", (
+    Chart(_("Share of the last 10 s in which its work waited, percent"), "percent", (
         ("cpu_pressure", _("for CPU")), ("memory_pressure", _("for memory")), ("io_pressure", _("for disks")))),
 )  # fmt: skip
 SAID: dict[str, Callable[[float], str]] = {

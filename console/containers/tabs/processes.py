@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from signal import Signals
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -74,7 +75,10 @@ def signal(request: HttpRequest, ref: str) -> HttpResponse:
         raise errors.InvalidRequest(_("This signal is not offered"), hint=_("choose one from the list"), field="signal")
     caller = gateway.caller(request.user)
     gateway.engine().signal_process(container.id, int(key[1]), int(key[2]), name, caller=caller)
-    words = _("Sent %(signal)s to process %(pid)s of the host.") % {"signal": name, "pid": key[1]}
+    if int(key[1]) != container.pid:  # of its first the engine tells
+        number = Signals[f"SIG{name}"].value
+        gateway.note("container", "signal", container.id, container.name, signal=number, pid=int(key[1]))
+    words = _("Sent %(signal)s to the process with id %(pid)s on the host.") % {"signal": name, "pid": key[1]}
     if int(key[1]) == container.pid and name not in ALWAYS:  # pid_namespaces(7)
         words += " " + _("It is the container's first: without a handler of its own it ignores that; KILL ends it.")
     messages.success(request, words)

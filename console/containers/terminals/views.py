@@ -62,6 +62,7 @@ def show(request: HttpRequest, ref: str, session: str = "") -> HttpResponse:
             gateway.blame(form, error)
         else:
             terminal.close()  # the page attaches to it
+            gateway.note("container", "terminal", container.id, container.name)
             return redirect("containers:terminals:show", container.id, terminal.info.session)
     caller = gateway.caller(request.user)
     running = container.state is State.RUNNING
