@@ -25,6 +25,8 @@ from console.accounts.throttle import client_address, tries, tries_key
 
 # allauth says it, and calls the app by another name than we do where it is translated: our catalogue comes first.
 gettext_noop("Use authenticator app or code")
+gettext_noop("Authenticator code")
+gettext_noop("Code")
 
 
 class AccountAdapter(DefaultAccountAdapter):

@@ -167,8 +167,8 @@ def _run(job: Job, work: Work, arguments: dict[str, Any], held: int) -> None:
         with translation.override(record.language), acting(name):
             end = _end_of(job, work, arguments)
             if end["status"] != Status.DONE:
-                told = filter(None, (end.get("error"), end.get("hint")))
-                record.files.say(": ".join([str(Status(end["status"]).label), *map(said, told)][:2]))
+                status, why = Status(end["status"]).label, said(end.get("error") or end.get("hint") or "")
+                record.files.say(_("%(status)s: %(why)s") % {"status": status, "why": why} if why else str(status))
         record.files.drop_upload()
         record.files.drop_scratch()
         end |= record.figures() | {"ended_at_ns": time.time_ns()}

@@ -37,9 +37,10 @@ every.addEventListener("change", () => {
 // A menu has done its work when one of its acts was sent.
 document.addEventListener("htmx:afterRequest", (event) => event.target.closest("dialog.menu") && event.target.matches("button") && event.target.closest("dialog").close());
 
-// The list is what the address says, and typing narrows both down: the button is for who has no script.
+// The list is what the address says, and typing narrows both down: the button is for whoever has no script.
 const find = document.querySelector("[data-find]");
 let typing;
+find.querySelector("button").hidden = true;
 document.addEventListener("htmx:configRequest", (event) => { if (event.target === list) event.detail.path = location.pathname + location.search; });
 function narrow() {
   clearTimeout(typing);
