@@ -6,8 +6,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 export PYTHON PREFIX SYSCONFDIR DESTDIR PURGE
 unexport PYTHONDONTWRITEBYTECODE # compiled once: tests start hundreds of interpreters
-# One more than the two processors of a small machine: a fifth of the time a test waits for something.
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10

@@ -147,8 +147,11 @@ def new_config() -> Iterator[Config]:
     if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
         instance = paths.instance.read_text()
         (leaks.UID_CLAIMS / instance).unlink(missing_ok=True)
-        groups = [path for pattern in ("", "*/") for path in leaks.CGROUPS.glob(f"{pattern}wharfie-{instance}")]
-        if groups:  # who is in them may be about to end
+
+        def groups() -> list[Path]:
+            return [path for pattern in ("", "*/") for path in leaks.CGROUPS.glob(f"{pattern}wharfie-{instance}")]
+
+        if not eventually(lambda: not groups()):  # whoever is just ending takes them away, and a lock of ours for that
             _seen_last[instance] = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
     for directory in (config.root, config.run):
         shutil.rmtree(directory)

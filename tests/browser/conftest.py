@@ -134,11 +134,13 @@ def errors() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, console: Console, errors: list[str]) -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, browser: Browser, console: Console, errors: list[str]) -> Iterator[Page]:
     """A page that fails the test when it logs an error: a script's, a lost file's or a refusal by the CSP.
 
-    Uses the console only to be closed before it.
+    Uses the console, and what somebody made in it elsewhere, only to be closed before they go.
     """
+    if "elsewhere" in request.fixturenames:
+        request.getfixturevalue("elsewhere")
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
 

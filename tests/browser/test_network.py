@@ -57,7 +57,7 @@ def test_a_log_and_a_terminal_show_that_they_are_lost_and_come_back_with_nothing
 
     wire.cut()
     expect(following).to_have_text("Reconnecting", timeout=SILENT_MS)
-    expect(connected).to_have_text("Connection lost, trying again", timeout=SILENT_MS)
+    expect(connected).to_have_text("Connection lost, trying again; keys are not sent", timeout=SILENT_MS)
     expect(page.locator("body.stale")).to_have_count(1)
     picture(page, "log-reconnecting")
     picture(desk, "terminal-lost")

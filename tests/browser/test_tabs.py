@@ -107,5 +107,5 @@ def test_processes_live_and_one_is_signalled(page: Page, console: Console, box: 
     expect(sleeper.get_by_role("radio")).to_be_checked()
     page.get_by_label("Signal").select_option("KILL")
     page.get_by_role("button", name="Send to the chosen process").click()
-    expect(page.get_by_text("Sent KILL to process")).to_be_visible()
+    expect(page.get_by_text("Sent KILL to the process")).to_be_visible()
     expect(sleeper).to_have_count(0, timeout=20_000)
