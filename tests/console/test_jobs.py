@@ -65,7 +65,7 @@ def test_what_the_engine_does_and_why_it_fails_is_told_in_the_language_of_who_be
     with translation.override("zh-hans"):
         record = jobs.finished(jobs.begin(user, "Import", work))
     assert record.step == "第 2 层\uff0c共 5 层: 128 MiB"
-    assert [text for _ms, text in record.files.lines()[0]] == ["第 2 层\uff0c共 5 层", "失败: 归档为空"]
+    assert [text for _ms, text in record.files.lines()[0]] == ["第 2 层\uff0c共 5 层", "失败\uff1a归档为空"]
 
 
 def test_a_job_is_watched_from_its_begin_to_its_results(page: Client, user: User, gate: Gate) -> None:
