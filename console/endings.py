@@ -132,16 +132,17 @@ def _who(end: ExitRecord, kills: Sequence[Event]) -> list[str]:
         ]
     if end.ended_by is not EndedBy.ENGINE or not kills:
         return []
-    last = kills[0]
-    number = last.detail.get("signal") or 0
-    who = last.detail.get("by") or _("Somebody at the command line")
-    if number == signal.SIGKILL and len(kills) > 1 and end.signal == signal.SIGKILL:  # what a stop comes to
-        first = kills[1].detail.get("signal") or 0
-        who = kills[1].detail.get("by") or _("Somebody at the command line")
-        seconds = (last.time_ns - kills[1].time_ns) / 1e9
+    last = asked = kills[0]
+    words = _("%(who)s asked for it, with %(signal)s.")
+    if last.detail.get("signal") == signal.SIGKILL == end.signal and len(kills) > 1:  # what a stop comes to
+        asked = kills[1]
         words = _("%(who)s asked for it, with %(signal)s. It had not heeded that after %(seconds).0f s: it was killed.")
-        return [words % {"who": who, "signal": signal_name(first), "seconds": seconds}]
-    return [_("%(who)s asked for it, with %(signal)s.") % {"who": who, "signal": signal_name(number)}]
+    told = {
+        "who": asked.detail.get("by") or _("Somebody at the command line"),
+        "signal": signal_name(asked.detail.get("signal") or 0),
+        "seconds": (last.time_ns - asked.time_ns) / 1e9,
+    }
+    return [words % told]
 
 
 def _again(container: Container, end: ExitRecord) -> list[str]:

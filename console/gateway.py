@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from engine import Caller, Engine
 
-# An error takes the status of the nearest class above it that is named here.
 log = logging.getLogger(__name__)
 
+# An error takes the status of the nearest class above it that is named here.
 STATUS: dict[type[errors.EngineError], int] = {
     errors.InvalidRequest: 400,
     errors.Denied: 403,

@@ -147,11 +147,8 @@ def new_config() -> Iterator[Config]:
     if paths.instance.exists():  # its claim is void without its store, but only the next claim would see that
         instance = paths.instance.read_text()
         (leaks.UID_CLAIMS / instance).unlink(missing_ok=True)
-
-        def groups() -> list[Path]:
-            return [path for pattern in ("", "*/") for path in leaks.CGROUPS.glob(f"{pattern}wharfie-{instance}")]
-
-        if not eventually(lambda: not groups()):  # whoever is just ending takes them away, and a lock of ours for that
+        # Whoever is just ending takes them away, and a lock of ours for that.
+        if not eventually(lambda: not leaks.instance_groups(instance)):
             _seen_last[instance] = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
     for directory in (config.root, config.run):
         shutil.rmtree(directory)

@@ -41,6 +41,12 @@ for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 
 Snapshot = dict[str, set[str]]
 
 
+def instance_groups(instance: str, container_id: str = "") -> list[Path]:
+    """The control groups of an instance, or of a container of it, in every hierarchy."""
+    name = f"wharfie-{instance}/{container_id}"
+    return [group for group in (CGROUPS / name, *(path / name for path in CGROUPS.iterdir())) if group.exists()]
+
+
 def session() -> int:
     """The number of this test session: the pid of its first process."""
     return int(os.environ.setdefault(MARK, str(os.getpid())))

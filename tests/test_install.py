@@ -18,8 +18,8 @@ from engine import Config, Engine, State
 from engine.storage.paths import Paths
 from tests import disk
 from tests.conftest import eventually, wait_readable
-from tests.engine.conftest import instance_groups
 from tests.images import busybox_rootfs
+from tests.leaks import instance_groups
 
 TOP = Path(__file__).resolve().parent.parent
 UNIT = (TOP / "packaging/wharfie.service").read_text()

@@ -19,10 +19,10 @@ from console.containers.tabs.environment import without_values
 from console.said import said as in_words
 from engine import Container, ContainerSpec, errors
 
-MOMENT_S = 2.0  # that somebody waits in front of a page before it becomes one of a job
-
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
+
+MOMENT_S = 2.0  # for which the form's page waits for a job's end; longer ones are looked at on the job's own
 
 
 def _form(request: HttpRequest, **given: Any) -> CreateForm:

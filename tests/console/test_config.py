@@ -12,6 +12,7 @@ from console import gateway, jobs
 from console.jobs.models import Record
 from engine import ContainerSpec, Engine, Image, Limits, RestartPolicy, State, VolumeMount, errors
 from tests.conftest import eventually
+from tests.console.conftest import HTMX
 from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +179,15 @@ def test_what_cannot_be_made_anew_is_said_in_the_form(page: Client, dock: Engine
     assert "/no/such" in str(answer.context["form"].errors)
     assert (Record.objects.get().status, Record.objects.get().seen) == ("failed", True)
     assert [(each.id, each.name, each.state) for each in dock.containers()] == [(old.id, "web", State.RUNNING)]
+
+
+def test_a_dialog_keeps_what_is_wrong_in_it(page: Client, dock: Engine) -> None:
+    web = dock.create(ContainerSpec(image="wharfie/starter", name="web", command=("sleep", "1000")))
+    asked = page.get("/containers/web/clone/", headers=HTMX).content.decode()
+    assert f'hx-post="/containers/{web.id}/clone/" hx-target="#dialog"' in asked
+    refused = page.post("/containers/web/clone/", {"name": "a b"}, headers=HTMX)
+    shown = refused.content.decode()
+    assert (refused.status_code, shown.startswith("<dialog"), 'value="a b"' in shown) == (400, True, True)
 
 
 def test_what_cannot_be_made_anew_runs_as_before(dock: Engine) -> None:

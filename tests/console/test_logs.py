@@ -127,6 +127,10 @@ def test_a_wrong_expression_is_quoted_and_a_bound_is_a_time_that_a_browser_takes
         "missing ): \u201cline (\u201d."
         in page.get("/containers/sea/logs/", {"q": "line (", "regex": 1}).content.decode()
     )
+    ends_first = {"since": "2002-01-01T00:00", "until": "2001-01-01T00:00"}
+    refused = page.get("/containers/sea/logs/", ends_first).content.decode()
+    assert refused.count("aria-invalid") == 1
+    assert 'value="2001-01-01T00:00:00" aria-invalid="true"' in refused, "the bound, and not what is searched for"
     shown = page.get("/containers/sea/logs/", {"since": "1796018190000"}).content.decode()
     assert 'name="since" step="1" value="2026-11-30T' in shown
 

@@ -93,6 +93,7 @@ def test_the_form_becomes_the_spec_that_it_shows(page: Client, image: Image, eng
         ({"name": "-x"}, "name"),
         ({"command": "'open"}, "command"),
         ({"env": "NOVALUE"}, "env"),
+        ({"env": "A B=3"}, "env"),
         ({"volumes": "missing:/x"}, "volumes"),
         ({"volumes": "only"}, "volumes"),
         ({"memory": "lots"}, "memory"),

@@ -13,6 +13,7 @@ from engine import ContainerSpec, Engine, ExitRecord
 from engine.errors import NotFound
 from engine.linux import files
 from tests.images import busybox_rootfs
+from tests.leaks import instance_groups
 
 Run = Callable[..., tuple[ExitRecord, list[str]]]
 
@@ -20,12 +21,6 @@ Run = Callable[..., tuple[ExitRecord, list[str]]]
 def groups(engine: Engine, container_id: str = "") -> list[Path]:
     """The control groups of a container, in every hierarchy; without one those of the instance, above all of them."""
     return instance_groups(engine.instance, container_id)
-
-
-def instance_groups(instance: str, container_id: str = "") -> list[Path]:
-    """The same of an instance that has no engine any more."""
-    top, name = Path("/sys/fs/cgroup"), f"wharfie-{instance}/{container_id}"
-    return [group for group in (top / name, *(path / name for path in top.iterdir())) if group.exists()]
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ from engine.errors import AlreadyExists, Busy, Corrupt, EngineError
 from engine.storage import instance
 from engine.storage.paths import Paths
 from tests.conftest import eventually, stop_launcher
-from tests.engine.conftest import instance_groups
 from tests.engine.killing import kill, launcher
 from tests.images import busybox_rootfs
+from tests.leaks import instance_groups
 
 TOP = Path(__file__).resolve().parents[3]
 UNNAMED = 2**32 - 1

@@ -18,7 +18,7 @@ from engine.launcher import start
 from engine.launcher.client import LauncherClient
 from engine.storage.instance import instance_id
 from tests.conftest import eventually, stop_launcher
-from tests.engine.conftest import instance_groups
+from tests.leaks import instance_groups
 from tests.soak import amount
 
 ASKERS = 4
