@@ -241,10 +241,20 @@ def test_it(config):
 """
 
 
+# Nothing of that ends by itself, so nobody need wait for it.
+IMPATIENT = """
+from functools import partial
+from tests import conftest, leaks
+from tests.conftest import *
+conftest.eventually = lambda condition, timeout_s=0: bool(condition())
+leaks.remaining = partial(leaks.remaining, patience_s=0.5)
+"""
+
+
 def test_a_leak_fails_the_run(tmp_path: Path) -> None:
     leaked = tmp_path / "leaked"
     (tmp_path / "test_it.py").write_text(INNER.format(leaked=str(leaked), hierarchy=str(hierarchy())))
-    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "conftest.py").write_text(IMPATIENT)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
     command += ["--rootdir", str(tmp_path), "-p", "no:django", str(tmp_path / "test_it.py")]
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTEST_ADDOPTS": ""}

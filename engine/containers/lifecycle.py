@@ -150,13 +150,13 @@ class Lifecycle:
                 with self._records.locked(found, BRIEFLY_S) as (container, _):
                     ended = container.state is State.EXITED and (container.exit or not self._records.awaited(found.id))
                     if ended or container.state is State.CREATED:
-                        self._clear(container)
+                        self._clear(container, keep_health=True)
             except NotFound:  # removed meanwhile, with all of it
                 continue
             except (EngineError, OSError) as error:  # the others are cleared all the same
                 print(f"wharfie: what is left of {found.name}: {error}", file=sys.stderr, flush=True)
 
-    def _clear(self, container: Container) -> None:
+    def _clear(self, container: Container, *, keep_health: bool = False) -> None:
         """Take away what a shim that was killed could not: its control groups, record and socket."""
         if (shim_pid := self._records.shim(container.id)) is not None:  # giving up the last run's file system
             shims.wait_for_pid(shim_pid, AFTER_KILL_S)
@@ -165,8 +165,10 @@ class Lifecycle:
         record = self._paths.run_record(container.id)
         door = self._paths.shim_socket(container.id)  # made before anything else, so that a start cut short shows
         desk = self._paths.terminal_socket(container.id, first_session(container))
-        left = [self._paths.request(container.id), self._paths.health_record(container.id), desk]
-        left.append(Path(ending.asked_path(str(record))))  # as the health record, it may have come after the end
+        left = [self._paths.request(container.id), desk]
+        left.append(Path(ending.asked_path(str(record))))  # it may have come after the end
+        if not keep_health:
+            left.append(self._paths.health_record(container.id))
         if record.exists() or door.exists():
             manager.clear(manager.group(self._instance, container.id))
             manager.clear_engine(self._instance, str(self._paths.groups_lock))

@@ -121,7 +121,8 @@ class Records(Runs):
                     last = self._die(connection, row, earlier(record)[-1])
             return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
         ended = stored(row) or self.fold(row)
-        return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=ended.restarts if ended else 0)
+        restarts = ended.restarts if ended else 0
+        return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=restarts, health=self._had(row, spec))
 
     @staticmethod
     def _make(
@@ -200,12 +201,20 @@ class Records(Runs):
                 self._die(connection, row, dataclasses.asdict(ended) | {"started_at_ns": row["started_at_ns"]})
         return ended
 
+    def _read_health(self, container_id: str) -> Health:
+        try:
+            return documents.build(Health, health.read(str(self._paths.health_record(container_id))))
+        except ValueError:  # damaged: its next check writes it anew
+            return Health(health.STARTING, 0, ())
+
+    def _had(self, row: sqlite3.Row, spec: ContainerSpec) -> Health | None:
+        """What its checks had found when its last run ended; kept in memory, until it is started again."""
+        found = self._read_health(row["id"]) if spec.health else None
+        return found if found and found.results else None
+
     def _health(self, row: sqlite3.Row) -> Health:
         """What its checks have found in this run; a change of it makes an event, once."""
-        try:
-            found = documents.build(Health, health.read(str(self._paths.health_record(row["id"]))))
-        except ValueError:  # damaged: its next check writes it anew
-            found = Health(health.STARTING, 0, ())
+        found = self._read_health(row["id"])
         if found.status != (row["health"] or health.STARTING):
             with self._database.transaction() as connection:
                 changed = connection.execute(

@@ -266,7 +266,7 @@ class HealthResult:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How well a running container is, by its own health check."""
+    """How well a container is, or was when it ended, by its own health check."""
 
     status: str  # starting, healthy, unhealthy
     failing_streak: int  # how many checks failed in a row
@@ -291,7 +291,7 @@ class Container:
     uid_base: int  # host uid of the container's root
     broken: str = ""  # why, when state is BROKEN
     restarts: int = 0  # how often its policy has started it again since somebody started it
-    health: Health | None = None  # only while it runs, and has a check
+    health: Health | None = None  # of this run, or of the last as it ended; None without a check
 
     @property
     def short_id(self) -> str:

@@ -18,6 +18,7 @@ from engine.shim import protocol
 STARTUP_S = 10.0  # as long as one that is ending may take, and a new one needs
 RESPAWN_S = 1.0
 ANSWER_S = 60.0
+UNREAD_S = 0.01  # before a request is sent again that nobody has read
 T = TypeVar("T")
 
 
@@ -37,10 +38,26 @@ class LauncherClient:
         Raises the EngineError that the other side met, Unavailable, or Overloaded before anything is asked.
         """
         room.require(self._instance)
+        until = time.monotonic() + STARTUP_S
+        while not (answer := self._ask(request | {"op": op, "version": protocol.VERSION}, fds, timeout_s, until)):
+            time.sleep(UNREAD_S)
+        if "error" in answer:
+            raise from_wire(answer["error"])
+        result: dict[str, Any] = answer.get("result", answer)
+        return result
+
+    def _ask(
+        self, message: dict[str, Any], fds: list[int] | None, timeout_s: float | None, until: float
+    ) -> dict[str, Any] | None:
+        """The answer; None when nobody has read the request to its end, and so has begun nothing, before ``until``.
+
+        That is what a connection tells by its reset: where it was taken, only what is not read then resets it. A
+        launcher was killed, and its child ahead, which has its socket too, leaves.
+        """
         with self._connect() as connection:
             connection.settimeout(timeout_s)
             try:
-                protocol.send(connection, request | {"op": op, "version": protocol.VERSION}, fds)
+                protocol.send(connection, message, fds)
                 answer = protocol.receive(connection)
             except TimeoutError as error:
                 raise Late(
@@ -48,14 +65,12 @@ class LauncherClient:
                     hint="it may still do it: look again in a moment",
                 ) from error
             except (OSError, EOFError) as error:
+                if isinstance(error, ConnectionResetError | BrokenPipeError) and time.monotonic() < until:
+                    return None
                 raise BrokeOff(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
         if answer is None:
             raise BrokeOff("the launcher gave no answer", hint="look at its messages, then try again")
-        message = answer[0]
-        if "error" in message:
-            raise from_wire(message["error"])
-        result: dict[str, Any] = message.get("result", message)
-        return result
+        return answer[0]
 
     def ensure(self) -> None:
         """Have one running, if this client may start one, or have tried for `STARTUP_S`: what needs one then says so.

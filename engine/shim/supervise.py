@@ -84,8 +84,6 @@ class Supervisor(Watch):
         except OSError as error:  # somebody hangs in the kernel, for whom the exit record must not wait
             print(f"wharfie shim: {error}", file=sys.stderr, flush=True)
         self._reap_commands()
-        if self._run.checked:
-            files.remove(self._request["health_record"])
         if self._run.pidfd >= 0:
             self._poll.unregister(self._run.pidfd)
             os.close(self._run.pidfd)
@@ -140,6 +138,7 @@ class Supervisor(Watch):
 
     def _again(self) -> dict[str, Any] | None:
         """Start it once more. None when it runs, else how that failed, told like the end of a run."""
+        files.remove(self._request["health_record"])  # of the run before
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = self._fork("start", theirs.fileno())
         if not child:

@@ -27,7 +27,7 @@ from engine import Engine, Image
 from engine.config import Config
 from engine.storage import instance
 from engine.storage.paths import Paths
-from tests.conftest import stop_launcher
+from tests.conftest import new_config, stop_launcher
 from tests.console import serving
 from tests.console.serving import Serve, Visitor
 from tests.small_disks import mounted
@@ -128,6 +128,24 @@ def serve(config: Config) -> Iterator[Serve]:
         stop_launcher(config)
 
 
+@pytest.fixture(scope="module")
+def modules_serve() -> Iterator[Serve]:
+    """One for all tests of a module that share it."""
+    with new_config() as config:
+        running = Serve(config)
+        try:
+            yield running
+        finally:
+            running.end()
+            stop_launcher(config)
+
+
+@pytest.fixture(scope="module")
+def modules_captain(modules_serve: Serve) -> Visitor:
+    """Its admin."""
+    return serving.captain(modules_serve)
+
+
 @pytest.fixture
 def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
     """A console whose store is on a disk of its own, with room for one large upload at a time."""
@@ -151,11 +169,4 @@ def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture
 def mate(small: Serve) -> Visitor:
     """The admin of that console."""
-    visitor = Visitor(small.until(r"listens on (http://\S+)\s"))
-    visitor.post(
-        small.until(r"http://[^/\s]+(/setup/\S+)"),
-        username="captain",
-        password=serving.PASSWORD,
-        again=serving.PASSWORD,
-    )
-    return visitor
+    return serving.captain(small)

@@ -22,6 +22,7 @@ class Serve:
     """A running `manage.py serve`, its output read line by line."""
 
     def __init__(self, config: Config, stdin: int = subprocess.DEVNULL, **settings: str) -> None:
+        self.config = config
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_T")}
         environment |= {"WHARFIE_ROOT": str(config.root), "WHARFIE_RUN": str(config.run)}
         environment |= {"WHARFIE_LISTEN": "127.0.0.1:0", "WHARFIE_TEST_SESSION": os.environ["WHARFIE_TEST_SESSION"]}
@@ -111,3 +112,29 @@ class Visitor:
             return answer.read().decode()
         finally:
             connection.close()
+
+
+def visitor(serve: Serve, timeout_s: float = 20) -> Visitor:
+    """Somebody who has just come."""
+    return Visitor(serve.until(r"listens on (http://\S+)\s", timeout_s))
+
+
+def captain(serve: Serve, timeout_s: float = 20) -> Visitor:
+    """Its first user, who followed the link of its output."""
+    somebody = visitor(serve, timeout_s)
+    path = serve.until(r"http://[^/\s]+(/setup/\S+)", timeout_s)
+    somebody.post(path, username="captain", password=PASSWORD, again=PASSWORD)
+    return somebody
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has held."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match
+    return int(match[1]) * 1024
+
+
+def forgotten_peak(pid: int) -> int:
+    """The same, once it is no more than the process holds now: proc_pid_clear_refs(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_bytes(pid)

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 import pytest
 
 from engine import Config
 from tests.conftest import eventually
-from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.console import serving
+from tests.console.serving import Serve, Visitor, forgotten_peak, peak_bytes
 
 LARGE = 128 * 2**20
 PIECE = bytes(2**20)
 
 
 @pytest.fixture
-def stranger(serve: Serve) -> Visitor:
-    return Visitor(serve.until(r"listens on (http://\S+)\s"))
-
-
-@pytest.fixture
-def captain(serve: Serve, stranger: Visitor) -> Visitor:
-    path = serve.until(r"http://[^/\s]+(/setup/\S+)")
-    stranger.post(path, username="captain", password=PASSWORD, again=PASSWORD)
-    return stranger
-
-
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process has held."""
-    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert match
-    return int(match[1]) * 1024
+def stranger(modules_serve: Serve) -> Visitor:
+    return serving.visitor(modules_serve)
 
 
 def multipart(token: str, size: int) -> tuple[bytes, bytes]:
@@ -89,18 +74,19 @@ def early(visitor: Visitor, path: str, headers: dict[str, str]) -> tuple[int, st
         connection.close()
 
 
-def test_an_upload_takes_disk_and_no_memory(serve: Serve, captain: Visitor) -> None:
-    token = captain.token("/images/import/")
-    web = serve.child("web")
-    before = peak_bytes(web)
-    status, place, _text = upload(captain, "/images/import/", token)
+def test_an_upload_takes_disk_and_no_memory(modules_serve: Serve, modules_captain: Visitor) -> None:
+    token = modules_captain.token("/images/import/")
+    web = modules_serve.child("web")
+    before = forgotten_peak(web)
+    status, place, _text = upload(modules_captain, "/images/import/", token)
     assert status == 303
-    assert eventually(lambda: "Working" not in captain.get(place), 60)
-    assert "Failed" in captain.get(place)  # zeros are no archive, which the engine found out by reading them
+    assert eventually(lambda: "Working" not in modules_captain.get(place), 60)
+    assert "Failed" in modules_captain.get(place)  # zeros are no archive, which the engine found out by reading them
     assert peak_bytes(web) - before < 40 * 2**20
 
 
-def test_nothing_is_left_of_an_upload_whose_console_was_killed(config: Config, serve: Serve, captain: Visitor) -> None:
+def test_nothing_is_left_of_an_upload_whose_console_was_killed(config: Config, serve: Serve) -> None:
+    captain = serving.captain(serve)
     token = captain.token("/images/import/")
     web = serve.child("web")
     tmp = config.root / "tmp"
@@ -152,15 +138,15 @@ def test_a_body_without_a_length_is_refused(stranger: Visitor) -> None:
     )
 
 
-def test_an_account_uploads_large_bodies_only_where_images_come_in(captain: Visitor) -> None:
-    status, text = early(captain, "/containers/-/create/", {"Content-Length": str(LARGE)})
+def test_an_account_uploads_large_bodies_only_where_images_come_in(modules_captain: Visitor) -> None:
+    status, text = early(modules_captain, "/containers/-/create/", {"Content-Length": str(LARGE)})
     assert status == 413
     assert "/images/import/" in text
 
 
-def test_a_refused_body_that_still_comes_is_thrown_away(serve: Serve, stranger: Visitor) -> None:
-    web = serve.child("web")
-    before = peak_bytes(web)
+def test_a_refused_body_that_still_comes_is_thrown_away(modules_serve: Serve, stranger: Visitor) -> None:
+    web = modules_serve.child("web")
+    before = forgotten_peak(web)
     assert upload(stranger, "/sign-in/", "none")[0] in (413, 0)
     assert upload(stranger, "/sign-in/", "none", chunked=True)[0] in (411, 0)
     assert peak_bytes(web) - before < 20 * 2**20

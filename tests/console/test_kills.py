@@ -30,7 +30,8 @@ from engine.errors import EngineError, WrongState
 from engine.events import Event
 from engine.linux import pidfds
 from tests.conftest import children, eventually, name_of
-from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.console import serving
+from tests.console.serving import Serve, Visitor
 from tests.images import busybox_rootfs
 from tests.soak import amount
 
@@ -198,10 +199,7 @@ class Nemesis:
 
 @pytest.fixture
 def captain(serve: Serve) -> Visitor:
-    visitor = Visitor(serve.until(r"listens on (http://\S+)\s", timeout_s=60))  # it takes half of that in a guest
-    link = serve.until(r"http://[^/\s]+(/setup/\S+)", timeout_s=60)
-    visitor.post(link, username="captain", password=PASSWORD, again=PASSWORD)
-    return visitor
+    return serving.captain(serve, timeout_s=60)  # it takes half of that in a guest
 
 
 def test_no_container_no_code_and_no_line_is_lost_to_kills(

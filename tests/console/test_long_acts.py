@@ -24,7 +24,8 @@ from console.jobs.models import Record
 from console.jobs.work import Job, news
 from engine import Config, ContainerSpec, Engine, Image, State, VolumeMount
 from tests.conftest import eventually
-from tests.console.serving import PASSWORD, Serve, Visitor
+from tests.console import serving
+from tests.console.serving import Serve, Visitor
 from tests.images import small_starter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -202,8 +203,7 @@ def test_many_among_which_one_stops_never_are_a_job(page: Client, dock: Engine) 
 
 
 def test_a_console_that_is_killed_in_a_clone_or_a_backup_makes_it_once(config: Config, serve: Serve) -> None:
-    captain = Visitor(serve.until(r"listens on (http://\S+)\s"))
-    captain.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
+    captain = serving.captain(serve)
     with Engine(config) as engine:
         small_starter(engine)
         engine.create_volume("cargo")

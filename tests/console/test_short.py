@@ -15,6 +15,7 @@ from engine import Config, ContainerSpec, Engine, State, policy
 from engine.cgroups import manager, room
 from engine.storage.paths import Paths
 from tests.conftest import empty
+from tests.console import serving
 from tests.console.conftest import HTMX
 from tests.console.serving import PASSWORD, Serve, Visitor
 from tests.images import busybox_rootfs
@@ -59,7 +60,7 @@ def test_who_comes_to_make_room_on_a_full_disk_can_sign_in_and_do_it(
 
 def test_a_database_that_somebody_holds_is_waited_for_and_then_said(config: Config, serve: Serve) -> None:
     """Not a fault of the console: it is said, with what to do, and nothing has to be started anew."""
-    visitor = Visitor(serve.until(r"listens on (http://\S+)\s"))
+    visitor = serving.visitor(serve)
     link = serve.until(r"http://[^/\s]+(/setup/\S+)")
     held = sqlite3.connect(Paths(config).console_database, isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")

@@ -58,6 +58,14 @@ def test_checks_and_changes_of_health_are_told(page: Client, dock: Engine) -> No
     last = answer.content.decode().partition("Last checks")[2]
     assert "exit code 1" in last
     assert "<h2>Changes</h2>" in last
+    dock.stop(container.id, 0)
+    after = page.get("/containers/web/health/").content.decode()
+    assert "exit code 1" in after.partition("Last checks")[2], "why it was ended, perhaps"
+    assert 'id="unhealthy"' not in page.get("/containers/web/").content.decode()
+    dock.start(container.id)
+    assert eventually(lambda: len(dock.health_changes(container.id)) == 2, timeout_s=20)
+    changes = page.get("/containers/web/health/").content.decode().partition("<h2>Changes</h2>")[2]
+    assert re.findall("Unhealthy|Container started", changes) == ["Unhealthy", "Container started", "Unhealthy"]
 
 
 def test_one_without_a_check_says_how_to_get_one(page: Client, dock: Engine) -> None:

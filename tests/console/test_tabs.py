@@ -15,10 +15,9 @@ from urllib.parse import quote
 
 import pytest
 
-from engine import Container, ContainerSpec, Engine, EventFilter, State
-from engine.config import Config
-from tests.conftest import eventually
-from tests.console.serving import PASSWORD, Serve, Visitor
+from engine import Container, ContainerSpec, Engine, EventFilter, State, VolumeMount
+from tests.conftest import empty, eventually
+from tests.console.serving import Serve, Visitor, forgotten_peak, peak_bytes
 from tests.images import busybox_rootfs
 
 LARGE = 96 * 2**20
@@ -81,27 +80,18 @@ class Box(NamedTuple):
 
 
 @pytest.fixture
-def box(serve: Serve, config: Config, tmp_path: Path) -> Iterator[Box]:
-    visitor = Visitor(serve.until(r"listens on (http://\S+)\s"))
-    visitor.post(serve.until(r"http://[^/\s]+(/setup/\S+)"), username="captain", password=PASSWORD, again=PASSWORD)
-    with Engine(config) as engine:
+def box(modules_serve: Serve, modules_captain: Visitor, tmp_path: Path) -> Iterator[Box]:
+    with Engine(modules_serve.config) as engine:
         engine.load_image(busybox_rootfs(tmp_path / "busybox.tar"), name="busybox")
         engine.create_volume("data")
-        from engine import VolumeMount
-
         made = engine.create(
             ContainerSpec(
                 image="busybox", command=("sleep", "1000"), volumes=(VolumeMount("data", "/data"),), name="box"
             )
         )
         engine.start(made.id)
-        yield Box(visitor, engine, engine.inspect(made.id), serve)
-
-
-def peak_bytes(pid: int) -> int:
-    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert match
-    return int(match[1]) * 1024
+        yield Box(modules_captain, engine, engine.inspect(made.id), modules_serve)
+        empty(engine)
 
 
 def test_files_are_made_read_changed_and_removed(box: Box) -> None:
@@ -177,7 +167,7 @@ def test_large_files_take_disk_and_no_memory_both_ways(box: Box) -> None:
     web = box.serve.child("web")
     with open(box.volume / "large", "wb") as file:
         file.truncate(LARGE)
-    before = peak_bytes(web)
+    before = forgotten_peak(web)
     connection = box.visitor.open()
     try:
         connection.request("GET", box.address("files/download/", "/data/large"), headers=box.visitor.headers())

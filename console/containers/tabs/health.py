@@ -11,7 +11,7 @@ from console import gateway
 from console.containers import tabs
 from console.spelling import health, seconds
 from console.text import clean
-from engine import HealthResult
+from engine import Container, Engine, Event, EventFilter, HealthResult
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -20,7 +20,7 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     engine = gateway.engine()
     container = engine.inspect(ref)
     check = container.spec.health
-    context: dict[str, Any] = {"changes": engine.health_changes(container.id)}
+    context: dict[str, Any] = {"changes": _changes(engine, container)}
     if check is not None:
         context["command"] = health(check)
         context["times"] = {
@@ -32,6 +32,15 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
     if container.health:
         context["results"] = [_row(result) for result in reversed(container.health.results)]
     return tabs.show(request, container, "health", context)
+
+
+def _changes(engine: Engine, container: Container) -> list[Event]:
+    """What became of its health, and between that its starts: each begins with no health at all. The newest first."""
+    changes = engine.health_changes(container.id)
+    if not changes:
+        return []
+    starts = EventFilter(object_id=container.id, action="start", since_ns=changes[-1].time_ns)
+    return sorted([*changes, *engine.find_events(starts)], key=lambda event: event.seq, reverse=True)
 
 
 def _row(result: HealthResult) -> dict[str, Any]:

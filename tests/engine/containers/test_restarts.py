@@ -278,6 +278,41 @@ def test_health_goes_from_starting_to_healthy_to_unhealthy_and_back(dock: Engine
     assert told == ["unhealthy", "healthy", "unhealthy"]
 
 
+def test_what_its_checks_found_is_known_until_it_is_started_again(dock: Engine) -> None:
+    check = HealthCheck(("sh", "-c", "echo so; exit 1"), interval_s=0.1, retries=1)
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
+    dock.start(container.id)
+    assert eventually(lambda: status(dock, container) == "unhealthy")
+    dock.stop(container.id, timeout_s=0)
+    dock.tidy()
+    ended = dock.inspect(container.id)
+    assert ended.health is not None
+    assert (ended.state, ended.health.status, ended.health.results[-1].output) == (State.EXITED, "unhealthy", "so\n")
+    assert dock.listing(states=["unhealthy"]).matching == 0
+    began_ns = dock.start(container.id).started_at_ns or 0
+    assert eventually(lambda: results(dock, container))
+    assert min(result.started_at_ns for result in results(dock, container)) > began_ns
+    dock.stop(container.id, timeout_s=0)
+    dock.remove(container.id)
+    assert not list(dock.paths.shims.glob(f"{container.id}*"))
+
+
+def test_checks_of_a_run_that_its_policy_began_are_its_own(dock: Engine) -> None:
+    check = HealthCheck(("true",), interval_s=0.05)
+    spec = ContainerSpec(
+        image="busybox",
+        command=("sh", "-c", "sleep 1; exit 1"),
+        health=check,
+        restart=RestartPolicy.parse("on-failure:1"),
+    )
+    container = dock.start(dock.create(spec).id)
+    assert eventually(lambda: dock.inspect(container.id).restarts == 1 and results(dock, container))
+    now = dock.inspect(container.id)
+    assert min(result.started_at_ns for result in results(dock, container)) > (now.started_at_ns or 0)
+    assert (container.started_at_ns or 0) < (now.started_at_ns or 0)
+    dock.wait(container.id, timeout_s=20)
+
+
 def results(dock: Engine, container: Container) -> tuple[HealthResult, ...]:
     health = dock.inspect(container.id).health
     return health.results if health else ()

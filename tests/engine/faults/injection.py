@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -32,10 +34,19 @@ class Injection:
 @contextmanager
 def injected(pid: int, call: str, number: int | str, fault: str) -> Iterator[Injection]:
     """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``; "1+": each."""
+    injection = Injection()
+    with traced(pid, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={number}") as told:
+        yield injection
+    injection.struck = any(word in told[0] for word in ("(INJECTED)", "(DELAYED)", "killed by SIGKILL"))
+
+
+@contextmanager
+def traced(pid: int, *options: str) -> Iterator[list[str]]:
+    """Under strace(1) while inside; what that has written stands in the list once it has let go."""
+    told: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "strace"
-        command = ["strace", "-qq", "-o", str(output), "-p", str(pid), "-e", f"trace={call}"]
-        command += ["-e", f"inject={call}:{fault}:when={number}"]
+        command = ["strace", "-qq", "-o", str(output), "-p", str(pid), *options]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
             try:
                 if not eventually(lambda: _traced(pid) or tracer.poll() is not None):
@@ -43,12 +54,10 @@ def injected(pid: int, call: str, number: int | str, fault: str) -> Iterator[Inj
                 if tracer.poll() is not None:
                     assert tracer.stderr is not None
                     raise AssertionError(tracer.stderr.read().decode())
-                injection = Injection()
-                yield injection
+                yield told
             finally:
                 tracer.terminate()  # it lets the process go
-        text = output.read_text(errors="replace")
-        injection.struck = any(word in text for word in ("(INJECTED)", "(DELAYED)", "killed by SIGKILL"))
+        told.append(output.read_text(errors="replace"))
 
 
 def _traced(pid: int) -> bool:
@@ -116,6 +125,14 @@ class Actor:
             self._say("go")
             answer = self._end()
         return answer, injection.struck
+
+    def counted(self, expression: str, calls: Iterable[str]) -> Counter[str]:
+        """Do an act that nothing hinders; how often it makes each of these calls."""
+        self._say(json.dumps(expression))
+        with traced(self._hear()["pid"], "-e", f"trace={','.join(calls)}") as told:
+            self._say("go")
+            assert self._end() == {}
+        return Counter(re.findall(r"^(\w+)\(", told[0], re.MULTILINE))
 
     def _end(self) -> dict[str, Any]:
         answer = self._hear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -13,9 +14,11 @@ import pytest
 
 from console.supervisor import answering
 from engine.config import Config
-from engine.errors import Unsupported
+from engine.errors import BrokeOff, Unsupported
 from engine.launcher import start
 from engine.launcher.client import LauncherClient
+from engine.linux import unix
+from engine.shim import protocol
 from engine.storage.instance import instance_id
 from tests.conftest import eventually, stop_launcher
 from tests.leaks import instance_groups
@@ -62,3 +65,36 @@ def test_who_asks_while_one_ends_is_answered_by_it_or_by_the_next(config: Config
     assert len(ended) >= ENDS / 2
     stop_launcher(config)
     assert eventually(lambda: not instance_groups(instance_id(config)))
+
+
+def test_a_request_that_nobody_has_read_is_sent_again(config: Config) -> None:
+    """As when a launcher is killed: its child ahead has the socket a moment longer, and leaves with who has come."""
+    client = LauncherClient(config, instance_id(config), spawn=True)
+    path = f"{config.run}/launcher.sock"
+    left = unix.bind(path)
+    left.listen()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(client.call, "nothing", {})
+        assert select.select([left], (), (), 10)[0], "it has come"
+        os.unlink(path)
+        left.close()
+        with pytest.raises(Unsupported, match="unknown request"):
+            asking.result(30)
+    stop_launcher(config)
+
+
+def test_a_request_that_was_read_is_not_sent_again(config: Config) -> None:
+    """Whoever read it may have done half of it."""
+    client = LauncherClient(config, instance_id(config), spawn=True)
+    path = f"{config.run}/launcher.sock"
+    with unix.bind(path) as listener, ThreadPoolExecutor(1) as pool:
+        listener.listen()
+        listener.setblocking(True)
+        asking = pool.submit(client.call, "nothing", {})
+        with listener.accept()[0] as connection:
+            connection.setblocking(True)
+            assert protocol.receive(connection)
+        with pytest.raises(BrokeOff):
+            asking.result(30)
+        assert not select.select([listener], (), (), 0)[0], "it has not come again"
+    os.unlink(path)
