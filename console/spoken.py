@@ -31,6 +31,13 @@ KERNEL = {
     "Exec format error", "File exists", "Device or resource busy", "Invalid argument", "Read-only file system",
     "No space left on device", "Text file busy", "Too many levels of symbolic links", "File name too long",
 }  # fmt: skip
+# What RE2 says of a pattern that is none.
+PATTERNS = {
+    "invalid escape sequence", "invalid character class", "invalid character class range", "missing ]", "missing )",
+    "unexpected )", "trailing \\", "no argument for repetition operator", "invalid repetition size",
+    "bad repetition operator", "invalid perl operator", "invalid UTF-8", "invalid named capture group",
+    "pattern too large - compile failed",
+}  # fmt: skip
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}
 # Who says what it is given, and does not tell by the names of its parameters; "": that argument is not for people.
 CALLS = {
@@ -64,7 +71,7 @@ class Source:
     def texts(self) -> list[str]:
         """All of them, each once, as templates: what is put in at run time is `%(name)s`."""
         every = {text for _where, _node, texts in self.spoken() for text in texts or ()}
-        return sorted(text for text in every | WORDS | KERNEL if WORD.search(PLACE.sub("", text)))
+        return sorted(text for text in every | WORDS | KERNEL | PATTERNS if WORD.search(PLACE.sub("", text)))
 
     def spoken(self) -> Iterator[tuple[str, ast.expr, list[str] | None]]:
         """Module, expression, and the texts that it may have; None where the source does not say which."""

@@ -137,6 +137,12 @@ def labels(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     return _pairs(lines, "a label", "labels")
 
 
+def user(text: str, field: str = "user") -> None:
+    """InvalidRequest unless it may be a user: a name or number, perhaps with a group behind a colon; passwd(5)."""
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise InvalidRequest(f"{text!r} is not a user", hint="write name or uid:gid, without spaces", field=field)
+
+
 def _pairs(lines: list[str] | tuple[str, ...], what: str, field: str) -> dict[str, str]:
     seen: dict[str, str] = {}
     for line in lines:

@@ -108,8 +108,7 @@ def check(spec: ContainerSpec, caller: Caller) -> None:
     stop_timeout(spec.stop_timeout_s)
     if spec.workdir is not None:
         _absolute(spec.workdir, "workdir")
-    if any(c in (spec.user or "") for c in "\0\n"):
-        raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
+    names.user(spec.user or "")
     if not 65_536 <= spec.log_segment_bytes <= 2**40 or not 2 <= spec.log_segments <= 1000:
         raise InvalidRequest("log rotation is out of range", hint="segments of 64 KiB or more, at least 2", field="log")
     bounds.check(spec.limits)
@@ -159,8 +158,7 @@ def check_exec(spec: ExecSpec, container: ContainerSpec, caller: Caller) -> None
         raise InvalidRequest("the environment is too large", hint="at most 1 MiB", field="env")
     if spec.workdir is not None:
         _absolute(spec.workdir, "workdir")
-    if any(c in (spec.user or "") for c in "\0\n"):
-        raise InvalidRequest("the user contains a control character", hint="write name or uid:gid", field="user")
+    names.user(spec.user or "")
     if not (0 < spec.rows < 65536 and 0 < spec.columns < 65536):
         raise InvalidRequest("a terminal has 1 to 65535 rows and columns", hint="give its size", field="rows")
 

@@ -114,8 +114,9 @@ class Fields(forms.Form):
 
     memory = _line(_("Memory"), mode="text")
     cpus = forms.FloatField(
-        label=_("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"})
-    )
+        label=_("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"}),
+        error_messages={"invalid": _("Write it as a number, such as 0.5")},
+    )  # fmt: skip
     pids = _number(_("Processes"))
     memory_swap = _line(_("Memory and swap"), _("Together; empty: no swap, -1: any amount"))
     cpu_shares = _number(_("CPU weight"), _("Beside others when CPUs are short, 2 to 262144; usual is 1024"))

@@ -32,7 +32,7 @@ def check(limits: Limits) -> None:
         ("io_weight", limits.io_weight, IO_WEIGHTS, "a weight of I/O"),
     ):
         if value is not None and not least <= value <= most:
-            raise InvalidRequest(f"{value} is not {what}", hint=f"use {least} to {most}", field=field)
+            raise InvalidRequest(f"{value} is out of the range of {what}", hint=f"use {least} to {most}", field=field)
     _members(limits.cpuset_cpus, "/sys/devices/system/cpu/online", "cpuset_cpus", "CPUs")
     _members(limits.cpuset_mems, "/sys/devices/system/node/online", "cpuset_mems", "memory nodes")
     for each in limits.io:

@@ -22,8 +22,6 @@ _MEMORY_BYTES = 16 << 20
 _UNSEEN = re.compile(rb"\x1b\[[0-9;:]*[mK]|\r(?=\n|$)")
 # With these, what is true of a line in the middle of a text is not what is true of the line alone.
 _ALONE = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-")
-# What follows it is a part of the pattern, may be anything, and must not run into the sentence.
-_QUOTED = re.compile(": (.*)", re.DOTALL)
 
 
 class LogPattern:
@@ -42,10 +40,11 @@ class LogPattern:
         try:
             self._pattern: Any = re2.compile(_LINES + (text if regex else re2.escape(text)).encode(), options)
         except re2.error as error:
-            reason = error.args[0].replace(_LINES, b"", 1).decode("utf-8", "replace")
-            reason = _QUOTED.sub(": “\\1”", reason)
+            why, _, where = error.args[0].replace(_LINES, b"", 1).decode("utf-8", "replace").partition(": ")
             raise errors.InvalidRequest(
-                f"not a regular expression: {reason}", hint="search for it as plain text, or correct it", field="q"
+                f"not a regular expression, {why}: “{where}”" if where else f"not a regular expression, {why}",
+                hint="search for it as plain text, or correct it",
+                field="q",
             ) from error
         self._alone = regex and _ALONE.search(text) is not None
 

@@ -196,7 +196,7 @@ def test_what_is_done_to_one_container(hands: Hands, harbour: Engine) -> None:
 def test_what_is_done_to_many_and_to_what_else_there_is(hands: Hands, harbour: Engine) -> None:
     page = hands.page
     hands.go("/containers/-/create/")
-    hands.fill(image="wharfie/starter", name="second", command="sleep 1000")
+    hands.fill(image="wharfie/starter", name="second", command="sh -c 'trap exit TERM; sleep 1000 & wait'")
     hands.send("create")
     assert is_so(State.RUNNING, harbour, "second")
     hands.go("/containers/")

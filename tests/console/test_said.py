@@ -14,8 +14,9 @@ from django.test import Client
 from django.utils import translation
 
 from console import said
-from console.spoken import KERNEL, WORD, WORDS, Source
-from engine import ContainerSpec, Engine, HealthCheck, Image
+from console.spoken import KERNEL, PATTERNS, WORD, WORDS, Source
+from engine import ContainerSpec, Engine, HealthCheck, Image, LogPattern
+from engine.errors import InvalidRequest
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -25,8 +26,7 @@ ENGINE = Source(TOP)
 EXPLAINED = {
     "error.strerror or str(error)": "the kernel's words",
     "os.strerror(error.errno or 0)": "the kernel's words",
-    "error.args[0].replace(_LINES, b'', 1).decode('utf-8', 'replace')": "RE2's words about a pattern",
-    "_QUOTED.sub(': “\\\\1”', reason)": "the same, with quotes",
+    "error.args[0].replace(_LINES, b'', 1).decode('utf-8', 'replace').partition(': ')": "among the PATTERNS",
     "unreadable(paths)": "SQLite's words", "unreadable": "SQLite's words",
     "str(error)": "what the compiler of seccomp profiles says of one, for who writes them",
     "step": "what a shim was doing when the kernel refused",
@@ -143,3 +143,16 @@ def test_a_refusal_by_policy_is_chinese(
     answer = client.post("/containers/-/create/", form)
     assert answer.status_code == 403
     assert "--network host 仅限管理员" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a", "a)", "[a", "*a", "a**", "a{2000}", "(?<a", "\\", "[z-a]", "\\8", "[[:foo:]]", "(?z)", "(?P<>a)", "\\pX"],
+)
+def test_what_is_wrong_with_a_pattern_is_chinese(pattern: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        LogPattern(pattern, regex=True)
+    why = caught.value.message.removeprefix("not a regular expression, ").partition(": “")[0]
+    assert why in PATTERNS
+    with translation.override("zh-hans"):
+        assert why not in said.said(caught.value.message)

@@ -243,6 +243,8 @@ def test_nobody_gets_a_score_below_the_hosts_own_programs(engine: Engine, value:
         ({"network": NetworkMode.CONTAINER}, "network"),
         ({"namespaces": Namespaces(uts="host"), "hostname": "mine"}, "hostname"),
         ({"domainname": "a b"}, "domainname"),
+        ({"user": "sea captain"}, "user"),
+        ({"user": "captain\x1b"}, "user"),
     ],
 )
 def test_what_cannot_work_is_refused_for_admins_too(engine: Engine, options: dict[str, Any], field: str) -> None:

@@ -11,6 +11,7 @@ import resource
 import subprocess
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -20,9 +21,9 @@ from engine.errors import Corrupt, InvalidRequest, KernelError, Unsupported
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
+    "gzip": cache(gzip.compress),
+    "bzip2": cache(bz2.compress),
+    "xz": cache(lzma.compress),
 }
 DATA = random.Random(1).randbytes(3_000_000) + b"text " * 100_000
 

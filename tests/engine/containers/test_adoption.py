@@ -28,6 +28,8 @@ from tests.conftest import children, eventually, name_of
 from tests.engine.conftest import groups
 from tests.engine.killing import TOP, adopted, kill, kill_keepers, launcher, shim, tells_exits
 
+pytestmark = pytest.mark.one_engine
+
 LINES = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; exit %d"
 
 

@@ -25,6 +25,8 @@ from tests.conftest import children, eventually, name_of, shims
 from tests.engine.conftest import groups
 from tests.engine.killing import adopted, ask_and_die, kill, kill_keepers
 
+pytestmark = pytest.mark.one_engine
+
 TRIES = 40
 LINES = 20_000
 COUNT = 5

@@ -35,6 +35,8 @@ from tests.conftest import eventually, wait_readable
 from tests.engine.conftest import groups
 from tests.engine.killing import fall, shim
 
+pytestmark = pytest.mark.one_engine
+
 COUNT = "echo run; read n 2>/dev/null < /n || n=0; n=$((n+1)); echo $n > /n; "
 
 
