@@ -25,6 +25,7 @@ from engine.storage.database import Database
 from engine.storage.paths import Paths
 
 ASKED = 25  # of those thought to run, at each look
+SAME_LOOK_S = 0.02  # a page looks twice: for the events before it, and for what it shows
 SETTLED_NS = 50_000_000  # a directory's time is the clock's tick: one that has just changed may change within it again
 MOST_EVENTS = 1000  # as many as `Events.after` gives at once
 FAILED = "failed"  # beside the states and a check's STARTING and UNHEALTHY: what lists say of one that ended so
@@ -70,6 +71,7 @@ class Census:
         self._stamps: dict[tuple[str, str], Stamp] = {}
         self._scanned: Stamp | None = None
         self._turns: dict[str, None] = {}  # those that run, each once: who is asked next
+        self._asked_s = 0.0  # when the last of them were
 
     def look(self) -> list[Entry]:
         """All containers, the newest first."""
@@ -89,7 +91,10 @@ class Census:
 
     def _look(self) -> list[Entry]:
         touched = self._news() | self._moved()
-        turn = list(islice(self._turns, ASKED))
+        turn = []
+        if time.monotonic() - self._asked_s >= SAME_LOOK_S:
+            turn = list(islice(self._turns, ASKED))
+            self._asked_s = time.monotonic()
         for container_id in turn:
             del self._turns[container_id]
         for container_id in touched.union(turn):
