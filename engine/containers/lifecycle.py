@@ -202,7 +202,8 @@ class Lifecycle:
             state.require("remove", container.state, container.name)
             if container.exit is None or self._records.shim(container.id) is None:
                 self._clear(container)
-            # Else its shim has only the file system to give up, of which nothing is wanted any more.
+            else:  # its shim has only the file system to give up, of which nothing is wanted any more
+                self._paths.health_record(container.id).unlink(missing_ok=True)
             directory = self._paths.container(container.id)
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))

@@ -296,7 +296,7 @@ def test_what_its_checks_found_is_known_until_it_is_started_again(dock: Engine) 
     assert min(result.started_at_ns for result in results(dock, container)) > began_ns
     dock.stop(container.id, timeout_s=0)
     dock.remove(container.id)
-    assert not list(dock.paths.shims.glob(f"{container.id}*"))
+    assert eventually(lambda: not list(dock.paths.shims.glob(f"{container.id}*")))
 
 
 def test_checks_of_a_run_that_its_policy_began_are_its_own(dock: Engine) -> None:
