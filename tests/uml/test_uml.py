@@ -68,7 +68,8 @@ LATER = (
     "comes_out[stopped", "are_the_containers[stopped", "never_half[stopped", "names_its_field", "before_it_could_tell",
     "into_the_container[run", "that_is_on_its_way", "brings_back", "who_ended_it", "counted_twice", "exit_code[before",
     "its_end_and_its_exit_record", "who_holds_its_lock", "policy_says[no", "policy_says[on-failure-exit",
-    "leaves_nothing[/proc", "two_seconds[while",
+    "leaves_nothing[/proc", "two_seconds[while", "says_and_nothing_else[--network", "says_and_nothing_else[--ipc",
+    "says_and_nothing_else[--cap-add",
 )  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 # A guest each: it takes eight seconds to be ready.
