@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator
 
 from engine.containers.logframes import chunks
@@ -10,6 +9,7 @@ from engine.containers.logs import LogLine, LogTail, LogWatch
 from engine.containers.records import Records
 from engine.containers.spec import Container
 from engine.events import Events
+from engine.linux import files
 from engine.shim.stdio import STDOUT
 from engine.storage.paths import Paths
 
@@ -50,7 +50,7 @@ def lines(
                 continue  # a read is bounded: there may be more already, and no change would tell of it
             if watch is None or subscription is None or reader.finished:
                 return
-            select.select([watch.fileno(), subscription.fileno()], (), (), UNANNOUNCED_S)
+            files.readable((watch.fileno(), subscription.fileno()), UNANNOUNCED_S)
             watch.changed()
             subscription.drain()
     finally:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.errors import Unavailable
-from engine.linux import pidfds
+from engine.linux import files, pidfds
 from engine.shim import protocol
 
 REAPED_S = 1.0  # a command whose shim was killed has another parent, which sees to it soon
@@ -32,7 +32,7 @@ class Execution:
     def wait(self, timeout_s: float | None = None) -> int:
         """Its exit code. Unavailable after ``timeout_s``; and, before Linux 6.15, when its shim was killed."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        if not select.select([self._connection], (), (), timeout_s)[0]:
+        if not files.readable([self._connection.fileno()], timeout_s):
             raise _unended()
         answer = protocol.receive(self._connection)
         if answer is not None:

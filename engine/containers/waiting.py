@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import select
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -14,6 +13,7 @@ from engine.containers.records import Records
 from engine.containers.spec import Container, ExitRecord, State, WaitFor
 from engine.errors import NotFound, Unavailable, WrongState
 from engine.events import Events
+from engine.linux import files
 from engine.storage.paths import Paths
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Waiting:
         subscription = self._events.subscribe()
         try:
             while not (found := look()) and (left := deadline - time.monotonic()) > 0:
-                select.select([subscription.fileno()], (), (), min(left, UNANNOUNCED_S))
+                files.readable([subscription.fileno()], min(left, UNANNOUNCED_S))
                 subscription.drain()
             return found
         finally:

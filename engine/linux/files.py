@@ -7,9 +7,10 @@ import errno
 import fcntl
 import math
 import os
+import select
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from engine.linux.syscall import LIBC, Syscall, failure, fd, flags, pointer, size, text
@@ -159,6 +160,17 @@ def directory_beneath(root_fd: int, path: str) -> int:
         os.close(current)
         raise
     return current
+
+
+def readable(descriptors: Iterable[int], timeout_s: float | None) -> bool:
+    """Whether one of them can be read, or its other end is gone, within a time; None waits for that.
+
+    Of any number: select(2) refuses 1024 and more, which a console has that measures two hundred containers.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 def filesystem_magic(descriptor: int) -> int:

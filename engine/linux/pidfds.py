@@ -9,7 +9,7 @@ import select
 import signal
 import struct
 
-from engine.linux import process
+from engine.linux import files, process
 
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8  # of 64 bytes; linux/pidfd.h
 
@@ -54,9 +54,7 @@ def kill(pid: int, began: int, number: int) -> None:
 
 def ended(pidfd: int, timeout_s: float | None = 0) -> bool:
     """Whether a process has ended, within ``timeout_s``; None waits for that. pidfd_open(2), "poll"."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+    return files.readable([pidfd], timeout_s)
 
 
 def reaped(pidfd: int, timeout_s: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ from engine.containers.spec import Container, Limits
 from engine.errors import EngineError, WrongState
 from engine.events import Events
 from engine.metrics.spec import Sample
+
+KEPT_OF_LIMIT = 10  # their files are half of what a process may have open, at most
 
 
 class Running(Protocol):
@@ -41,7 +44,7 @@ def counters(instance: str, container: Container) -> Counters:
 class Sampler:
     """Takes samples, and keeps open what it reads them from. Thread-safe; close it."""
 
-    MOST_KEPT = 128  # containers, of five files each; of more, the others' are opened each time
+    MOST_KEPT = 500  # containers, of five files each; of more, the others' are opened each time
 
     def __init__(self, instance: str, events: Events) -> None:
         self._instance = instance
@@ -101,7 +104,7 @@ class Sampler:
             self._meters.pop(container_id).close()  # of its run before: it may have another group now
         with UnlessGone():
             group = manager.group(self._instance, container_id)
-            if len(self._meters) >= self.MOST_KEPT:
+            if len(self._meters) >= min(self.MOST_KEPT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // KEPT_OF_LIMIT):
                 return manager.usage(group)
             meter = self._meters[container_id] = group.meter()
             return meter.read()

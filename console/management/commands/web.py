@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import tempfile
 import threading
 from typing import Any
@@ -30,6 +31,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # five for each container that is measured
         settings.PATHS.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.PATHS.tmp.mkdir(mode=0o700, exist_ok=True)
         ownlog.keep()

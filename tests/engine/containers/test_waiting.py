@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
-from engine import Container, ContainerSpec, EndedBy, Engine, Limits, State, WaitFor
+from engine import Container, ContainerSpec, EndedBy, Engine, ExecSpec, Limits, State, WaitFor
 from engine.containers.endings import ended_by
 from engine.containers.spec import ExitRecord
 from engine.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable, WrongState
@@ -241,3 +243,30 @@ def test_who_traces_a_first_process_holds_up_nobody(dock: Engine) -> None:
     finally:
         os.waitpid(container.pid, WALL)
     dock.remove(container.id, force=True)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process has so many open that the next has a number which select(2) does not take."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    with ExitStack() as stack:
+        for _ in range(1100):
+            stack.callback(os.close, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
+def test_who_has_a_thousand_files_open_waits_and_follows_all_the_same(dock: Engine) -> None:
+    spec = ContainerSpec(image="busybox", command=("sh", "-c", "echo one; sleep 0.2; echo two; read word"), stdin=True)
+    container = dock.start(dock.create(spec).id)
+    lines = dock.logs(container.id, follow=True)
+    assert [next(lines).text, next(lines).text] == ["one", "two"]
+    lines.close()
+    with dock.exec(container.id, ExecSpec(("sh", "-c", "sleep 0.2; exit 3"))) as execution:
+        assert execution.wait(10) == 3
+    with pytest.raises(Unavailable):
+        dock.wait(container.id, timeout_s=0.1)
+    dock.stop(container.id, timeout_s=0)
+    assert dock.wait(container.id, timeout_s=10).code == 137
