@@ -34,10 +34,9 @@ uninstall: ## take that away; data stay, unless PURGE=1 (root)
 	@scripts/host uninstall
 	@scripts/uninstall
 
-test: ## lint, then every test in parallel, then the check for leaks (root)
+test: ## every test in parallel, lint among them, then the check for leaks (root)
 	@scripts/host test
 	@scripts/venv dev
-	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 soak: ## every fault, attack and race in full, then acts against a model for SOAK_HOURS hours, 1 if not given (root)

@@ -70,7 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 LONG = (
-    "tests/uml/", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts", "tests/test_install",
+    "tests/uml/", "tests/test_lint", "tests/browser/test_every", "tests/browser/", "tests/engine/faults/test_acts",
+    "tests/test_install",
 )  # fmt: skip
 MOUNTED = pytest.StashKey[bool]()
 DESCRIPTORS = pytest.StashKey[set[str]]()
