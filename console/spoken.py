@@ -20,7 +20,7 @@ WORD = re.compile("[A-Za-z]{2}")
 WORDS = {
     "start", "stop", "restart", "kill", "signal", "pause", "unpause", "rename", "update", "exec", "copy", "remove",
     "created", "running", "paused", "restarting", "exited", "broken", "memory", "memory and swap",
-    "a limit of processes", "a share of the CPUs", "a weight of I/O", "a limit of a disk of the host",
+    "the number of processes", "the CPU weight", "the disk weight", "a limit of a disk of the host",
     "a directory of the host", "author", "message", "interval", "timeout", "start interval", "start period",
     "this process", "the engine",
     "NFS", "FUSE", "overlayfs (it looks like the inside of a container)",
@@ -35,7 +35,7 @@ KERNEL = {
 PATTERNS = {
     "invalid escape sequence", "invalid character class", "invalid character class range", "missing ]", "missing )",
     "unexpected )", "trailing \\", "no argument for repetition operator", "invalid repetition size",
-    "bad repetition operator", "invalid perl operator", "invalid UTF-8", "invalid named capture group",
+    "bad repetition operator", "invalid perl operator", "invalid named capture group",
     "pattern too large - compile failed",
 }  # fmt: skip
 SPOKEN = {"broken", "hint", "why", "what", "good", "reason"}

@@ -137,10 +137,10 @@ def labels(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     return _pairs(lines, "a label", "labels")
 
 
-def user(text: str, field: str = "user") -> None:
+def user(text: str) -> None:
     """InvalidRequest unless it may be a user: a name or number, perhaps with a group behind a colon; passwd(5)."""
     if any(character.isspace() or not character.isprintable() for character in text):
-        raise InvalidRequest(f"{text!r} is not a user", hint="write name or uid:gid, without spaces", field=field)
+        raise InvalidRequest(f"{text!r} is not a user", hint="write name or uid:gid, without spaces", field="user")
 
 
 def _pairs(lines: list[str] | tuple[str, ...], what: str, field: str) -> dict[str, str]:

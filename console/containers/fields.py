@@ -115,7 +115,7 @@ class Fields(forms.Form):
     memory = _line(_("Memory"), mode="text")
     cpus = forms.FloatField(
         label=_("CPU, cores"), required=False, widget=forms.TextInput(attrs={"inputmode": "decimal"}),
-        error_messages={"invalid": _("Write it as a number, such as 0.5")},
+        error_messages={"invalid": _("Write it as a number, such as 0.5.")},
     )  # fmt: skip
     pids = _number(_("Processes"))
     memory_swap = _line(_("Memory and swap"), _("Together; empty: no swap, -1: any amount"))

@@ -80,7 +80,7 @@ def _troubles(request: HttpRequest, engine: Engine, counts: Mapping[str, int]) -
 
 def _ails_since(engine: Engine, container: Container) -> int | None:
     """When it became unhealthy, or last ended; None where that is not known."""
-    if container.state.alive and container.health and container.health.status == "unhealthy":
+    if container.pid is not None and container.health and container.health.status == "unhealthy":
         changes = engine.health_changes(container.id, 1)
         return changes[0].time_ns if changes and changes[0].detail.get("status") == "unhealthy" else None
     return container.exit.finished_at_ns if container.state == "restarting" and container.exit else None

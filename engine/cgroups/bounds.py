@@ -27,9 +27,9 @@ def check(limits: Limits) -> None:
     if limits.cpus is not None and not MIN_CPUS <= limits.cpus <= cores:
         raise InvalidRequest(f"{limits.cpus:g} cores cannot be given", hint=f"use {MIN_CPUS} to {cores}", field="cpus")
     for field, value, (least, most), what in (
-        ("pids", limits.pids, (1, MAX_PIDS), "a limit of processes"),
-        ("cpu_shares", limits.cpu_shares, CPU_SHARES, "a share of the CPUs"),
-        ("io_weight", limits.io_weight, IO_WEIGHTS, "a weight of I/O"),
+        ("pids", limits.pids, (1, MAX_PIDS), "the number of processes"),
+        ("cpu_shares", limits.cpu_shares, CPU_SHARES, "the CPU weight"),
+        ("io_weight", limits.io_weight, IO_WEIGHTS, "the disk weight"),
     ):
         if value is not None and not least <= value <= most:
             raise InvalidRequest(f"{value} is out of the range of {what}", hint=f"use {least} to {most}", field=field)

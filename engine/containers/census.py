@@ -91,14 +91,14 @@ class Census:
 
     def _look(self) -> list[Entry]:
         touched = self._news() | self._moved()
-        turn = []
-        if time.monotonic() - self._asked_s >= SAME_LOOK_S:
-            turn = list(islice(self._turns, ASKED))
-            self._asked_s = time.monotonic()
+        again = time.monotonic() - self._asked_s < SAME_LOOK_S
+        turn = [] if again else list(islice(self._turns, ASKED))
         for container_id in turn:
             del self._turns[container_id]
         for container_id in touched.union(turn):
             self._ask(container_id)
+        if turn:
+            self._asked_s = time.monotonic()
         self._turns |= {each: None for each in turn if each in self._now and self._now[each].state.alive}
         if self._ordered is None:
             self._ordered = sorted(self._now.values(), key=lambda entry: entry.created_at_ns, reverse=True)

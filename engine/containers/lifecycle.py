@@ -174,8 +174,7 @@ class Lifecycle:
             manager.clear_engine(self._instance, str(self._paths.groups_lock))
             left += [record, door]  # last: by these it is found again
         for path in left:
-            path.unlink(missing_ok=True)
-            path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed
+            _unlink(path)
 
     @staticmethod
     def _just_ending(container: Container) -> Busy:
@@ -203,7 +202,7 @@ class Lifecycle:
             if container.exit is None or self._records.shim(container.id) is None:
                 self._clear(container)
             else:  # its shim has only the file system to give up, of which nothing is wanted any more
-                self._paths.health_record(container.id).unlink(missing_ok=True)
+                _unlink(self._paths.health_record(container.id))
             directory = self._paths.container(container.id)
             with self._database.transaction(durable=True) as connection:
                 connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
@@ -218,3 +217,8 @@ class Lifecycle:
                 ) from error
         self._events.wake()
         self._trash.delete(grave)  # at last: its thread would be in the way of this one
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.new").unlink(missing_ok=True)  # its writer was killed

@@ -42,7 +42,7 @@ class LogPattern:
         except re2.error as error:
             why, _, where = error.args[0].replace(_LINES, b"", 1).decode("utf-8", "replace").partition(": ")
             raise errors.InvalidRequest(
-                f"not a regular expression, {why}: “{where}”" if where else f"not a regular expression, {why}",
+                f"not a regular expression: {why} in “{where}”" if where else f"not a regular expression: {why}",
                 hint="search for it as plain text, or correct it",
                 field="q",
             ) from error

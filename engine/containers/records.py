@@ -119,7 +119,9 @@ class Records(Runs):
             if last is None:
                 with self._database.transaction() as connection:
                     last = self._die(connection, row, earlier(record)[-1])
-            return self._make(row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"])
+            return self._make(
+                row, State.RESTARTING, spec, argv, ended=last, restarts=record["restarts"], health=self._had(row, spec)
+            )
         ended = stored(row) or self.fold(row)
         restarts = ended.restarts if ended else 0
         return self._make(row, State.EXITED, spec, argv, ended=ended, restarts=restarts, health=self._had(row, spec))
@@ -197,7 +199,9 @@ class Records(Runs):
         """
         ended = self._read_exit(row)
         if ended is not None:
+            found = self._read_health(row["id"])  # of this run: the next one waits for its exit record
             with self._database.transaction() as connection:
+                self._tell(connection, row, found)
                 self._die(connection, row, dataclasses.asdict(ended) | {"started_at_ns": row["started_at_ns"]})
         return ended
 
@@ -217,15 +221,21 @@ class Records(Runs):
         found = self._read_health(row["id"])
         if found.status != (row["health"] or health.STARTING):
             with self._database.transaction() as connection:
-                changed = connection.execute(
-                    "UPDATE containers SET health = ? WHERE id = ? AND health IS ?",
-                    (found.status, row["id"], row["health"]),
-                ).rowcount
-                if changed and found.status != health.STARTING:
-                    self._events.add(
-                        connection, "container", "health_status", row["id"], row["name"], status=found.status
-                    )
+                self._tell(connection, row, found)
         return found
+
+    def _tell(self, connection: sqlite3.Connection, row: sqlite3.Row, found: Health) -> None:
+        """Write down another status, if it is one, and since when."""
+        if found.status == (row["health"] or health.STARTING):
+            return
+        changed = connection.execute(
+            "UPDATE containers SET health = ? WHERE id = ? AND health IS ?", (found.status, row["id"], row["health"])
+        ).rowcount
+        if changed and found.status != health.STARTING:
+            at_ns = found.results[-1].finished_at_ns if found.results else 0
+            self._events.add(
+                connection, "container", "health_status", row["id"], row["name"], at_ns=at_ns, status=found.status
+            )
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         # In this order, and before the record is read: one that comes, or writes it and leaves, must not be missed.

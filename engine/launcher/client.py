@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -38,21 +39,23 @@ class LauncherClient:
         Raises the EngineError that the other side met, Unavailable, or Overloaded before anything is asked.
         """
         room.require(self._instance)
-        until = time.monotonic() + STARTUP_S
-        while not (answer := self._ask(request | {"op": op, "version": protocol.VERSION}, fds, timeout_s, until)):
+        message = request | {"op": op, "version": protocol.VERSION}
+        until = math.inf
+        while (answer := self._ask(message, fds, timeout_s)) is None:
+            until = min(until, time.monotonic() + STARTUP_S)
+            if time.monotonic() > until:
+                raise Unavailable("the launcher reads no requests", hint="look at `doctor`, then try again")
             time.sleep(UNREAD_S)
         if "error" in answer:
             raise from_wire(answer["error"])
         result: dict[str, Any] = answer.get("result", answer)
         return result
 
-    def _ask(
-        self, message: dict[str, Any], fds: list[int] | None, timeout_s: float | None, until: float
-    ) -> dict[str, Any] | None:
-        """The answer; None when nobody has read the request to its end, and so has begun nothing, before ``until``.
+    def _ask(self, message: dict[str, Any], fds: list[int] | None, timeout_s: float | None) -> dict[str, Any] | None:
+        """The answer; None when nobody has read the whole request, so that nothing was begun.
 
-        That is what a connection tells by its reset: where it was taken, only what is not read then resets it. A
-        launcher was killed, and its child ahead, which has its socket too, leaves.
+        A connection that is reset tells that: the other end was closed before it had read everything. A killed launcher
+        leaves such connections: the child that it had ahead has its socket, too, and ends a moment later.
         """
         with self._connect() as connection:
             connection.settimeout(timeout_s)
@@ -65,7 +68,7 @@ class LauncherClient:
                     hint="it may still do it: look again in a moment",
                 ) from error
             except (OSError, EOFError) as error:
-                if isinstance(error, ConnectionResetError | BrokenPipeError) and time.monotonic() < until:
+                if isinstance(error, ConnectionResetError | BrokenPipeError):
                     return None
                 raise BrokeOff(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
         if answer is None:

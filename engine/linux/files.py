@@ -30,6 +30,7 @@ NFS_SUPER_MAGIC = 0x6969
 FUSE_SUPER_MAGIC = 0x65735546
 
 LOCK_PAUSE_S = 0.01
+LONGEST_MS = 2**31 - 1  # that poll(2) waits
 
 IN_MODIFY, IN_CREATE, IN_ONLYDIR = 0x2, 0x100, 0x01000000
 
@@ -165,12 +166,12 @@ def directory_beneath(root_fd: int, path: str) -> int:
 def readable(descriptors: Iterable[int], timeout_s: float | None) -> bool:
     """Whether one of them can be read, or its other end is gone, within a time; None waits for that.
 
-    Of any number: select(2) refuses 1024 and more, which a console has that measures two hundred containers.
+    Of any number: select(2) refuses 1024 and above, and a console that measures 200 containers has so many open.
     """
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+    return bool(poll.poll(None if timeout_s is None else min(max(0.0, timeout_s * 1000), LONGEST_MS)))
 
 
 def filesystem_magic(descriptor: int) -> int:

@@ -17,7 +17,7 @@ from engine.errors import EngineError, WrongState
 from engine.events import Events
 from engine.metrics.spec import Sample
 
-KEPT_OF_LIMIT = 10  # their files are half of what a process may have open, at most
+FILES_EACH = 5  # of a container; all of them are at most half of what a process may have open
 
 
 class Running(Protocol):
@@ -44,7 +44,7 @@ def counters(instance: str, container: Container) -> Counters:
 class Sampler:
     """Takes samples, and keeps open what it reads them from. Thread-safe; close it."""
 
-    MOST_KEPT = 500  # containers, of five files each; of more, the others' are opened each time
+    MOST_KEPT = 500  # containers, of FILES_EACH; of more, the others' are opened each time
 
     def __init__(self, instance: str, events: Events) -> None:
         self._instance = instance
@@ -104,7 +104,8 @@ class Sampler:
             self._meters.pop(container_id).close()  # of its run before: it may have another group now
         with UnlessGone():
             group = manager.group(self._instance, container_id)
-            if len(self._meters) >= min(self.MOST_KEPT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // KEPT_OF_LIMIT):
+            allowed, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            if len(self._meters) >= min(self.MOST_KEPT, allowed // (2 * FILES_EACH)):
                 return manager.usage(group)
             meter = self._meters[container_id] = group.meter()
             return meter.read()

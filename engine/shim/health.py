@@ -24,6 +24,7 @@ STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 KEPT_RESULTS = 5
 OUTPUT_BYTES = 4096
 LOOK_S = 1.0  # how often a check that takes its time is looked at
+ENDING_S = 0.5  # for the first process of a container, which is the last to end: a check ends with the others
 _SHAPE = {"status": str, "failing_streak": int, "results": list}
 
 
@@ -67,7 +68,8 @@ def probe(request: dict[str, Any], init_pidfd: int, group: manager.Group, *, gra
         "started_at_ns": began_ns, "finished_at_ns": time.time_ns(), "code": code,
         "output": output.decode("utf-8", "replace"),
     }  # fmt: skip
-    if pidfds.ended(init_pidfd):  # the record that is there may be of the next run by now
+    # One that was killed, or could not begin, may have met the container's end, which is no failure of its own.
+    if pidfds.ended(init_pidfd, ENDING_S if code is not None and code >= KernelError.exit_code else 0):
         return False
     path = request["health_record"]
     known = read(path)

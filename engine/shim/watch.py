@@ -139,7 +139,8 @@ class Watch:
             os.close(pidfd)
 
     def _reap_commands(self) -> None:
-        """Tell how they ended who wait for commands that ended with the container, if not with its first process."""
+        """Tell how they ended who wait for commands that ended with the container, if not with its first process; and
+        wait for the check that did."""
         until = time.monotonic() + ENDED_S
         while self._commands and time.monotonic() < until:
             for pidfd in tuple(self._commands):
@@ -240,7 +241,9 @@ class Watch:
         grace = checks.begin()
         child = self._fork("health")
         if child:
-            self.see_off(child, checks.ended)
+            pidfd = os.pidfd_open(child)
+            self.see_off(child, checks.ended, pidfd)
+            self._commands.add(pidfd)  # what it writes is of this run
             return
         status = 1
         try:

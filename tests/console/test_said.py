@@ -152,7 +152,7 @@ def test_a_refusal_by_policy_is_chinese(
 def test_what_is_wrong_with_a_pattern_is_chinese(pattern: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         LogPattern(pattern, regex=True)
-    why = caught.value.message.removeprefix("not a regular expression, ").partition(": “")[0]
+    why = caught.value.message.removeprefix("not a regular expression: ").partition(" in “")[0]
     assert why in PATTERNS
     with translation.override("zh-hans"):
         assert why not in said.said(caught.value.message)

@@ -56,7 +56,7 @@ def head_of(container: Container) -> dict[str, Any]:
 
 def _unhealthy(container: Container) -> dict[str, Any] | None:
     """What its check found last, when that has failed too often; when it became so, if anybody knows."""
-    if not container.state.alive or not container.health or container.health.status != "unhealthy":
+    if container.pid is None or not container.health or container.health.status != "unhealthy":
         return None
     changes = gateway.engine().health_changes(container.id, 1)
     known = changes and changes[0].detail.get("status") == "unhealthy"

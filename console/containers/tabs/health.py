@@ -13,6 +13,8 @@ from console.spelling import health, seconds
 from console.text import clean
 from engine import Container, Engine, Event, EventFilter, HealthResult
 
+STARTS = 500  # that are looked at; of several in a row one is shown
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, ref: str) -> HttpResponse:
@@ -35,12 +37,16 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
 
 
 def _changes(engine: Engine, container: Container) -> list[Event]:
-    """What became of its health, and between that its starts: each begins with no health at all. The newest first."""
+    """What became of its health, the newest first, and where it began anew: after a start there is none at first."""
     changes = engine.health_changes(container.id)
     if not changes:
         return []
     starts = EventFilter(object_id=container.id, action="start", since_ns=changes[-1].time_ns)
-    return sorted([*changes, *engine.find_events(starts)], key=lambda event: event.seq, reverse=True)
+    shown: list[Event] = []
+    for event in sorted([*changes, *engine.find_events(starts, STARTS)], key=lambda event: event.time_ns):
+        if event.action != "start" or shown[-1].action != "start":
+            shown.append(event)
+    return shown[::-1]
 
 
 def _row(result: HealthResult) -> dict[str, Any]:

@@ -299,6 +299,40 @@ def test_what_its_checks_found_is_known_until_it_is_started_again(dock: Engine) 
     assert eventually(lambda: not list(dock.paths.shims.glob(f"{container.id}*")))
 
 
+def test_a_check_that_ends_with_its_container_has_not_failed(dock: Engine) -> None:
+    check = HealthCheck(("sleep", "30"), interval_s=0.05, retries=1)
+    container = dock.create(ContainerSpec(image="busybox", command=("sleep", "100"), health=check))
+    for _ in range(8):  # of two, one was told as unhealthy
+        dock.start(container.id)
+        assert eventually(lambda: dock.counters(container.id).pids == 2), "it is being checked"
+        dock.stop(container.id, timeout_s=0)
+        assert dock.inspect(container.id).health is None
+    assert not dock.health_changes(container.id)
+
+
+def test_while_it_waits_for_its_next_run_its_checks_are_known_and_what_nobody_saw_is_told(dock: Engine) -> None:
+    check = HealthCheck(("false",), interval_s=0.05, retries=1)
+    restart = RestartPolicy.parse("on-failure")
+    command = ("sh", "-c", "sleep 0.7; exit 1")
+    made = dock.create(ContainerSpec(image="busybox", command=command, health=check, restart=restart))
+    container = dock.start(made.id)
+
+    def rests() -> bool:
+        now = dock.inspect(container.id)
+        return now.state is State.RESTARTING and now.health is not None and now.health.status == "unhealthy"
+
+    assert eventually(rests, 20)
+    dock.stop(container.id, timeout_s=0)
+    dock.update(container.id, restart=RestartPolicy())
+    again = dock.start(container.id)
+    time.sleep(0.4)  # nobody looks
+    dock.wait(container.id, timeout_s=20)
+    (change, *_more) = dock.health_changes(container.id)
+    ended = dock.inspect(container.id)
+    assert ended.exit is not None
+    assert (again.started_at_ns or 0) < change.time_ns < ended.exit.finished_at_ns
+
+
 def test_checks_of_a_run_that_its_policy_began_are_its_own(dock: Engine) -> None:
     check = HealthCheck(("true",), interval_s=0.05)
     spec = ContainerSpec(
@@ -308,7 +342,11 @@ def test_checks_of_a_run_that_its_policy_began_are_its_own(dock: Engine) -> None
         restart=RestartPolicy.parse("on-failure:1"),
     )
     container = dock.start(dock.create(spec).id)
-    assert eventually(lambda: dock.inspect(container.id).restarts == 1 and results(dock, container))
+
+    def again() -> bool:
+        return dock.inspect(container.id).state is State.RUNNING and dock.inspect(container.id).restarts == 1
+
+    assert eventually(lambda: again() and results(dock, container))
     now = dock.inspect(container.id)
     assert min(result.started_at_ns for result in results(dock, container)) > (now.started_at_ns or 0)
     assert (container.started_at_ns or 0) < (now.started_at_ns or 0)
