@@ -257,7 +257,7 @@ def test_a_log_is_searched_and_taken_away_as_it_is_shown(page: Page, console: Co
     assert download.value.path().read_text() == "line 1\nline 2\n"
     page.get_by_label("Show times").click()
     page.goto(f"{console.address}/containers/{container.id}/logs/?q=(&regex=1")
-    expect(page.get_by_role("alert")).to_contain_text("missing ): “(”.")
+    expect(page.get_by_role("alert")).to_contain_text("missing ) in “(”.")
     expect(page.locator("[data-log] li")).to_have_count(3)
 
 

@@ -124,7 +124,7 @@ def test_a_wrong_expression_is_quoted_and_a_bound_is_a_time_that_a_browser_takes
     page: Client, written: Container
 ) -> None:
     assert (
-        "missing ): \u201cline (\u201d."
+        "missing ) in \u201cline (\u201d."
         in page.get("/containers/sea/logs/", {"q": "line (", "regex": 1}).content.decode()
     )
     ends_first = {"since": "2002-01-01T00:00", "until": "2001-01-01T00:00"}
