@@ -39,7 +39,7 @@ class Watch:
         self._first = first  # with which the log and the exit record came, for all runs
         self._children: dict[int, tuple[int, Callable[[int], None] | None]] = {}  # by pidfd: who, and whom it concerns
         self._errands: dict[int, Errand] = {}  # by door: those whose command does not run yet
-        self._commands: set[int] = set()  # pidfds of the errands' children
+        self._commands: set[int] = set()  # pidfds of the errands' children, and of a check
         self._traced: set[int] = set()  # those of children that have ended, but are somebody else's yet
         self._poll = select.poll()
         self._door = Door(first.listener, self._poll, self._operation)
@@ -113,11 +113,12 @@ class Watch:
 
     # Children
 
-    def see_off(self, child: int, then: Callable[[int], None] | None = None, pidfd: int = -1) -> None:
-        """Reap a child when it ends, close its ``pidfd``, and tell ``then`` its wait status."""
+    def see_off(self, child: int, then: Callable[[int], None] | None = None, pidfd: int = -1) -> int:
+        """Reap a child when it ends, close its ``pidfd``, which is returned, and tell ``then`` its wait status."""
         pidfd = os.pidfd_open(child) if pidfd < 0 else pidfd
         self._children[pidfd] = child, then
         self._poll.register(pidfd, select.POLLIN)
+        return pidfd
 
     def _reap(self, pidfd: int) -> None:
         """Reap a child that has ended. One that another process of the container traces is that one's first, for as
@@ -139,8 +140,7 @@ class Watch:
             os.close(pidfd)
 
     def _reap_commands(self) -> None:
-        """Tell how they ended who wait for commands that ended with the container, if not with its first process; and
-        wait for the check that did."""
+        """Reap the commands, and the check, that ended with the container, and tell those who wait for them."""
         until = time.monotonic() + ENDED_S
         while self._commands and time.monotonic() < until:
             for pidfd in tuple(self._commands):
@@ -175,8 +175,7 @@ class Watch:
             errand = Errand(request, client, self._run.pidfd, self._request["uid_base"], self._group())
             self._errands[errand.door] = errand
             self._poll.register(errand.door, select.POLLIN)
-            self._commands.add(errand.pidfd)
-            self.see_off(errand.pid, lambda status: self._reaped(errand, status), errand.pidfd)
+            self._commands.add(self.see_off(errand.pid, lambda status: self._reaped(errand, status), errand.pidfd))
             return False
         child = self._fork("exec", client.fileno())
         if child:
@@ -241,9 +240,7 @@ class Watch:
         grace = checks.begin()
         child = self._fork("health")
         if child:
-            pidfd = os.pidfd_open(child)
-            self.see_off(child, checks.ended, pidfd)
-            self._commands.add(pidfd)  # what it writes is of this run
+            self._commands.add(self.see_off(child, checks.ended))  # what it writes is of this run
             return
         status = 1
         try:
