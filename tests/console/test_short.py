@@ -15,6 +15,7 @@ from engine import Config, ContainerSpec, Engine, State, policy
 from engine.cgroups import manager, room
 from engine.storage.paths import Paths
 from tests.conftest import empty
+from tests.conftest import eventually
 from tests.console import serving
 from tests.console.conftest import HTMX
 from tests.console.serving import PASSWORD, Serve, Visitor
@@ -77,10 +78,18 @@ def test_an_engine_that_is_short_of_memory_takes_on_nothing_more(page: Client, i
     """429, and when to ask again; what is there can be looked at, and removed to make room."""
     engine.create(ContainerSpec(image="team/empty:1", name="idle", command=("/none",)))
     group = manager.group(engine.instance, manager.ENGINE_GROUP)
-    room._unlimited.clear()
     unlimited = dataclasses.asdict(policy.default_limits())
-    limit = manager.usage(group).memory_bytes + room.LEAST_BYTES // 2
+    seen: list[int] = []
+
+    def settled() -> bool:
+        """Who unpacked the image has ended, whose memory would be free a moment later."""
+        seen.append(manager.usage(group).memory_bytes)
+        return len(seen) > 10 and max(seen[-10:]) - min(seen[-10:]) < 2**20
+
+    assert eventually(settled)
+    limit = seen[-1] + room.LEAST_BYTES // 2
     group.limit(unlimited | {"memory_bytes": limit, "memory_swap_bytes": limit})
+    room._unlimited.clear()  # now: whoever looked before would have found none
     refused = page.post("/containers/idle/start/", headers=HTMX)
     assert (refused.status_code, refused["Retry-After"]) == (429, "5")
     assert "The engine is short of memory" in refused.text
