@@ -14,8 +14,7 @@ from django.test import Client
 from engine import Config, ContainerSpec, Engine, State, policy
 from engine.cgroups import manager, room
 from engine.storage.paths import Paths
-from tests.conftest import empty
-from tests.conftest import eventually
+from tests.conftest import empty, eventually
 from tests.console import serving
 from tests.console.conftest import HTMX
 from tests.console.serving import PASSWORD, Serve, Visitor
