@@ -46,8 +46,7 @@ soak: ## every fault, attack and race in full, then acts against a model for SOA
 
 lint: ## ruff and mypy
 	@scripts/venv dev
-	@.venv/bin/python -m ruff check .
-	@.venv/bin/python -m mypy
+	@scripts/lint
 
 bench: ## print Wharfie's figures beside its peers'; BENCH_ARGS="--only log-read" chooses (root)
 	@scripts/host test

@@ -199,9 +199,8 @@ class Records(Runs):
         """
         ended = self._read_exit(row)
         if ended is not None:
-            found = self._read_health(row["id"])  # of this run: the next one waits for its exit record
+            self._health(row)  # its last change, which nobody has seen perhaps
             with self._database.transaction() as connection:
-                self._tell(connection, row, found)
                 self._die(connection, row, dataclasses.asdict(ended) | {"started_at_ns": row["started_at_ns"]})
         return ended
 
@@ -221,21 +220,17 @@ class Records(Runs):
         found = self._read_health(row["id"])
         if found.status != (row["health"] or health.STARTING):
             with self._database.transaction() as connection:
-                self._tell(connection, row, found)
+                changed = connection.execute(
+                    "UPDATE containers SET health = ? WHERE id = ? AND health IS ?",
+                    (found.status, row["id"], row["health"]),
+                ).rowcount
+                if changed and found.status != health.STARTING:
+                    at_ns = found.results[-1].finished_at_ns if found.results else 0
+                    self._events.add(
+                        connection, "container", "health_status", row["id"], row["name"], at_ns=at_ns,
+                        status=found.status,
+                    )  # fmt: skip
         return found
-
-    def _tell(self, connection: sqlite3.Connection, row: sqlite3.Row, found: Health) -> None:
-        """Write down another status, if it is one, and since when."""
-        if found.status == (row["health"] or health.STARTING):
-            return
-        changed = connection.execute(
-            "UPDATE containers SET health = ? WHERE id = ? AND health IS ?", (found.status, row["id"], row["health"])
-        ).rowcount
-        if changed and found.status != health.STARTING:
-            at_ns = found.results[-1].finished_at_ns if found.results else 0
-            self._events.add(
-                connection, "container", "health_status", row["id"], row["name"], at_ns=at_ns, status=found.status
-            )
 
     def _read_exit(self, row: sqlite3.Row) -> ExitRecord | None:
         # In this order, and before the record is read: one that comes, or writes it and leaves, must not be missed.

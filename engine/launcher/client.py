@@ -67,9 +67,9 @@ class LauncherClient:
                     f"the launcher has not answered in {timeout_s:g} s",
                     hint="it may still do it: look again in a moment",
                 ) from error
+            except (ConnectionResetError, BrokenPipeError):
+                return None
             except (OSError, EOFError) as error:
-                if isinstance(error, ConnectionResetError | BrokenPipeError):
-                    return None
                 raise BrokeOff(f"the launcher broke off: {error}", hint="look at `doctor`, then try again") from error
         if answer is None:
             raise BrokeOff("the launcher gave no answer", hint="look at its messages, then try again")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ def page(client: Client, user: User) -> Client:
     return client
 
 
-@pytest.fixture
-def serve(config: Config) -> Iterator[Serve]:
+@contextmanager
+def served(config: Config) -> Iterator[Serve]:
+    """A console; at the end it is gone, and its launcher."""
     running = Serve(config)
     try:
         yield running
@@ -128,16 +130,17 @@ def serve(config: Config) -> Iterator[Serve]:
         stop_launcher(config)
 
 
+@pytest.fixture
+def serve(config: Config) -> Iterator[Serve]:
+    with served(config) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def modules_serve() -> Iterator[Serve]:
     """One for all tests of a module that share it."""
-    with new_config() as config:
-        running = Serve(config)
-        try:
-            yield running
-        finally:
-            running.end()
-            stop_launcher(config)
+    with new_config() as config, served(config) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +159,9 @@ def small(config: Config, tmp_path: Path) -> Iterator[Serve]:
     with mounted("-o", "loop", str(image), at=config.root):
         own = Config(root=config.root / "store", run=config.run)
         own.root.mkdir(mode=0o700)
-        running = Serve(own)
-        try:
+        with served(own) as running:
             yield running
-        finally:
-            running.end()
-            stop_launcher(own)
-            instance.release(instance.instance_id(own))
+        instance.release(instance.instance_id(own))
     image.unlink()
 
 

@@ -325,7 +325,9 @@ def test_while_it_waits_for_its_next_run_its_checks_are_known_and_what_nobody_sa
     dock.stop(container.id, timeout_s=0)
     dock.update(container.id, restart=RestartPolicy())
     again = dock.start(container.id)
-    time.sleep(0.4)  # nobody looks
+    pidfd = os.pidfd_open(again.pid or 0)
+    assert wait_readable(pidfd, 20), "nobody looks while it runs"
+    os.close(pidfd)
     dock.wait(container.id, timeout_s=20)
     (change, *_more) = dock.health_changes(container.id)
     ended = dock.inspect(container.id)
