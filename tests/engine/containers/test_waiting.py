@@ -267,6 +267,6 @@ def test_who_has_a_thousand_files_open_waits_and_follows_all_the_same(dock: Engi
     with dock.exec(container.id, ExecSpec(("sh", "-c", "sleep 0.2; exit 3"))) as execution:
         assert execution.wait(10) == 3
     with pytest.raises(Unavailable):
-        dock.wait(container.id, timeout_s=0.1)
+        dock.wait_for(container.id, WaitFor.NEXT_EXIT, timeout_s=0.1)
     dock.stop(container.id, timeout_s=0)
     assert dock.wait(container.id, timeout_s=10).code == 137
