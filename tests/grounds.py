@@ -27,6 +27,7 @@ PLACES = {
     "tests/engine/containers/test_limits.py": "limits",
     "tests/engine/containers/test_waiting.py": "waits",
     "tests/engine/containers/test_restarts.py": "restarts and health",
+    "tests/engine/containers/test_health.py": "restarts and health",
     "tests/engine/containers/test_adoption.py": "adoption",
     "tests/engine/containers/test_execution.py": "commands",
     "tests/engine/containers/test_first_process.py": "first process",

@@ -81,6 +81,7 @@ GROUPS = {
                    "tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                    "tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
                    "tests/engine/containers/test_waiting.py", "tests/engine/containers/test_restarts.py",
+                   "tests/engine/containers/test_health.py",
                    "tests/engine/containers/test_adoption.py", "tests/engine/containers/test_execution.py",
                    "tests/engine/containers/test_first_process.py", "tests/engine/files/test_copies.py",
                    "tests/engine/files/test_commit.py", "tests/engine/files/test_browsing.py",
