@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -256,6 +256,23 @@ def name_of(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def stand_still(*pids: int) -> None:
+    """SIGSTOP; on return they stand still, or are gone. A signal alone is not yet heeded by one that runs."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        assert eventually(lambda pid=pid: state_of(pid) in "TtZX"), f"{pid} goes on"
+
+
+def state_of(pid: int) -> str:
+    """The state of a process as in proc_pid_stat(5) field 3; "X", dead, when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def wait_readable(fd: int, timeout_s: float) -> bool:

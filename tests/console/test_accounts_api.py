@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from console.accounts.models import ApiToken, User
 from engine import ContainerSpec, Engine, Image
+from tests.conftest import eventually
 from tests.console.conftest import PASSWORD
 from tests.images import small_starter
 
@@ -146,14 +147,20 @@ def test_an_update_changes_all_that_is_given(user: User, host: Engine, image: Im
 def test_a_container_is_started_and_stopped(user: User, engine: Engine, image: Image) -> None:
     small_starter(engine)
     token = token_of(user, "write")
-    command = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait"]
+    command = ["sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"]
+
+    def heeds(runs: int) -> bool:  # TERM: before the trap, the first process of a container hears nothing of it
+        return eventually(lambda: [line.text for line in engine.logs("aa")] == ["ready"] * runs)
+
     made = call(token, LIST, {"image": "wharfie/starter", "name": "aa", "command": command})
     assert (made.status_code, made.json()["state"]) == (201, "created")
     assert call(token, f"{LIST}aa/start/", {}).json()["state"] == "running"
     assert [each["name"] for each in call(token).json()["containers"]] == ["aa"]
     again = call(token, f"{LIST}aa/start/", {})
     assert (again.status_code, again["Content-Type"]) == (409, "application/json")
+    assert heeds(1)
     assert call(token, f"{LIST}aa/restart/", {}).json()["state"] == "running"
+    assert heeds(2)
     stopped = call(token, f"{LIST}aa/stop/", {}).json()
     assert (stopped["state"], stopped["exit"]["code"]) == ("exited", 7)
     assert call(token, f"{LIST}none/").status_code == 404

@@ -22,7 +22,7 @@ from console.containers.terminals.consumer import TerminalConsumer
 from engine import ContainerSpec, Engine, EventFilter, ExecSpec, Security
 from engine.containers import execution
 from tests import leaks
-from tests.conftest import eventually
+from tests.conftest import eventually, stand_still
 from tests.console.conftest import PASSWORD
 from tests.console.test_live import HOST, fetch_ticket
 from tests.engine.images.archives import tar
@@ -157,7 +157,7 @@ async def test_one_that_does_not_answer_has_not_ended(
     session = await sync_to_async(opened)(host, sea, "cat")
     monkeypatch.setattr(execution, "ANSWER_S", 0.2)
     (server,) = [pid for pid in leaks.Host().pids if leaks.read(f"/proc/{pid}/comm").startswith(b"exec ")]
-    os.kill(server, signal.SIGSTOP)
+    stand_still(server)
     try:
         communicator = socket(page, await sync_to_async(fetch_ticket)(page), sea, session)
         assert (await communicator.connect())[0]

@@ -14,7 +14,7 @@ from console.supervisor import answering
 from engine import Container, Engine
 from engine.cgroups import manager
 from engine.linux import pidfds
-from tests.conftest import children, eventually, name_of
+from tests.conftest import children, eventually, name_of, stand_still
 
 STARTER = """
 import os, signal, sys
@@ -60,7 +60,7 @@ def kill_keepers(engine: Engine) -> None:
         return [child for child in children(parent) if name_of(child) == "wharfie-keeper"]
 
     assert eventually(lambda: len(keepers(master)) == 1 and not keepers(keepers(master)[0])), "it has collected"
-    os.kill(master, signal.SIGSTOP)  # it would have another keeper
+    stand_still(master)  # it would have another keeper
     kill(*keepers(master))
     kill(master)
 

@@ -24,7 +24,7 @@ from engine.linux import files
 from engine.shim import adoption, ending
 from engine.storage import instance
 from tests import leaks
-from tests.conftest import children, eventually, name_of
+from tests.conftest import children, eventually, name_of, stand_still
 from tests.engine.conftest import groups
 from tests.engine.killing import TOP, adopted, kill, kill_keepers, launcher, shim, tells_exits
 
@@ -66,8 +66,7 @@ def nobody_takes_over(dock: Engine) -> Iterator[None]:
     """Whoever would give a container another shim stands still meanwhile."""
     frozen = [keeper_of(dock), launcher(dock)]
     try:
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        stand_still(*frozen)
         yield
     finally:
         for pid in frozen:
@@ -198,7 +197,7 @@ def test_a_keeper_whose_launcher_was_killed_before_it_could_tell_of_a_shim_gives
     assert container.pid is not None
     assert eventually(lambda: list(dock.logs(container.id))), "it heeds signals by now"
     before, master = shim(dock, container), launcher(dock)
-    os.kill(master, signal.SIGSTOP)
+    stand_still(master)
     kill(before)
     kill(master)
     assert adopted(dock, container, before)

@@ -12,7 +12,7 @@ from engine.containers.census import ASKED
 from engine.errors import WrongState
 from engine.linux import pidfds, process
 from engine.shim.health import UNHEALTHY
-from tests.conftest import eventually, wait_readable
+from tests.conftest import eventually, stand_still, wait_readable
 
 
 def made(engine: Engine, name: str, **options: object) -> str:
@@ -68,7 +68,7 @@ def test_a_death_that_nobody_wrote_down_is_found_by_asking_on(dock: Engine) -> N
     assert start_time is not None
     pidfd = pidfds.opened(victim.pid, start_time)
     assert pidfd is not None
-    os.kill(shim, signal.SIGSTOP)
+    stand_still(shim)
     try:
         os.kill(victim.pid, signal.SIGKILL)
         assert wait_readable(pidfd, timeout_s=10)

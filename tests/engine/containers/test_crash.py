@@ -21,7 +21,7 @@ from engine.cgroups import manager
 from engine.errors import BrokeOff, Busy, KernelError, Unavailable
 from engine.launcher.client import LauncherClient
 from engine.linux import files, process
-from tests.conftest import children, eventually, name_of, shims
+from tests.conftest import children, eventually, name_of, shims, stand_still
 from tests.engine.conftest import groups
 from tests.engine.killing import adopted, ask_and_die, kill, kill_keepers
 
@@ -104,7 +104,7 @@ def test_a_run_whose_starter_was_killed_is_known_between_its_end_and_its_exit_re
     assert ask_and_die(dock, container.id, "after the answer") == -signal.SIGKILL
     record = dock._records.running(container.id)
     assert record is not None
-    os.kill(record["shim_pid"], signal.SIGSTOP)  # its exit record has to wait
+    stand_still(record["shim_pid"])  # its exit record has to wait
     os.kill(record["pid"], signal.SIGKILL)
     assert eventually(lambda: dock._records.running(container.id) is None)
     try:
@@ -163,13 +163,13 @@ def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_
     up(dock)
     launcher = answering(str(dock.paths.launcher_socket))
     assert launcher
-    stopped = [launcher]  # first, so that it has no further child meanwhile
-    os.kill(launcher, signal.SIGSTOP)
-    for spare in [pid for pid in children(launcher) if name_of(pid) == "wharfie-spare"]:
-        os.kill(spare, signal.SIGSTOP)  # a zombie, too: the launcher, which would reap it, is stopped
-        for pid in (spare, *children(spare)):
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
+    stopped = [launcher]
+    stand_still(launcher)  # first, so that it has no further child meanwhile
+    # One that it had just now has not yet its own name.
+    for spare in [pid for pid in children(launcher) if name_of(pid) in ("wharfie-spare", "wharfie-launch")]:
+        stand_still(spare)
+        stopped += [spare, *children(spare)]
+    stand_still(*stopped)
     ask = LauncherClient.call
     monkeypatch.setattr(LauncherClient, "call", functools.partialmethod(ask, timeout_s=0.5))
     try:
@@ -227,7 +227,7 @@ def test_a_start_waits_for_a_shim_that_is_about_to_say_how_the_last_run_ended(do
     container = dock.start(dock.create(ContainerSpec(image="busybox", command=("sleep", "1000"))).id)
     record = dock._records.running(container.id)
     assert record is not None
-    os.kill(record["shim_pid"], signal.SIGSTOP)
+    stand_still(record["shim_pid"])
     os.kill(record["pid"], signal.SIGKILL)
     assert eventually(lambda: dock.inspect(container.id).state is State.EXITED)
     with ThreadPoolExecutor(1) as pool:
@@ -245,7 +245,7 @@ def test_how_it_ended_is_known_though_somebody_else_has_removed_its_group(dock: 
     dock.start(container.id)
     record = dock._records.running(container.id)
     assert record is not None
-    os.kill(record["shim_pid"], signal.SIGSTOP)
+    stand_still(record["shim_pid"])
     os.kill(record["pid"], signal.SIGKILL)
     manager.clear(manager.group(dock.instance, container.id))
     os.kill(record["shim_pid"], signal.SIGCONT)
@@ -263,7 +263,7 @@ def test_a_run_that_ended_while_its_starter_is_still_on_its_way_out_is_no_contai
         record = dock._records.running(container.id)
         assert record is not None
         if not told:
-            os.kill(record["shim_pid"], signal.SIGSTOP)
+            stand_still(record["shim_pid"])
         os.kill(record["pid"], signal.SIGKILL)
         assert eventually(lambda: dock._records.running(container.id) is None)
         if told:

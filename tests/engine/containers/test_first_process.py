@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import threading
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from console.supervisor import answering
 from engine import Container, ContainerSpec, Engine, ExecSpec, RestartPolicy, State, Terminal
 from engine.cgroups import manager
 from engine.errors import CommandNotExecutable, CommandNotFound, WrongState
-from tests.conftest import children, eventually, name_of
+from tests.conftest import children, eventually, name_of, stand_still
 from tests.engine.killing import adopted, kill, launcher, shim
 
 pytestmark = pytest.mark.one_engine
@@ -115,7 +114,7 @@ def test_a_log_that_takes_nothing_holds_up_its_program_and_nobody_in_front_of_it
     container = start(dock, script, tty=True)
     first = shim(dock, container)
     assert eventually(lambda: _every("tty ", container))
-    os.kill(first, signal.SIGSTOP)
+    stand_still(first)
     assert container.pid is not None
     group = manager.group(dock.instance, container.id)
 
