@@ -1,9 +1,9 @@
 """The pages that are walked in every theme, language and width. A new page is one line here:
 `tests/console/test_walked.py` misses it otherwise.
 
-`{web}` stands for a container that runs, `{done}` for one that has ended, `{image}` for the id of their image,
-`{job}` for that of a job that is done, `{session}` for an open terminal, `{user}`, `{passkey}` and `{backup}` for one
-of each, `{token}` for an invitation.
+`{web}` stands for a container that runs, `{done}` for one that has ended, `{sick}` for one that is unhealthy, `{image}`
+for the id of their image, `{job}` for that of a job that is done, `{session}` for an open terminal, `{user}`,
+`{passkey}` and `{backup}` for one of each, `{token}` for an invitation.
 """
 
 NOWHERE = "/no/such/page/"
@@ -44,7 +44,8 @@ PAGES = (
     "/containers/{done}/processes/",
     "/containers/{web}/metrics/",
     "/containers/{web}/health/",
-    "/containers/{done}/health/",
+    "/containers/{sick}/",
+    "/containers/{sick}/health/",
     "/containers/{web}/config/",
     "/containers/{web}/config/1/restore/",
     "/containers/{web}/events/",

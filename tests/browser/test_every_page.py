@@ -47,8 +47,11 @@ def harbour(local: Console) -> Iterator[dict[str, str]]:
         done = engine.create(ContainerSpec(image="wharfie/starter", name="done", command=("sh", "-c", "exit 3"))).id
         engine.start(done)
         engine.wait(done)
+        fails = HealthCheck(("sh", "-c", "echo aground; exit 1"), interval_s=1, retries=1)
+        sick = ContainerSpec(image="wharfie/starter", name="sick", command=("sleep", "1000"), health=fails)
+        engine.start(engine.create(sick).id)
         engine.create(ContainerSpec(image="wharfie/starter", name="new"))
-        yield {"web": "web", "done": "done", "image": image.id, "session": terminal.info.session}
+        yield {"web": "web", "done": "done", "sick": "sick", "image": image.id, "session": terminal.info.session}
         for container in engine.containers():
             engine.remove(container.id, force=True)
 
@@ -156,6 +159,11 @@ def test_every_page_is_accessible_and_fits(page: Page, local: Console, harbour: 
     confirmed(page, local)
     harbour |= made(page, local)
     found += walk(page, local, language, [path.format_map(harbour) for path in pages.PAGES])
+    page.goto(f"{local.address}/containers/sick/")
+    expect(page.locator("#unhealthy .btn")).to_be_visible()
+    page.locator("#unhealthy .btn").click()
+    expect(page.locator("#unhealthy")).to_be_visible()
+    expect(page.locator("#unhealthy .btn")).to_be_hidden()
     found += removing(page, local, language)
     confirmed(page, local)  # it counts for some minutes only
     harbour |= secured(page, local)
