@@ -19,6 +19,7 @@ from engine.linux import bpf
 
 MOUNT = "/sys/fs/cgroup"
 CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset", "hugetlb")
+UNANNOUNCED_S = 0.1  # between two looks: a change within 10 ms of another one is told later, and not if the group goes
 
 
 class Group:
@@ -176,7 +177,7 @@ class Group:
                 if left <= 0:
                     write_text(self._path("cgroup.freeze"), 0)
                     raise TimeoutError(f"{self._directory}: not all processes stand still")
-                changed.poll(left * 1000)
+                changed.poll(min(left, UNANNOUNCED_S) * 1000)
                 events.seek(0)
 
     def thaw(self) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from engine.cgroups import manager
+from engine.cgroups import manager, v1, v2
+from engine.cgroups.counters import GONE
 from engine.cgroups.manager import Group
 from tests.conftest import eventually
 from tests.engine.cgroups.conftest import end, member
@@ -68,3 +70,19 @@ def test_a_group_that_is_gone_is_not_frozen(group: Group) -> None:
     assert not group.frozen()
     with pytest.raises(FileNotFoundError):
         group.freeze(1)
+
+
+def test_a_freezing_ends_when_the_group_goes_meanwhile(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed by somebody else, say. That it is gone wakes nobody."""
+    begun = threading.Event()
+    for module in (v1, v2):  # so that it never stands still
+        monkeypatch.setattr(module, "write_text", lambda *_of: begun.set())
+
+    with ThreadPoolExecutor(1) as pool:
+        freezing = pool.submit(group.freeze, 60)
+        begun.wait()
+        threading.Event().wait(0.05)  # it waits by now
+        group.remove()
+        with pytest.raises(OSError) as caught:
+            freezing.result(20)
+    assert caught.value.errno in GONE
