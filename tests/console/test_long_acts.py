@@ -225,6 +225,7 @@ def test_a_console_that_is_killed_in_a_clone_or_a_backup_makes_it_once(config: C
             engine.remove(container.id, force=True)
         engine.remove_volume("twin-cargo")
 
+        os.truncate(engine.paths.volume("cargo") / "much", 100 * 2**20)  # which takes as long to compress
         captain.post("/system/backups/", "/system/", volumes="yes")
         killed_and_done(serve, captain, "Saving volumes/cargo, 1 of 1: ")
         (made,) = (path for path in engine.paths.backups.iterdir() if path.suffix == ".tar")

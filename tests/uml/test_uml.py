@@ -69,14 +69,19 @@ LATER = (
     "into_the_container[run", "that_is_on_its_way", "brings_back", "who_ended_it", "counted_twice", "exit_code[before",
     "its_end_and_its_exit_record", "who_holds_its_lock", "policy_says[no", "policy_says[on-failure-exit",
     "leaves_nothing[/proc", "two_seconds[while", "says_and_nothing_else[--network", "says_and_nothing_else[--ipc",
-    "says_and_nothing_else[--cap-add",
+    "says_and_nothing_else[--cap-add", "of_the_host[--network",
+    "of_the_host[--ipc", "break_rootfs", "never_half[running", "init_reaps", "kept_apart_and_input", "is_128_and",
+    "directory_and_environment", "size_follows", "policy_says[on-failure:2", "leaked_descriptor[33", "by_disk",
+    "paused_container[0", "paused_container[5", "lets_it_go_on[9", "exit_record[cut", "refused_and_a_copy",
+    "hardly_gets", "is_lost[upper", "as_docker_tells", "tree_that_is_swapped",
 )  # fmt: skip
 NOT_THERE = "not peer"  # the peers are this host's
 # A guest each: it takes eight seconds to be ready.
 GROUPS = {
     "kernel and isolation": ("tests/engine/cgroups", "tests/engine/linux", "tests/engine/isolation/test_isolation.py",
                              "tests/engine/containers/test_layers.py::test_a_container_sees_every_layer_and_keeps_its_own",
-                             "-k", NOT_THERE),
+                             "tests/engine/faults/test_churn.py", "tests/engine/faults/test_model.py",
+                             "tests/engine/isolation/test_races.py", "-k", NOT_THERE),
     "containers": ("tests/engine/isolation/test_options.py", "tests/engine/isolation/test_attacks.py",
                    "tests/engine/containers/test_lifecycle.py", "tests/engine/containers/test_crash.py",
                    "tests/engine/containers/test_pausing.py", "tests/engine/containers/test_limits.py",
@@ -88,8 +93,6 @@ GROUPS = {
                    "-k", " or ".join(OPTIONS + ATTACKS + STARTS + LIVES + RESTARTS + COMMANDS + FILES)),
     "faults": ("tests/engine/faults/test_damage.py", "tests/engine/faults/test_hosts.py",
                "-k", " or ".join(FAULTS)),
-    "many lives": ("tests/engine/faults/test_churn.py", "tests/engine/faults/test_model.py",
-                   "tests/engine/isolation/test_races.py", "-k", "not tree_that_is_swapped"),
 }  # fmt: skip
 # v1 as systemd mounts it: this host may have a hierarchy for each controller.
 JOINED = ("tests/engine/cgroups/test_group.py", "tests/engine/cgroups/test_freezing.py",
@@ -97,8 +100,8 @@ JOINED = ("tests/engine/cgroups/test_group.py", "tests/engine/cgroups/test_freez
           "tests/engine/containers/test_limits.py", "tests/engine/containers/test_pausing.py",
           "-k", "test_group or test_freezing or of_it[started] or both_streams or out_of_memory"
                 " or limits_change or stands_still")  # fmt: skip
-# A twentieth of what is done a number of times; `make soak` does all of it there, and what needs more tries to happen.
-LITTLE = {"many lives": {"SOAK_SHARE": "0.05"}}
+# Of what is done a number of times; `make soak` does all of it there.
+LITTLE = {"kernel and isolation": {"SOAK_SHARE": "0.03"}}
 
 # Many kernels' worth of slowness finds what a fast host does not; one of these takes more than a minute.
 SEEDS = {
@@ -131,10 +134,9 @@ def test_each_word_for_later_is_of_a_test() -> None:
 
 
 def collected() -> list[str]:
-    """The tests of all groups that have words, those for later among them."""
-    files = [path for group in NAMED for path in GROUPS[group] if path.endswith(".py")]
+    """The tests of all groups, those for later among them."""
+    files = [path for group in GROUPS for path in GROUPS[group] if path.endswith(".py")]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
-    command += ["-k", " or ".join(NAMED.values())]
     done = subprocess.run(command, cwd=TOP, env=os.environ | {"PYTEST_ADDOPTS": ""}, capture_output=True, text=True)
     return [line for line in done.stdout.splitlines() if "::" in line]
 
@@ -143,10 +145,8 @@ def collected() -> list[str]:
 def test_it_holds_on_linux_6_1_with_cgroup_v2(group: str, record_property: Callable[[str, object], None]) -> None:
     shared = () if group in ALONE or group in SEEDS else ("--one-engine",)
     chosen = GROUPS[group]
-    if group in NAMED and not HOURS:
-        chosen = (*chosen[:-1], f"({NAMED[group]}) and not ({' or '.join(LATER)})")
-    if group in LITTLE and HOURS:
-        chosen = chosen[:-2]
+    if group not in SEEDS and not HOURS:
+        chosen = (*chosen[:-1], f"({chosen[-1]}) and not ({' or '.join(LATER)})")
     environment = SEEDS.get(group, {}) if HOURS else LITTLE.get(group, {})
     _told(guest.run((*shared, *chosen), TIMEOUT_S, **environment), "cgroup v2", record_property)
 
