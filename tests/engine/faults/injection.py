@@ -37,7 +37,9 @@ def injected(pid: int, call: str, number: int | str, fault: str) -> Iterator[Inj
     injection = Injection()
     with traced(pid, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={number}") as told:
         yield injection
-    injection.struck = any(word in told[0] for word in ("(INJECTED)", "(DELAYED)", "killed by SIGKILL"))
+    # Of one that was killed it may not have come to say more than the call.
+    made = len(re.findall(rf"\b{call}\(", told[0])) >= int(str(number).rstrip("+"))
+    injection.struck = made and (fault == KILL or any(word in told[0] for word in ("(INJECTED)", "(DELAYED)")))
 
 
 @contextmanager

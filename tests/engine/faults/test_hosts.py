@@ -20,7 +20,7 @@ from engine.cgroups import manager, room
 from engine.containers.logs import MAX_LINE_BYTES
 from engine.errors import Overloaded
 from tests import leaks
-from tests.conftest import children, eventually
+from tests.conftest import children, eventually, stand_still
 from tests.engine.conftest import groups
 from tests.engine.faults.injection import TOP
 from tests.soak import amount
@@ -103,7 +103,9 @@ def test_a_flood_of_output_fills_no_disk_and_no_memory(dock: Engine) -> None:
         reader.close()
     for flood, shim, weight in zip(floods, shims, before, strict=True):
         assert dock.inspect(flood).state is State.RUNNING
+        stand_still(shim)  # no segment goes while they are counted
         assert sum(path.stat().st_size for path in dock.paths.log(flood).iterdir()) <= 3 * segment + 2**16
+        os.kill(shim, signal.SIGCONT)
         assert resident(shim) < weight + 50 * 2**20
         dock.remove(flood, force=True)
 

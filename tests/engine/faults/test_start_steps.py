@@ -87,6 +87,7 @@ def tried(dock: Engine, container: Container, who: str, call: str, number: int, 
             said = ""
         except EngineError as failed:
             said = re.sub(r"\d+", "N", f"{type(failed).__name__}: {failed.message}")  # pids differ
+    assert injection.struck or not said, "it fails by nothing else"
     if said:
         assert_undone(dock, container, was)
     elif (ended := dock.inspect(container.id).exit) is not None:
