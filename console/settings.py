@@ -53,13 +53,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
-    # All of them whether they are configured or not: tables must not come and go with a variable.
+    # Those with tables whether they are configured or not: these must not come and go with a variable.
     "allauth",
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
     "allauth.socialaccount",
-    "allauth.socialaccount.providers.openid_connect",
     "console",
     "console.accounts",
     "console.jobs",
@@ -153,6 +152,8 @@ SOCIALACCOUNT_ADAPTER = "console.accounts.adapter.ProviderAdapter"
 SOCIALACCOUNT_QUERY_EMAIL = False
 OIDC_NAME = os.environ.get("WHARFIE_OIDC_NAME") or "company account"
 OIDC_ISSUER = os.environ.get("WHARFIE_OIDC_ISSUER", "").rstrip("/")
+if OIDC_ISSUER:
+    INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {
         "OAUTH_PKCE_ENABLED": True,

@@ -5,7 +5,6 @@ from allauth.mfa.base import views as factor
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as app
 from allauth.mfa.webauthn import views as passkey
-from allauth.socialaccount.providers.openid_connect.views import callback
 from django.contrib.auth.decorators import login_not_required
 from django.urls import path, reverse_lazy
 
@@ -23,7 +22,7 @@ urlpatterns = [
     ),
     path("sign-in/passkey/", open_to_all(passkey.LoginWebAuthnView.as_view()), name="mfa_login_webauthn"),
     path("sign-in/<str:provider_id>/", views.to_provider, name="openid_connect_login"),
-    path("sign-in/<str:provider_id>/callback/", callback, name="openid_connect_callback"),
+    path("sign-in/<str:provider_id>/callback/", views.from_provider, name="openid_connect_callback"),
     path("account/", profile.show, name="mfa_index"),
     path(
         "account/confirm/",

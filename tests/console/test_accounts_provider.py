@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers import registry
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.http import HttpResponse
 from django.test import Client
 
@@ -25,6 +27,9 @@ from tests.console.serving import TOP
 
 pytestmark = pytest.mark.django_db
 BUTTON = "/sign-in/company/"
+PROVIDER = {
+    "WHARFIE_OIDC_ISSUER": "https://login.example.net", "WHARFIE_OIDC_CLIENT_ID": "x", "WHARFIE_OIDC_SECRET": "x"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -43,7 +48,9 @@ def provider(settings: Any) -> Iterator[providers.Provider]:
             check=True,
         )
         settings.OIDC_ISSUER, settings.SOCIALACCOUNT_PROVIDERS = json.loads(said.stdout)
+        registry.register(OpenIDConnectProvider)  # as its app does, which is installed where there is an issuer
         yield provider
+        del registry.provider_map[OpenIDConnectProvider.id]
 
 
 def leave(browser: Client, query: str = "") -> str:
@@ -62,6 +69,18 @@ def come_back(browser: Client, there: str) -> HttpResponse:
     connection.close()
     assert back.startswith("http://testserver/sign-in/company/callback/?")
     return browser.get(back)
+
+
+def test_without_a_provider_there_is_no_way_to_it_and_none_of_its_code(db: None) -> None:
+    assert Client().post(BUTTON).status_code == 404
+    assert Client().get(f"{BUTTON}callback/").status_code == 404
+    script = "import sys, console.asgi; print('requests' in sys.modules)"
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_OIDC")}
+    for more, there in (({}, "False"), (PROVIDER, "True")):
+        said = subprocess.run(
+            [sys.executable, "-c", script], cwd=TOP, env=settings | more, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == there
 
 
 def test_who_comes_from_the_provider_is_a_member_and_the_same_each_time(provider: providers.Provider) -> None:
