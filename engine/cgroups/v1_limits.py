@@ -29,11 +29,10 @@ def settings(locate: Locate, limits: Limits, *, fresh: bool) -> list[Setting]:
         # The kernel keeps memory <= memory+swap at every moment: raised from above, lowered from below.
         raised = not fresh and memory > int(read_text(both))
         made.insert(0 if raised else 1, Setting(both, str(swap), "memory_swap"))
-    made += [
-        Setting(locate("pids", "pids.max"), str(int(limits["pids"])), "pids"),
-        Setting(locate("cpu", "cpu.cfs_period_us"), str(CPU_PERIOD_US), "cpus"),
-        Setting(locate("cpu", "cpu.cfs_quota_us"), str(int(limits["cpus"] * CPU_PERIOD_US)), "cpus"),
-    ]
+    made.append(Setting(locate("pids", "pids.max"), str(int(limits["pids"])), "pids"))
+    if not fresh:  # of one that is this is so already, and for each write the kernel looks at all groups of the host
+        made.append(Setting(locate("cpu", "cpu.cfs_period_us"), str(CPU_PERIOD_US), "cpus"))
+    made.append(Setting(locate("cpu", "cpu.cfs_quota_us"), str(int(limits["cpus"] * CPU_PERIOD_US)), "cpus"))
     weight = "blkio.bfq.weight" if os.path.exists(BFQ) else "blkio.weight"
     for hierarchy, file, field, default in (
         ("cpu", "cpu.shares", "cpu_shares", DEFAULT_SHARES),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from engine import Engine
-from tests.conftest import eventually
+from tests.conftest import wait_readable
 
 TOP = Path(__file__).resolve().parents[3]
 KILL = "signal=SIGKILL"
@@ -48,25 +48,18 @@ def traced(pid: int, *options: str) -> Iterator[list[str]]:
     told: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "strace"
-        command = ["strace", "-qq", "-o", str(output), "-p", str(pid), *options]
+        command = ["strace", "--quiet=exit", "-o", str(output), "-p", str(pid), *options]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
             try:
-                if not eventually(lambda: _traced(pid) or tracer.poll() is not None):
-                    raise AssertionError("strace does not attach")
-                if tracer.poll() is not None:
-                    assert tracer.stderr is not None
-                    raise AssertionError(tracer.stderr.read().decode())
+                # That it says so comes after the process can go on no more; its pid in proc_pid_status(5) before.
+                assert tracer.stderr is not None
+                assert wait_readable(tracer.stderr.fileno(), 10), "strace does not attach"
+                said = tracer.stderr.readline().decode()
+                assert said.endswith(" attached\n"), said
                 yield told
             finally:
                 tracer.terminate()  # it lets the process go
         told.append(output.read_text(errors="replace"))
-
-
-def _traced(pid: int) -> bool:
-    try:
-        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 _SERVER = """
