@@ -259,7 +259,8 @@ def name_of(pid: int) -> str:
 
 
 def stand_still(*pids: int) -> None:
-    """SIGSTOP; on return they stand still, or are gone. A signal alone is not yet heeded by one that runs."""
+    """SIGSTOP; on return these processes, of one thread each, stand still, or are gone: one that runs heeds a signal
+    only in a moment."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)

@@ -64,7 +64,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_POST
 def to_provider(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Send the browser to the provider: by a page, since the policy lets no form end on another site."""
-    response = _providers().login(request, provider_id)
+    response = _provider_views().login(request, provider_id)
     target = response.get("Location", "")
     if not target.startswith(("https://", "http://")):
         return response
@@ -74,11 +74,11 @@ def to_provider(request: HttpRequest, provider_id: str) -> HttpResponse:
 @login_not_required
 def from_provider(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Whoever the provider sends back signs in."""
-    response: HttpResponse = _providers().callback(request, provider_id)
+    response: HttpResponse = _provider_views().callback(request, provider_id)
     return response
 
 
-def _providers() -> Any:
+def _provider_views() -> Any:
     """allauth's views of it. With what they import they take 5 MB, and most consoles have no provider."""
     if not settings.OIDC_ISSUER:
         raise Http404

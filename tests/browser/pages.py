@@ -44,6 +44,7 @@ PAGES = (
     "/containers/{done}/processes/",
     "/containers/{web}/metrics/",
     "/containers/{web}/health/",
+    "/containers/{done}/health/",
     "/containers/{sick}/",
     "/containers/{sick}/health/",
     "/containers/{web}/config/",

@@ -163,16 +163,17 @@ def test_a_start_that_takes_longer_than_its_asker_waits_goes_on_and_is_not_made_
     up(dock)
     launcher = answering(str(dock.paths.launcher_socket))
     assert launcher
-    stopped = [launcher]
-    stand_still(launcher)  # first, so that it has no further child meanwhile
-    # One that it had just now has not yet its own name.
-    for spare in [pid for pid in children(launcher) if name_of(pid) in ("wharfie-spare", "wharfie-launch")]:
-        stand_still(spare)
-        stopped += [spare, *children(spare)]
-    stand_still(*stopped)
     ask = LauncherClient.call
     monkeypatch.setattr(LauncherClient, "call", functools.partialmethod(ask, timeout_s=0.5))
+    stopped = [launcher]
     try:
+        stand_still(launcher)  # first, so that it has no further child meanwhile
+        # One that it had just now has not yet its own name.
+        for spare in [pid for pid in children(launcher) if name_of(pid) in ("wharfie-spare", "wharfie-launch")]:
+            stopped.append(spare)
+            stand_still(spare)
+            stopped += children(spare)
+        stand_still(*stopped)
         with pytest.raises(Unavailable, match="not answered in"):
             dock.start(container.id)
     finally:

@@ -33,12 +33,14 @@ class Injection:
 
 @contextmanager
 def injected(pid: int, call: str, number: int | str, fault: str) -> Iterator[Injection]:
-    """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``; "1+": each."""
+    """While inside, the ``number``-th ``call`` of a process of one thread meets ``fault``; "1+": each. Of several,
+    separated by commas, each is counted by itself."""
     injection = Injection()
     with traced(pid, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={number}") as told:
         yield injection
     # Of one that was killed it may not have come to say more than the call.
-    made = len(re.findall(rf"\b{call}\(", told[0])) >= int(str(number).rstrip("+"))
+    calls = Counter(re.findall(r"^(\w+)\(", told[0], re.MULTILINE))
+    made = any(calls[name] >= int(str(number).rstrip("+")) for name in call.split(","))
     injection.struck = made and (fault == KILL or any(word in told[0] for word in ("(INJECTED)", "(DELAYED)")))
 
 

@@ -40,7 +40,7 @@ def cycle(dock: Engine, number: int, archive: Path) -> None:
     dock.create_volume("data")
     name = f"churn-{number}"
     command = ("true",) if number % 3 else ("sleep", "1000")
-    if number % 10 == 9:
+    if number % 5 == 4:
         command = ("nothing-of-that-name",)
     volumes = (VolumeMount("data", "/data"),)
     container = dock.create(ContainerSpec(image="busybox", command=command, name=name, volumes=volumes))

@@ -21,7 +21,7 @@ from tests.soak import amount
 
 pytestmark = pytest.mark.one_engine
 
-TRIES = amount(50, 500)
+TRIES = max(amount(50, 500), 3)
 
 
 @pytest.fixture
