@@ -86,6 +86,17 @@ def test_the_page_shows_the_end_and_goes_back_to_the_beginning(page: Client, wri
 
 
 @pytest.mark.django_db
+def test_one_that_has_ended_without_a_word_is_not_said_to_have_yet_to_say_one(page: Client, image: Image) -> None:
+    engine = gateway.engine()
+    small_starter(engine)
+    quiet = engine.create(ContainerSpec(image="wharfie/starter", name="quiet", command=("true",)))
+    assert "Nothing was written yet." in page.get("/containers/quiet/logs/").content.decode()
+    engine.start(quiet.id)
+    engine.wait(quiet.id, timeout_s=20)
+    assert "It has written nothing." in page.get("/containers/quiet/logs/").content.decode()
+
+
+@pytest.mark.django_db
 def test_a_line_has_an_address_that_shows_it_among_its_neighbours(page: Client, written: Container) -> None:
     [row] = lines(page, q="^500$", regex="1")["rows"]
     around = lines(page, line=row[0], count=20)["rows"]
