@@ -265,15 +265,7 @@ def stand_still(*pids: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
     for pid in pids:
-        assert eventually(lambda pid=pid: state_of(pid) in "TtZX"), f"{pid} goes on"
-
-
-def state_of(pid: int) -> str:
-    """The state of a process as in proc_pid_stat(5) field 3; "X", dead, when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
+        assert eventually(lambda pid=pid: leaks.state(pid) in ("T", "t", "Z", "X", "")), f"{pid} goes on"
 
 
 def wait_readable(fd: int, timeout_s: float) -> bool:

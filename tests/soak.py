@@ -10,8 +10,8 @@ HOURS = float(os.environ.get("SOAK_HOURS") or 0)  # for the tests that run until
 SHARE = float(os.environ.get("SOAK_SHARE") or 1)  # of a usual number, where a kernel takes ten times as long
 
 
-def amount(usual: T, soak: T) -> T:
-    """The first for `make test`, the second for `make soak`."""
+def amount(usual: T, soak: T, least: int = 1) -> T:
+    """The first for `make test`, of a number not less than ``least``; the second for `make soak`."""
     if HOURS:
         return soak
-    return type(usual)(max(1, int(usual * SHARE))) if isinstance(usual, int) and SHARE < 1 else usual
+    return type(usual)(max(least, int(usual * SHARE))) if isinstance(usual, int) and SHARE < 1 else usual

@@ -30,9 +30,8 @@ def settings(locate: Locate, limits: Limits, *, fresh: bool) -> list[Setting]:
         raised = not fresh and memory > int(read_text(both))
         made.insert(0 if raised else 1, Setting(both, str(swap), "memory_swap"))
     made.append(Setting(locate("pids", "pids.max"), str(int(limits["pids"])), "pids"))
-    if (
-        not fresh
-    ):  # a fresh one has this period, the kernel's own; at each write the kernel walks all groups of the host
+    # A fresh one has this period, the kernel's own; and at each write the kernel walks all groups of the host.
+    if not fresh:
         made.append(Setting(locate("cpu", "cpu.cfs_period_us"), str(CPU_PERIOD_US), "cpus"))
     made.append(Setting(locate("cpu", "cpu.cfs_quota_us"), str(int(limits["cpus"] * CPU_PERIOD_US)), "cpus"))
     weight = "blkio.bfq.weight" if os.path.exists(BFQ) else "blkio.weight"

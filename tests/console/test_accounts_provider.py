@@ -27,9 +27,6 @@ from tests.console.serving import TOP
 
 pytestmark = pytest.mark.django_db
 BUTTON = "/sign-in/company/"
-PROVIDER = {
-    "WHARFIE_OIDC_ISSUER": "https://login.example.net", "WHARFIE_OIDC_CLIENT_ID": "x", "WHARFIE_OIDC_SECRET": "x"
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -71,7 +68,7 @@ def come_back(browser: Client, there: str) -> HttpResponse:
     return browser.get(back)
 
 
-def test_without_a_provider_there_is_no_way_to_it_and_none_of_its_code(db: None) -> None:
+def test_without_a_provider_there_is_no_way_to_it_and_none_of_its_code() -> None:
     assert Client().post(BUTTON).status_code == 404
     assert Client().get(f"{BUTTON}callback/").status_code == 404
     script = (
@@ -79,11 +76,12 @@ def test_without_a_provider_there_is_no_way_to_it_and_none_of_its_code(db: None)
         "print('requests' in sys.modules)"
     )
     settings = {name: value for name, value in os.environ.items() if not name.startswith("WHARFIE_OIDC")}
-    for more, there in (({}, "False"), (PROVIDER, "True")):
-        said = subprocess.run(
-            [sys.executable, "-c", script], cwd=TOP, env=settings | more, capture_output=True, text=True, check=True
-        )
-        assert said.stdout.strip() == there
+    with providers.running() as provider:
+        for more, there in (({}, "False"), (provider.environment, "True")):
+            said = subprocess.run(
+                [sys.executable, "-c", script], cwd=TOP, env=settings | more, capture_output=True, text=True, check=True
+            )
+            assert said.stdout.strip() == there
 
 
 def test_who_comes_from_the_provider_is_a_member_and_the_same_each_time(provider: providers.Provider) -> None:

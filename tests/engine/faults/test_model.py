@@ -196,8 +196,8 @@ def test_any_sequence_of_acts_is_as_the_model_says(dock: Engine, tmp_path: Path)
     with Actor(dock) as actor:
         kind = type("Acts", (Acts,), {"dock": dock, "actor": actor, "archive": archive})
         chosen = settings(
-            max_examples=max(amount(60, 100), 3),
-            stateful_step_count=max(amount(25, 60), 8),
+            max_examples=amount(60, 100, least=3),
+            stateful_step_count=amount(25, 60, least=8),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

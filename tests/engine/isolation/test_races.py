@@ -21,7 +21,7 @@ from tests.soak import amount
 
 pytestmark = pytest.mark.one_engine
 
-TRIES = max(amount(50, 500), 3)
+TRIES = amount(50, 500, least=3)
 
 
 @pytest.fixture
