@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -32,8 +31,10 @@ from engine.archives.tar import Entry, Kind
 from engine.archives.write import Writer
 from engine.containers import roots
 from engine.errors import Busy, InvalidRequest, KernelError, NotFound, WrongState
+from tests import leaks
 from tests.conftest import eventually
 from tests.engine.isolation.racer import racing
+from tests.engine.killing import kill
 from tests.soak import amount
 
 pytestmark = pytest.mark.one_engine
@@ -337,10 +338,13 @@ def big(dock: Engine) -> Iterator[Container]:
 
 
 def test_a_copy_ends_with_its_container_and_leaves_nothing(dock: Engine, big: Container) -> None:
+    pid = dock.inspect(big.id).pid
+    assert pid
     with dock.files.copy_out(big.id, "/tmp/big", "big") as stream:
         assert stream.read(1)
         assert copies(dock)
         dock.kill(big.id)
+        assert eventually(lambda: leaks.state(pid) in ("Z", "X", "")), "before the rest is read"
         with pytest.raises(WrongState, match="ended meanwhile"):
             list(iter(stream.read, b""))
     dock.wait(big.id, timeout_s=20)  # until its shim has said how, too
@@ -378,7 +382,7 @@ def test_a_restart_by_policy_comes_after_the_copies_of_the_run_before(dock: Engi
         assert pid
         with dock.files.copy_out(container.id, "/tmp/big", "big") as stream:
             assert stream.read(1)
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)  # it has ended before the rest is read
             with pytest.raises(WrongState, match="ended meanwhile"):
                 list(iter(stream.read, b""))
         assert eventually(lambda: dock.inspect(container.id).state is State.RUNNING)
